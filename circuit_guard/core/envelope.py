@@ -1,0 +1,68 @@
+"""Envelopes: the interval of values a quantity may honestly have now, given what was last trusted.
+
+They widen with time by what is physically possible, never by what was observed (DESIGN 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from circuit_guard.core.policy import FundingPolicy
+from circuit_guard.core.types import show
+
+ROUNDING_SHARE = Decimal("1e-9")
+"""Publishers round: a difference below a billionth of the price is none."""
+
+INDEX_TO_MARK_MAX = 2
+"""An index price beyond twice the mark price is not believed where it would widen a bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A closed interval of prices or funding indices, in quote currency per 1 base unit."""
+
+    low: Decimal
+    high: Decimal
+
+    def __contains__(self, value: Decimal) -> bool:
+        return self.low <= value <= self.high
+
+    def distance(self, value: Decimal) -> Decimal:
+        """Return how far outside the value lies; 0 inside."""
+        return max(self.low - value, value - self.high, Decimal(0))
+
+    def widened(self, share: Decimal, widths: Decimal = Decimal(0)) -> Interval:
+        """Return the interval grown on both sides by a share of each end plus so many of its own widths."""
+        own = (self.high - self.low) * widths
+        return Interval(self.low - abs(self.low) * share - own, self.high + abs(self.high) * share + own)
+
+    def __str__(self) -> str:
+        return f"{show(self.low)} .. {show(self.high)}"
+
+
+def funding_bound(policy: FundingPolicy, price: Decimal, accrual_ns: int) -> Decimal:
+    """Return how far a funding index can move in `accrual_ns`: slack * rate cap * price * dt / period.
+
+    The formula is DESIGN 3; `price` in quote currency per 1 base unit, `accrual_ns` as `Feed.accrual_ns` counts it.
+    """
+    bound = policy.slack * policy.rate_max * abs(price) * accrual_ns / policy.period_ns
+    return bound + abs(price) * ROUNDING_SHARE
+
+
+def funding_envelope(policy: FundingPolicy, trusted: Decimal, price: Decimal, accrual_ns: int) -> Interval:
+    """Return where a funding index can honestly be after `accrual_ns` of accrual since it was `trusted`."""
+    bound = funding_bound(policy, price, accrual_ns)
+    return Interval(trusted - bound, trusted + bound)
+
+
+def funding_price(index_price: Decimal | None, mark_price: Decimal | None) -> Decimal:
+    """Return the price to bound funding with: the trusted index price, or the trusted mark price.
+
+    An index price far above the mark price would widen the bound, so it is not believed there.
+    """
+    if index_price is None:
+        return abs(mark_price or Decimal(0))
+    if mark_price is None:
+        return abs(index_price)
+    return min(abs(index_price), INDEX_TO_MARK_MAX * abs(mark_price))

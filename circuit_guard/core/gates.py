@@ -1,0 +1,54 @@
+"""The gates a closure passes besides the rules: halts, breakers, phase, warmth, and whether the feed is trusted now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.inputs import Account
+from circuit_guard.core.market import Halt, MarketState, MarketView
+from circuit_guard.core.phase import DENYING_PHASES
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.reasons import Reason
+from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Severity
+
+
+def evaluate(
+    view: MarketView, policy: MarketPolicy, global_breaker: Breaker, global_halt: Halt | None
+) -> Iterator[Finding]:
+    """Return why closures are held in this market whatever the closure: one finding a closed gate."""
+    state = view.state
+    for scope, halt in ((GLOBAL_SCOPE, global_halt), (state.market, state.halt)):
+        if halt is not None:
+            observed = f"halted by {halt.actor}: {halt.reason}"
+            yield Finding(Reason.OPERATOR_HALT, Severity.DENY, scope, observed, f"a resume of {scope}")
+    if global_breaker.state is BreakerState.OPEN:
+        yield _open(global_breaker, Reason.GLOBAL_BREAKER_OPEN)
+    if state.breaker.state is BreakerState.OPEN:
+        yield _open(state.breaker, Reason.BREAKER_OPEN)
+    if view.phase in DENYING_PHASES:
+        yield Finding(Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "OPEN, or POST_ONLY inside the band")
+    if not state.warm:
+        observed = f"{state.consistent_observations} consistent observations"
+        limit = f"{policy.warm_observations} in a row, inside the references"
+        yield Finding(Reason.WARMING, Severity.DENY, state.market, observed, limit)
+    yield from state.rejections
+
+
+def evaluate_account(account: Account, market: str, markets: Mapping[str, MarketState]) -> Iterator[Finding]:
+    """Deny where another position of the account is in a market whose data is wrong: cross margin carries it over."""
+    for position in account.positions:
+        other = markets.get(position.market)
+        if position.market == market or other is None:
+            continue
+        if other.breaker.state is BreakerState.OPEN or other.rejections:
+            observed = ", ".join(finding.reason for finding in other.rejections or other.breaker.findings)
+            limit = "trusted data in every market of the account"
+            yield Finding(Reason.ACCOUNT_MARKET_HALTED, Severity.DENY, position.market, observed, limit)
+
+
+def _open(breaker: Breaker, reason: Reason) -> Finding:
+    severity = Severity.LATCH if breaker.latched else Severity.DENY
+    causes = ", ".join(dict.fromkeys(finding.reason for finding in breaker.findings))
+    ending = "a reset by an operator" if breaker.latched else "the cooldown, then healthy data"
+    return Finding(reason, severity, breaker.scope, f"OPEN (denying) for {causes}", ending)

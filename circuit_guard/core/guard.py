@@ -1,0 +1,157 @@
+"""The whole program in two functions: `step` takes what happened, `decide` answers a check. Both return facts.
+
+Nothing here reads a clock or does I/O: time arrives inside the input, so a replay of the same inputs under the same
+policy gives the same facts. The state is changed in place by its one owner.
+"""
+
+from __future__ import annotations
+
+from decimal import localcontext
+
+from circuit_guard.core import commands, gates, orders
+from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact
+from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
+from circuit_guard.core.market import MarketState
+from circuit_guard.core.observe import observe, trip
+from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.progress import advance, view_of
+from circuit_guard.core.reasons import Reason
+from circuit_guard.core.refer import refer
+from circuit_guard.core.rules import evaluate_all
+from circuit_guard.core.state import GuardState, InvariantViolated, new_state
+from circuit_guard.core.types import (
+    ARITHMETIC,
+    BreakerState,
+    Decision,
+    Finding,
+    Phase,
+    Severity,
+    Verdict,
+)
+
+__all__ = ["GuardState", "InvariantViolated", "decide", "decide_orders", "new_state", "step"]
+
+
+def step(state: GuardState, input_: Input, policy: Policy) -> list[Fact]:
+    """Take one input and return what it changed. Raises InvariantViolated if time goes back."""
+    _move_time(state, input_.at_ns)
+    with localcontext(ARITHMETIC):
+        match input_:
+            case Observation():
+                return observe(state, input_, policy)
+            case Reference():
+                return refer(state, input_, policy)
+            case Tick():
+                return [
+                    fact
+                    for market, market_policy in policy.markets.items()
+                    for fact in advance(state.markets[market], market_policy, input_.at_ns)
+                ]
+            case _:
+                return commands.apply(state, input_, policy)
+
+
+def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
+    """Answer one check: facts with exactly one DecisionMade, or a lone CheckRefused.
+
+    The same request_id gets the same decision as long as it is remembered (`remembered_requests_max`); with another
+    content it is refused.
+    """
+    _move_time(state, check.at_ns)
+    known = state.remembered.get(check.request_id)
+    if known is not None:
+        asked, decision = known
+        differing = [name for name, value in check.content().items() if asked[name] != value]
+        if differing:
+            return [CheckRefused(check.at_ns, check.request_id, ", ".join(differing))]
+        return [DecisionMade(check.at_ns, decision, repeated=True)]
+    with localcontext(ARITHMETIC):
+        return _decide(state, check, policy)
+
+
+def decide_orders(state: GuardState, check: OrdersCheck, policy: Policy) -> list[Fact]:
+    """Answer a batch of orders: the facts of time passing, then one OrderJudged an order, in the order given."""
+    _move_time(state, check.at_ns)
+    facts: list[Fact] = []
+    with localcontext(ARITHMETIC):
+        for market in dict.fromkeys(order.market for order in check.orders):
+            if market in policy.markets:
+                facts += advance(state.markets[market], policy.markets[market], check.at_ns)
+        for order in check.orders:
+            market_policy = policy.markets.get(order.market)
+            view = view_of(state.markets[order.market], market_policy, check.at_ns) if market_policy else None
+            facts.append(orders.judge(view, order, market_policy, check.at_ns, shadow=policy.shadow))
+    return facts
+
+
+def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
+    market_policy = policy.markets.get(check.market)
+    if market_policy is None:
+        limit = "a market that the policy names"
+        unknown = Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", check.market, limit)
+        return [_answer(state, check, policy, (unknown,), Phase.RECOVERING, BreakerState.OPEN)]
+    market = state.markets[check.market]
+    facts = advance(market, market_policy, check.at_ns)
+    view = view_of(market, market_policy, check.at_ns)
+    view.closure = check
+    findings = [*gates.evaluate(view, market_policy, state.global_breaker, state.global_halt)]
+    if check.account is not None:
+        findings += gates.evaluate_account(check.account, check.market, state.markets)
+    ruled = evaluate_all(view, market_policy)
+    findings += ruled
+    _doubt_basis(market, ruled, market_policy, check.at_ns)
+    facts += trip(state, market, tuple(finding for finding in ruled if not finding.shadow), policy, check.at_ns)
+    facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state))
+    return facts
+
+
+def _answer(
+    state: GuardState,
+    check: Check,
+    policy: Policy,
+    findings: tuple[Finding, ...],
+    phase: Phase,
+    breaker: BreakerState,
+) -> DecisionMade:
+    denying = [finding for finding in findings if finding.severity >= Severity.DENY]
+    enforced = [f for f in denying if not f.shadow and (not policy.shadow or f.reason == Reason.OPERATOR_HALT)]
+    state.decisions += 1
+    decision = Decision(
+        decision_id=f"{check.at_ns:x}-{state.decisions:x}",
+        request_id=check.request_id,
+        account_id=check.account_id,
+        market=check.market,
+        kind=check.kind,
+        at_ns=check.at_ns,
+        verdict=Verdict.DENY if enforced else Verdict.ALLOW,
+        shadow_verdict=Verdict.DENY if denying else Verdict.ALLOW,
+        findings=findings,
+        phase=phase,
+        breaker=breaker,
+        policy_revision=policy.revision,
+    )
+    state.remembered[check.request_id] = (check.content(), decision)
+    if len(state.remembered) > policy.remembered_requests_max:
+        state.remembered.popitem(last=False)
+    return DecisionMade(check.at_ns, decision)
+
+
+def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, now_ns: int) -> None:
+    """Keep count of a run of callers computing with unpublished values; a clean basis, or silence, ends it.
+
+    While the feed itself is rejected, callers that use it are no separate fault.
+    """
+    doubt = market.basis_doubt
+    wrong = not market.rejections and any(f.reason in (Reason.BASIS_MARK, Reason.BASIS_FUNDING) for f in findings)
+    silent = doubt.since_ns is not None and now_ns - doubt.last_ns > policy.basis.window_ns
+    if not wrong or silent:
+        doubt.since_ns, doubt.count = None, 0
+    if wrong:
+        doubt.since_ns = now_ns if doubt.since_ns is None else doubt.since_ns
+        doubt.last_ns, doubt.count = now_ns, doubt.count + 1
+
+
+def _move_time(state: GuardState, at_ns: int) -> None:
+    if at_ns < state.now_ns:
+        raise InvariantViolated(f"at_ns: {at_ns} is before {state.now_ns}, inputs must come in time order")
+    state.now_ns = at_ns

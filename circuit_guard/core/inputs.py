@@ -1,0 +1,206 @@
+"""Everything that can happen to the guard. Each input carries its own time, `at_ns`: when the guard received it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import blake2b
+
+from circuit_guard.core.types import CheckKind, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One published state of a market. A value that is None was not given; it never means zero.
+
+    `epoch` numbers the publishing process, `feed_sequence` counts its observations of this market.
+    `funding_index` is cumulative, in quote currency per 1 base unit, and may be negative.
+    `funding_rate` and `funding_premium` (quote currency per 1 base unit) are per funding period.
+    """
+
+    at_ns: int
+    market: str
+    source: str
+    epoch: int
+    feed_sequence: int
+    event_time_ns: int
+    mark_price: Decimal | None = None
+    index_price: Decimal | None = None
+    funding_index: Decimal | None = None
+    funding_rate: Decimal | None = None
+    funding_premium: Decimal | None = None
+
+    def content(self) -> tuple[object, ...]:
+        """Return what was published, without when it was received: equal content is a redelivery.
+
+        Values are compared as written, so that a NaN equals itself.
+        """
+        values = (self.mark_price, self.index_price, self.funding_index, self.funding_rate, self.funding_premium)
+        return (self.source, self.epoch, self.feed_sequence, self.event_time_ns, *map(str, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An independent price for a market: another venue's, or an oracle's."""
+
+    at_ns: int
+    market: str
+    source: str
+    event_time_ns: int
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCommand:
+    """The exchange is entering a phase. `markets` empty means all. `rollback`: the chain was moved back."""
+
+    at_ns: int
+    phase: Phase
+    markets: tuple[str, ...] = ()
+    actor: str = ""
+    reason: str = ""
+    rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HaltCommand:
+    """An operator halts the named markets, or everything where `markets` is empty."""
+
+    at_ns: int
+    markets: tuple[str, ...]
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeCommand:
+    """An operator lifts halts; breakers are not touched. Empty `markets` lifts the halt of everything."""
+
+    at_ns: int
+    markets: tuple[str, ...]
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResetCommand:
+    """An operator resets the breakers of the named scopes: markets, or GLOBAL."""
+
+    at_ns: int
+    scopes: tuple[str, ...]
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCommand:
+    """A new policy takes effect: the one handed to `step` along with this input."""
+
+    at_ns: int
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. It reports what time alone changes; decisions never depend on ticks."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The values the caller computed with."""
+
+    mark_price: Decimal | None = None
+    funding_index: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One position of an account; `size` is signed, in base units."""
+
+    market: str
+    size: Decimal
+    entry_price: Decimal
+    cached_funding_index: Decimal
+    maintenance_margin_fraction: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account as its exchange sees it; collateral in quote currency."""
+
+    collateral: Decimal
+    positions: tuple[Position, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The question: may this forced closure go ahead? `size` is the closing trade (a long is closed by a sell, < 0)."""
+
+    at_ns: int
+    request_id: str
+    account_id: str
+    market: str
+    size: Decimal
+    kind: CheckKind = CheckKind.LIQUIDATION
+    execution_price: Decimal | None = None
+    basis: Basis = Basis()
+    account: Account | None = None
+
+    def content(self) -> dict[str, str]:
+        """Return the question without its time, as text: a request_id must always come with the same content.
+
+        The account is digested, so that remembering a question costs the same whatever the account holds.
+        """
+        account = "" if self.account is None else blake2b(repr(self.account).encode(), digest_size=16).hexdigest()
+        return {
+            "account_id": self.account_id,
+            "market": self.market,
+            "size": str(self.size),
+            "kind": self.kind,
+            "execution_price": str(self.execution_price),
+            "basis": f"{self.basis.mark_price} {self.basis.funding_index}",
+            "account": account,
+        }
+
+
+class Side(StrEnum):
+    """The side of an order."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class OrderAction(StrEnum):
+    """What is about to happen to an order; RESTING asks whether it may stay."""
+
+    NEW = "NEW"
+    MODIFY = "MODIFY"
+    RESTING = "RESTING"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order to be judged. `price` None is a market order."""
+
+    order_id: str
+    market: str
+    side: Side
+    action: OrderAction
+    price: Decimal | None
+    post_only: bool = False
+    take_profit_or_stop_loss: bool = False
+    created_at_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersCheck:
+    """A batch of orders to judge at one instant."""
+
+    at_ns: int
+    orders: tuple[Order, ...]
+
+
+Input = Observation | Reference | PhaseCommand | HaltCommand | ResumeCommand | ResetCommand | PolicyCommand | Tick

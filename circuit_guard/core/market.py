@@ -1,0 +1,157 @@
+"""What the guard knows of one market, and the view of it that rules judge."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.envelope import Interval, funding_envelope, funding_price
+from circuit_guard.core.inputs import Check, Observation
+from circuit_guard.core.phase import BANDED_PHASES, PhaseState
+from circuit_guard.core.policy import GapMode, MarketPolicy
+from circuit_guard.core.references import ReferenceBook, ReferenceView
+from circuit_guard.core.types import EXPONENT_MAX, BreakerState, Finding, Phase, Severity
+
+REDELIVERIES_REMEMBERED = 64
+
+
+@dataclass(slots=True)
+class Trusted:
+    """The last values that passed every rule. A rejected observation never replaces them."""
+
+    mark_price: Decimal | None = None
+    mark_seen_ns: int = 0
+    index_price: Decimal | None = None
+    funding_index: Decimal | None = None
+    funding_seen_ns: int = 0
+    funding_premium: Decimal | None = None
+    funding_rate: Decimal | None = None
+    funding_step_share: Decimal = Decimal(0)
+    """How much of its bound the last step of the funding index used: 1 is all of it."""
+
+
+class Judged(NamedTuple):
+    """An observation as it was answered; the same one again gets the same answer."""
+
+    observation: Observation
+    accepted: bool
+    findings: tuple[Finding, ...]
+
+
+@dataclass(slots=True)
+class Feed:
+    """Where the published stream of the market stands."""
+
+    epoch: int = -1
+    feed_sequence: int = -1
+    event_time_ns: int | None = None
+    received_ns: int | None = None
+    accrued_ns: int = 0
+    """Accrual time published since the funding index was last trusted."""
+    recent: dict[tuple[int, int], Judged] = field(default_factory=dict)
+
+    def accrual_ns(self, until_ns: int, policy: MarketPolicy) -> int:
+        """Return how long funding can have accrued since the trusted index; in `freeze` a long gap counts nothing."""
+        gap_ns = max(until_ns - (self.event_time_ns or until_ns), 0)
+        if policy.funding.gap_mode is GapMode.FREEZE and gap_ns > policy.funding.gap_ns:
+            gap_ns = 0
+        return self.accrued_ns + gap_ns
+
+    def remember(self, judged: Judged) -> None:
+        """Keep the answer for redeliveries, forgetting the oldest."""
+        self.recent[judged.observation.epoch, judged.observation.feed_sequence] = judged
+        if len(self.recent) > REDELIVERIES_REMEMBERED:
+            del self.recent[next(iter(self.recent))]
+
+
+@dataclass(slots=True)
+class BasisDoubt:
+    """A run of checks whose callers computed with values that were never published."""
+
+    since_ns: int | None = None
+    last_ns: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """An operator's halt."""
+
+    actor: str
+    reason: str
+    since_ns: int
+
+
+@dataclass(slots=True)
+class MarketState:
+    """The state of one market. Only `guard` changes it."""
+
+    market: str
+    breaker: Breaker
+    phase: PhaseState = field(default_factory=PhaseState)
+    trusted: Trusted = field(default_factory=Trusted)
+    feed: Feed = field(default_factory=Feed)
+    references: ReferenceBook = field(default_factory=ReferenceBook)
+    marks: deque[tuple[int, Decimal]] = field(default_factory=deque)
+    """Trusted mark prices of the last seconds, oldest first: what a caller may have computed with."""
+    rejections: tuple[Finding, ...] = ()
+    """Why the latest observation was rejected; empty once one is accepted again."""
+    reconsidered: Observation | None = None
+    """The latest observation, if it was rejected for divergence alone: references that follow may still explain it."""
+    standing: dict[str, int] = field(default_factory=dict)
+    """Since when each reason has been found in every observation."""
+    diverged_mark: Decimal | None = None
+    reverted_ns: int | None = None
+    healthy_since_ns: int | None = None
+    agreeing_since_ns: int | None = None
+    consistent_observations: int = 0
+    warm: bool = False
+    halt: Halt | None = None
+    rollback_ns: int | None = None
+    basis_doubt: BasisDoubt = field(default_factory=BasisDoubt)
+
+
+def readable(value: Decimal | None) -> Decimal | None:
+    """Return the value if rules can compute with it, else None. What is not readable the validity rule reports."""
+    if value is None or not value.is_finite() or (value and abs(value.adjusted()) > EXPONENT_MAX):
+        return None
+    return value
+
+
+@dataclass(slots=True)
+class MarketView:
+    """One market at one instant, as rules see it. Rules read it and change nothing.
+
+    Either `observation` is set (data is being judged) or `closure` (a forced closure is).
+    """
+
+    now_ns: int
+    state: MarketState
+    phase: Phase
+    references: ReferenceView
+    observation: Observation | None = None
+    closure: Check | None = None
+
+    @property
+    def restricted(self) -> bool:
+        """Whether only closures inside the band may pass: POST_ONLY, RECOVERING, or a breaker re-opening."""
+        return self.phase in BANDED_PHASES or self.state.breaker.state is BreakerState.HALF_OPEN
+
+    def lasting(self, reason: str, trip_after_ns: int) -> Severity:
+        """Return TRIP if every observation for so long has had this reason, else DENY: trip only after confirmation."""
+        since_ns = self.state.standing.get(reason)
+        lasted = since_ns is not None and self.now_ns - since_ns >= trip_after_ns
+        return Severity.TRIP if lasted else Severity.DENY
+
+    def funding_envelope(self, until_ns: int, policy: MarketPolicy) -> Interval | None:
+        """Return where the funding index can honestly be at `until_ns`; None before one was trusted."""
+        trusted = self.state.trusted
+        if trusted.funding_index is None:
+            return None
+        price = funding_price(trusted.index_price, trusted.mark_price)
+        return funding_envelope(
+            policy.funding, trusted.funding_index, price, self.state.feed.accrual_ns(until_ns, policy)
+        )

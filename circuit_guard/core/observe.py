@@ -1,0 +1,193 @@
+"""What an observation does to a market: judged first, and only then, if it passed, trusted."""
+
+from __future__ import annotations
+
+from circuit_guard.core import breaker as breakers
+from circuit_guard.core.facts import (
+    Fact,
+    MarketWarm,
+    ObservationJudged,
+    ObservationReconsidered,
+    ShadowWould,
+)
+from circuit_guard.core.inputs import Observation
+from circuit_guard.core.market import Judged, MarketState, MarketView, readable
+from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.progress import advance, recover, view_of
+from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.rules import correlated_trips, divergence, evaluate_all
+from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import Finding, Severity
+
+NOT_A_FEED_POSITION = frozenset(
+    {
+        Reason.SEQUENCE_BACK,
+        Reason.SEQUENCE_CONFLICT,
+        Reason.EVENT_TIME_BACK,
+        Reason.EPOCH_INTERLEAVED,
+        Reason.FUTURE_STAMP,
+    }
+)
+"""An observation with one of these does not say where the feed stands; believing it would condemn the next one."""
+
+
+def observe(state: GuardState, observation: Observation, policy: Policy) -> list[Fact]:
+    """Judge an observation; trust it if no enforced finding is DENY or worse. A redelivery gets the answer it had."""
+    market_policy = policy.markets.get(observation.market)
+    stranger = _stranger(observation, market_policy)
+    if market_policy is None or stranger is not None:
+        return [_judged(observation, (stranger,) if stranger else (), accepted=False)]
+    market, now_ns = state.markets[observation.market], observation.at_ns
+    known = market.feed.recent.get((observation.epoch, observation.feed_sequence))
+    if known is not None and known.observation.content() == observation.content():
+        return [_judged(observation, known.findings, accepted=known.accepted, redelivered=True)]
+    facts = advance(market, market_policy, now_ns)
+    if -1 < market.feed.epoch < observation.epoch:
+        facts += recover(
+            market, now_ns, f"epoch {observation.epoch} after {market.feed.epoch}: the publisher restarted"
+        )
+    view = view_of(market, market_policy, now_ns)
+    view.observation = observation
+    findings = tuple(evaluate_all(view, market_policy))
+    rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
+    if not NOT_A_FEED_POSITION.intersection(f.reason for f in rejecting):
+        _follow(market, observation, market_policy)
+        market.feed.remember(Judged(observation, not rejecting, findings))
+    market.standing = {f.reason: market.standing.get(f.reason, now_ns) for f in findings}
+    _note_reverted_mark(view, market_policy, findings)
+    facts.append(_judged(observation, findings, accepted=not rejecting))
+    if rejecting:
+        _reject(market, observation, rejecting)
+    else:
+        facts += _accept(view, observation, market_policy)
+    facts += _shadow(observation, findings)
+    return facts + trip(state, market, rejecting, policy, now_ns)
+
+
+def trip(
+    state: GuardState, market: MarketState, findings: tuple[Finding, ...], policy: Policy, now_ns: int
+) -> list[Fact]:
+    """Open the market's breaker for findings that trip or latch, and GLOBAL where latches correlate."""
+    tripping = tuple(finding for finding in findings if finding.severity >= Severity.TRIP)
+    changed = breakers.trip(market.breaker, tripping, now_ns) if tripping else None
+    if changed is None:
+        return []
+    facts: list[Fact] = [changed]
+    if changed.latched:
+        state.latched_ns[market.market] = now_ns
+        found = correlated_trips.evaluate(state.latched_ns, len(policy.markets), now_ns, policy.global_breaker)
+        if found is not None and found.shadow:
+            facts.append(ShadowWould(now_ns, state.global_breaker.scope, (found,)))
+        elif found is not None:
+            opened = breakers.trip(state.global_breaker, (found,), now_ns)
+            facts += [opened] if opened else []
+    return facts
+
+
+def _stranger(observation: Observation, policy: MarketPolicy | None) -> Finding | None:
+    if policy is None:
+        limit = "a market that the policy names"
+        return Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", observation.market, limit)
+    if observation.source != policy.observation_source:
+        limit = policy.observation_source
+        return Finding(Reason.UNKNOWN_SOURCE, Severity.DENY, "source", observation.source, limit)
+    return None
+
+
+def _judged(
+    observation: Observation, findings: tuple[Finding, ...], *, accepted: bool, redelivered: bool = False
+) -> ObservationJudged:
+    at_ns, market, source = observation.at_ns, observation.market, observation.source
+    return ObservationJudged(at_ns, market, source, accepted, redelivered, findings)
+
+
+def _follow(market: MarketState, observation: Observation, policy: MarketPolicy) -> None:
+    feed = market.feed
+    feed.accrued_ns = feed.accrual_ns(observation.event_time_ns, policy)
+    feed.epoch, feed.feed_sequence = observation.epoch, observation.feed_sequence
+    feed.event_time_ns, feed.received_ns = observation.event_time_ns, observation.at_ns
+
+
+def _reject(market: MarketState, observation: Observation, rejecting: tuple[Finding, ...]) -> None:
+    only_diverging = all(REASONS[Reason(finding.reason)].rule == "divergence" for finding in rejecting)
+    market.reconsidered = observation if only_diverging else None
+    market.rejections = rejecting
+    market.healthy_since_ns = market.agreeing_since_ns = None
+    market.consistent_observations = 0
+
+
+def _accept(view: MarketView, observation: Observation, policy: MarketPolicy) -> list[Fact]:
+    view.state.rejections, view.state.reconsidered = (), None
+    _trust(view, observation, policy)
+    return _weigh(view, policy)
+
+
+def reconsider(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
+    """Look again at an observation that only diverged: in a crash the references arrive a moment after the mark."""
+    observation = market.reconsidered
+    if observation is None:
+        return []
+    view = view_of(market, policy, now_ns)
+    view.observation = observation
+    if any(finding.severity >= Severity.DENY for finding in divergence.evaluate(view, policy)):
+        return []
+    market.diverged_mark = None
+    market.standing = {}
+    return [ObservationReconsidered(now_ns, market.market, observation.source), *_accept(view, observation, policy)]
+
+
+def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> None:
+    """Make the observation's values the trusted ones; what it did not give stays as it was, and ages."""
+    market, trusted = view.state, view.state.trusted
+    seen_ns = min(observation.at_ns, observation.event_time_ns)
+    if (mark := readable(observation.mark_price)) is not None:
+        trusted.mark_price, trusted.mark_seen_ns = mark, seen_ns
+        market.marks.append((observation.at_ns, mark))
+        while market.marks[0][0] < observation.at_ns - policy.basis.window_ns:
+            market.marks.popleft()
+    if (index := readable(observation.funding_index)) is not None:
+        envelope = view.funding_envelope(observation.event_time_ns, policy)
+        if envelope is not None and trusted.funding_index is not None and envelope.high > trusted.funding_index:
+            step = abs(index - trusted.funding_index)
+            trusted.funding_step_share = step / (envelope.high - trusted.funding_index)
+        trusted.funding_index, trusted.funding_seen_ns = index, seen_ns
+        market.feed.accrued_ns = 0
+        trusted.funding_premium = readable(observation.funding_premium)
+        trusted.funding_rate = readable(observation.funding_rate)
+    if (price := readable(observation.index_price)) is not None:
+        trusted.index_price = price
+
+
+def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
+    """Count an accepted observation as evidence: of health, of agreement with the references, of being warm."""
+    market, now_ns = view.state, view.now_ns
+    market.healthy_since_ns = now_ns if market.healthy_since_ns is None else market.healthy_since_ns
+    mark, hull = market.trusted.mark_price, view.references.hull
+    near = hull.widened(policy.band.agreement_share, policy.divergence.hull_widths) if hull else None
+    if not view.references.quorum or mark is None or near is None or mark not in near:
+        market.agreeing_since_ns = None
+        return []
+    market.agreeing_since_ns = now_ns if market.agreeing_since_ns is None else market.agreeing_since_ns
+    market.consistent_observations += market.trusted.funding_index is not None
+    if market.warm or market.consistent_observations < policy.warm_observations:
+        return []
+    market.warm = True
+    return [MarketWarm(now_ns, market.market)]
+
+
+def _note_reverted_mark(view: MarketView, policy: MarketPolicy, findings: tuple[Finding, ...]) -> None:
+    """Remember a diverging mark; when it ends and the references never went there, note that it was wrong."""
+    market = view.state
+    mark = readable(view.observation.mark_price) if view.observation else None
+    if any(finding.reason == Reason.MARK_DIVERGENCE for finding in findings):
+        market.diverged_mark = mark
+    elif market.diverged_mark is not None and mark is not None:
+        limit = divergence.mark_interval(view, policy)
+        if limit is not None and market.diverged_mark not in limit:
+            market.reverted_ns = view.now_ns
+        market.diverged_mark = None
+
+
+def _shadow(observation: Observation, findings: tuple[Finding, ...]) -> list[Fact]:
+    would = tuple(finding for finding in findings if finding.shadow and finding.severity >= Severity.DENY)
+    return [ShadowWould(observation.at_ns, observation.market, would)] if would else []

@@ -1,0 +1,77 @@
+"""Orders in restricted phases: the band that protects the book, and what may rest in it.
+
+One-sided: a buy above the band or a sell below it moves the price; the other sides cannot. New, modified and resting
+orders are judged alike, because a modify that escaped the band was a real bug (Paradex changelog, 19 Oct 2026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from circuit_guard.core.facts import OrderJudged
+from circuit_guard.core.inputs import Order, OrderAction, Side
+from circuit_guard.core.market import MarketView
+from circuit_guard.core.phase import BANDED_PHASES, DENYING_PHASES
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.reasons import Reason
+from circuit_guard.core.rules.band import center
+from circuit_guard.core.types import Finding, Phase, Severity, Verdict, show, show_seconds
+
+
+def judge(
+    view: MarketView | None, order: Order, policy: MarketPolicy | None, at_ns: int, *, shadow: bool
+) -> OrderJudged:
+    """Judge one order. `view` and `policy` are None where the policy does not name the market: that is denied."""
+    if view is None or policy is None:
+        limit = "a market that the policy names"
+        findings = [Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", order.market, limit)]
+    else:
+        findings = [*_rolled_back(view, order), *_phase(view, order), *_band(view, order, policy)]
+    verdict = Verdict.DENY if findings and not shadow else Verdict.ALLOW
+    return OrderJudged(at_ns, order.order_id, order.market, verdict, tuple(findings))
+
+
+def _rolled_back(view: MarketView, order: Order) -> Iterator[Finding]:
+    """After a rollback every order that rested then is cancelled, except take-profit and stop-loss."""
+    rollback_ns = view.state.rollback_ns
+    if rollback_ns is None or order.action is not OrderAction.RESTING or order.take_profit_or_stop_loss:
+        return
+    if order.created_at_ns is None:
+        yield Finding(Reason.ROLLBACK_CANCEL, Severity.DENY, "created_at", "not given", "a time after the rollback")
+    elif order.created_at_ns <= rollback_ns:
+        observed = f"{show_seconds(rollback_ns - order.created_at_ns)} before the rollback"
+        yield Finding(Reason.ROLLBACK_CANCEL, Severity.DENY, "created_at", observed, "after the rollback")
+
+
+def _phase(view: MarketView, order: Order) -> Iterator[Finding]:
+    if order.action is OrderAction.RESTING:
+        return
+    if view.phase in DENYING_PHASES:
+        yield Finding(Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "a phase that takes orders")
+    elif view.phase is Phase.POST_ONLY and not order.post_only:
+        yield Finding(Reason.ORDER_NOT_POST_ONLY, Severity.DENY, "post_only", "false", "true in POST_ONLY")
+
+
+def _band(view: MarketView, order: Order, policy: MarketPolicy) -> Iterator[Finding]:
+    """Deny the aggressive side of the band. A take-profit or stop-loss rests outside it until triggered."""
+    if view.phase not in BANDED_PHASES:
+        return
+    if order.take_profit_or_stop_loss and order.action is OrderAction.RESTING:
+        return
+    middle = center(view, policy)
+    if middle is None:
+        limit = f"a reference price with a quorum within {show_seconds(policy.band.center_age_max_ns)}"
+        yield Finding(Reason.BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
+        return
+    reach = abs(middle) * policy.band.share
+    edge = middle + reach if order.side is Side.BUY else middle - reach
+    aggressive = order.price is None or _beyond(order.side, order.price, edge)
+    if aggressive:
+        limit = f"{'at most' if order.side is Side.BUY else 'at least'} {show(edge)} in {view.phase}"
+        observed = "a market order" if order.price is None else show(order.price)
+        yield Finding(Reason.OUTSIDE_BAND, Severity.DENY, "price", observed, limit)
+
+
+def _beyond(side: Side, price: Decimal, edge: Decimal) -> bool:
+    return price > edge if side is Side.BUY else price < edge

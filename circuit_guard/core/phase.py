@@ -1,0 +1,47 @@
+"""The phase of one market: what the exchange commanded, and whether the guard itself holds it in RECOVERING."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circuit_guard.core.facts import PhaseChanged
+from circuit_guard.core.types import Phase
+
+DENYING_PHASES = frozenset({Phase.CANCEL_ONLY, Phase.MAINTENANCE})
+BANDED_PHASES = frozenset({Phase.POST_ONLY, Phase.RECOVERING})
+
+
+@dataclass(slots=True)
+class PhaseState:
+    """`commanded` comes from the operator or the exchange; `recovering` from the guard: nobody has to remember it."""
+
+    commanded: Phase = Phase.OPEN
+    recovering: bool = True
+    since_ns: int = 0
+    note: str = "first sight of the market"
+
+    def effective(self) -> Phase:
+        """Return the phase in force: RECOVERING takes the place of OPEN, and of nothing stricter."""
+        return Phase.RECOVERING if self.recovering and self.commanded is Phase.OPEN else self.commanded
+
+
+def transition(
+    state: PhaseState,
+    market: str,
+    at_ns: int,
+    *,
+    commanded: Phase | None = None,
+    recovering: bool,
+    actor: str = "",
+    note: str,
+) -> PhaseChanged | None:
+    """Change the phase. The only place where it changes; None where the phase in force stays the same."""
+    before = state.effective()
+    if commanded is not None:
+        state.commanded = commanded
+    state.recovering, state.note = recovering, note
+    after = state.effective()
+    if after is before:
+        return None
+    state.since_ns = at_ns
+    return PhaseChanged(at_ns, market, before, after, actor, note)

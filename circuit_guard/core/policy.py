@@ -1,0 +1,153 @@
+"""What is enforced, resolved for each market: plain immutable values that the rules read.
+
+`policy_file` builds these from TOML and is the place where they are validated; defaults live there too.
+Shares are fractions of a price (0.01 is 1 %), durations are nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+class GapMode(StrEnum):
+    """Whether a funding index moves over a gap in the feed: `accrue` it may, `freeze` it may not."""
+
+    ACCRUE = "accrue"
+    FREEZE = "freeze"
+
+
+class RestrictedClosures(StrEnum):
+    """What happens to closures in POST_ONLY and RECOVERING: allowed inside the band, or denied."""
+
+    BANDED = "banded"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class FundingPolicy:
+    """Bounds of the funding index and rate. `rate_max` is per `period_ns`."""
+
+    period_ns: int
+    rate_max: Decimal
+    gap_mode: GapMode
+    gap_ns: int
+    slack: Decimal
+    """The bound is slack * rate_max * index price * dt / period (DESIGN 3)."""
+    predicted_step_share: Decimal
+    bound_share: Decimal
+    """The step may miss the premium's prediction by this share of it, plus that share of the bound."""
+    premium_share: Decimal
+    """Premium and rate * index price may differ by this share of the larger."""
+    trip_after_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DivergencePolicy:
+    """How far a price may be from the hull of the reference price."""
+
+    base: Decimal
+    hull_widths: Decimal
+    window_ns: int
+    trip_after_ns: int
+    trip_at_once_base: Decimal
+    trip_at_once_hull_widths: Decimal
+    index_base: Decimal
+    execution_base: Decimal
+    settle_ns: int
+    """How long closures stay denied after a diverging mark came back without the references having moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePolicy:
+    """Which references count, and how many are a quorum. An empty `sources` admits any source."""
+
+    sources: frozenset[str]
+    sources_max: int
+    age_max_ns: int
+    quorum: int
+    outlier_share: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StalenessPolicy:
+    """How old trusted values may be, and how far in the future a stamp may lie."""
+
+    deny_after_ns: int
+    recovering_after_ns: int
+    future_skew_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BandPolicy:
+    """The band round the reference price in restricted phases, and how those phases are left."""
+
+    share: Decimal
+    center_age_max_ns: int
+    post_only_closures: RestrictedClosures
+    recovering_closures: RestrictedClosures
+    agreement_share: Decimal
+    agreement_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BasisPolicy:
+    """What is asked of the values a caller computed with."""
+
+    required: bool
+    mark_share: Decimal
+    window_ns: int
+    trip_after_ns: int
+    trip_count_min: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When a tripped breaker re-opens: after a cooldown, on healthy data, through HALF_OPEN."""
+
+    cooldown_ns: int
+    healthy_ns: int
+    half_open_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketPolicy:
+    """Everything that is enforced on one market."""
+
+    market_class: str
+    required: bool
+    observation_source: str
+    allow_negative_price: bool
+    warm_observations: int
+    funding: FundingPolicy
+    divergence: DivergencePolicy
+    references: ReferencePolicy
+    staleness: StalenessPolicy
+    band: BandPolicy
+    basis: BasisPolicy
+    breaker: BreakerPolicy
+    shadow_rules: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalPolicy:
+    """When the GLOBAL breaker latches: this many markets and this share of all latched within the window."""
+
+    latched_markets_min: int
+    latched_share_min: Decimal
+    window_ns: int
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One immutable revision of everything that is enforced."""
+
+    revision: str
+    shadow: bool
+    """Global shadow: everything is judged and recorded; only operator halts are enforced."""
+    global_breaker: GlobalPolicy
+    remembered_requests_max: int
+    markets: Mapping[str, MarketPolicy]

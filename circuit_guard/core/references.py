@@ -1,0 +1,111 @@
+"""The references of one market: the latest price of each source, their median, and the hull of that median.
+
+The hull is of the median, not of all prices: a single venue's wick would carry the latter (Deribit 2019, BitMEX 2019).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from circuit_guard.core.envelope import Interval
+from circuit_guard.core.inputs import Reference
+from circuit_guard.core.policy import MarketPolicy
+
+
+class Quote(NamedTuple):
+    """The latest price of one source."""
+
+    price: Decimal
+    event_time_ns: int
+    seen_ns: int
+    """The older of event time and receipt: what its age is measured from."""
+
+
+class MedianPoint(NamedTuple):
+    """The median in force from `since_ns` until the next point."""
+
+    since_ns: int
+    price: Decimal
+
+
+def median(prices: list[Decimal]) -> Decimal:
+    """Return the median; of an even number the mean of the middle two."""
+    prices.sort()
+    middle = len(prices) // 2
+    return prices[middle] if len(prices) % 2 else (prices[middle - 1] + prices[middle]) / 2
+
+
+@dataclass(slots=True)
+class ReferenceView:
+    """What the references say at one instant."""
+
+    count: int
+    """How many sources are fresh."""
+    quorum: bool
+    price: Decimal | None
+    """The reference price: the median of the fresh ones; None without any."""
+    hull: Interval | None
+    """What the reference price has been within the window. Without a quorum it spans every fresh price as well."""
+    last_quorum_price: Decimal | None
+    last_quorum_ns: int | None
+
+
+@dataclass(slots=True)
+class ReferenceBook:
+    """The mutable record behind `ReferenceView`."""
+
+    quotes: dict[str, Quote] = field(default_factory=dict)
+    points: deque[MedianPoint] = field(default_factory=deque)
+    last_quorum_price: Decimal | None = None
+    last_quorum_ns: int | None = None
+
+    def record(self, reference: Reference) -> None:
+        """Take one accepted reference."""
+        seen_ns = min(reference.at_ns, reference.event_time_ns)
+        self.quotes[reference.source] = Quote(reference.price, reference.event_time_ns, seen_ns)
+
+    def fresh_prices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Decimal]:
+        """Return the prices young enough to count, leaving out one source if named."""
+        oldest_ns = now_ns - policy.references.age_max_ns
+        return [
+            quote.price for source, quote in self.quotes.items() if quote.seen_ns >= oldest_ns and source != without
+        ]
+
+    def update(self, now_ns: int, policy: MarketPolicy) -> None:
+        """Take the median of now into the history. Only a quorum makes history."""
+        fresh = self.fresh_prices(now_ns, policy)
+        self._expire(now_ns - policy.divergence.window_ns)
+        if len(fresh) >= policy.references.quorum:
+            price = median(fresh)
+            if not self.points or self.points[-1].price != price:
+                self.points.append(MedianPoint(now_ns, price))
+            self.last_quorum_price, self.last_quorum_ns = price, now_ns
+
+    def view(self, now_ns: int, policy: MarketPolicy) -> ReferenceView:
+        """Return what the references say now. Changes nothing."""
+        fresh = self.fresh_prices(now_ns, policy)
+        if not fresh:
+            return ReferenceView(0, False, None, None, self.last_quorum_price, self.last_quorum_ns)
+        price, quorum = median(list(fresh)), len(fresh) >= policy.references.quorum
+        seen = self._since(now_ns - policy.divergence.window_ns)
+        seen += [price] if quorum else fresh
+        hull = Interval(min(seen), max(seen))
+        return ReferenceView(len(fresh), quorum, price, hull, self.last_quorum_price, self.last_quorum_ns)
+
+    def _since(self, start_ns: int) -> list[Decimal]:
+        """Return the medians that were in force at some time since then."""
+        if self.last_quorum_ns is None or self.last_quorum_ns < start_ns:
+            return []
+        points = self.points
+        later = next((n for n in range(1, len(points)) if points[n].since_ns > start_ns), len(points))
+        return [points[n].price for n in range(max(later - 1, 0), len(points))]
+
+    def _expire(self, start_ns: int) -> None:
+        """Drop the points superseded before the window; the one in force at its start stays, if there was a quorum."""
+        if self.last_quorum_ns is None or self.last_quorum_ns < start_ns:
+            self.points.clear()
+        while len(self.points) > 1 and self.points[1].since_ns <= start_ns:
+            self.points.popleft()

@@ -1,0 +1,50 @@
+"""The rules: each is a pure function over one market's view, in a file of its name. All run, all findings are returned.
+
+To add one: write `evaluate(view, policy)` in a file here, give its reasons to `reasons.py`, and add it to RULES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from circuit_guard.core.market import MarketView
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.rules import (
+    band,
+    basis,
+    divergence,
+    funding_continuity,
+    funding_rate,
+    ordering,
+    reference_quorum,
+    staleness,
+    validity,
+)
+from circuit_guard.core.types import Finding
+
+Rule = Callable[[MarketView, MarketPolicy], Iterator[Finding]]
+
+RULES: dict[str, Rule] = {
+    "validity": validity.evaluate,
+    "ordering": ordering.evaluate,
+    "staleness": staleness.evaluate,
+    "funding_continuity": funding_continuity.evaluate,
+    "funding_rate": funding_rate.evaluate,
+    "divergence": divergence.evaluate,
+    "reference_quorum": reference_quorum.evaluate,
+    "band": band.evaluate,
+    "basis": basis.evaluate,
+}
+
+
+def evaluate_all(view: MarketView, policy: MarketPolicy) -> list[Finding]:
+    """Run every rule and return every finding. A shadow rule's findings are marked; it never hides another's."""
+    findings: list[Finding] = []
+    for name, evaluate in RULES.items():
+        found = evaluate(view, policy)
+        if name in policy.shadow_rules:
+            findings.extend(replace(finding, shadow=True) for finding in found)
+        else:
+            findings.extend(found)
+    return findings

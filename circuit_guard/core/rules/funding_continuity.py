@@ -1,0 +1,46 @@
+"""funding_continuity: a funding index moves by accrual and by nothing else.
+
+The bound, slack * rate cap * price * dt / period, is about 1/5000 of what a reset to zero does, and volatility cannot
+reach it. Value and sign are no test: indices are legitimately negative, and new markets start at zero (DESIGN 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from circuit_guard.core.envelope import funding_bound, funding_price
+from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.policy import GapMode, MarketPolicy
+from circuit_guard.core.reasons import Reason
+from circuit_guard.core.types import Finding, Severity, show
+
+
+def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
+    """Latch on a step funding cannot make; deny one the premium does not predict, trip if that lasts."""
+    observation, trusted = view.observation, view.state.trusted
+    if observation is None or trusted.funding_index is None:
+        return
+    index = readable(observation.funding_index)
+    if index is None:
+        return
+    until_ns = min(observation.event_time_ns, view.now_ns + policy.staleness.future_skew_ns)
+    accrual_ns = view.state.feed.accrual_ns(until_ns, policy)
+    bound = funding_bound(policy.funding, funding_price(trusted.index_price, trusted.mark_price), accrual_ns)
+    step = index - trusted.funding_index
+    if abs(step) > bound:
+        frozen = policy.funding.gap_mode is GapMode.FREEZE and accrual_ns == 0
+        reason = Reason.FUNDING_MOVED_IN_GAP if frozen else Reason.FUNDING_JUMP
+        observed = f"{show(index)}, a step of {show(step)}"
+        limit = f"{show(trusted.funding_index)} +/- {show(bound)}"
+        yield Finding(reason, Severity.LATCH, "funding_index", observed, limit)
+    elif trusted.funding_premium is not None and accrual_ns <= policy.funding.gap_ns:
+        # Over a longer gap the last premium predicts nothing, and a trusted value that no
+        # observation could follow any more would hold the market for ever.
+        predicted = trusted.funding_premium * accrual_ns / policy.funding.period_ns
+        tolerance = abs(predicted) * policy.funding.predicted_step_share + bound * policy.funding.bound_share
+        if abs(step - predicted) > tolerance:
+            reason = Reason.FUNDING_STEP_UNPREDICTED
+            severity = view.lasting(reason, policy.funding.trip_after_ns)
+            observed = f"{show(index)}, a step of {show(step)}"
+            limit = f"a step of {show(predicted)} +/- {show(tolerance)}"
+            yield Finding(reason, severity, "funding_index", observed, limit)

@@ -1,0 +1,41 @@
+"""Everything the guard remembers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.market import Halt, MarketState
+from circuit_guard.core.phase import PhaseState
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.types import GLOBAL_SCOPE, Decision
+
+
+class InvariantViolated(Exception):
+    """The shell broke the core's contract; a bug, never an operating error."""
+
+
+@dataclass(slots=True)
+class GuardState:
+    """The state of the whole guard. It has one owner; `step` and `decide` change it in place."""
+
+    now_ns: int
+    markets: dict[str, MarketState]
+    global_breaker: Breaker = field(default_factory=lambda: Breaker(GLOBAL_SCOPE))
+    global_halt: Halt | None = None
+    latched_ns: dict[str, int] = field(default_factory=dict)
+    """When each market last latched: what `correlated_trips` looks at."""
+    remembered: OrderedDict[str, tuple[dict[str, str], Decision]] = field(default_factory=OrderedDict)
+    """What was asked and answered lately, by request_id, oldest first."""
+    decisions: int = 0
+
+
+def new_market(market: str, at_ns: int) -> MarketState:
+    """Return a market at first sight: WARMING, and RECOVERING until it has shown evidence."""
+    return MarketState(market, Breaker(market, since_ns=at_ns), PhaseState(since_ns=at_ns))
+
+
+def new_state(policy: Policy, at_ns: int) -> GuardState:
+    """Return the state of a cold start: every market of the policy at first sight."""
+    return GuardState(at_ns, {market: new_market(market, at_ns) for market in policy.markets})

@@ -1,0 +1,147 @@
+"""What on-call asks first: what is halted, why, since when, and who may lift it. Pure, from state and policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+
+from circuit_guard.core import gates
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.envelope import Interval
+from circuit_guard.core.inputs import Basis, Check
+from circuit_guard.core.market import Halt, MarketState, MarketView
+from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.progress import view_of
+from circuit_guard.core.rules import evaluate_all
+from circuit_guard.core.rules.divergence import mark_interval
+from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import ARITHMETIC, BreakerState, Finding, Phase, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerStatus:
+    """A breaker as it stands; `findings` are what opened it."""
+
+    scope: str
+    state: BreakerState
+    latched: bool
+    since_ns: int
+    generation: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketStatus:
+    """One market. `denying` is what a closure computed with the trusted values would be denied for now."""
+
+    market: str
+    market_class: str
+    required: bool
+    warm: bool
+    phase: Phase
+    commanded_phase: Phase
+    phase_since_ns: int
+    phase_note: str
+    breaker: BreakerStatus
+    halt: Halt | None
+    denying: tuple[Finding, ...]
+    mark_price: Decimal | None
+    mark_age_ns: int | None
+    index_price: Decimal | None
+    funding_index: Decimal | None
+    funding_age_ns: int | None
+    funding_envelope: Interval | None
+    reference_price: Decimal | None
+    reference_count: int
+    mark_limits: Interval | None
+    headroom: dict[str, Decimal]
+    """By rule, how much of its limit is left: 1 is untouched, 0 is at the limit or over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardStatus:
+    """The whole guard. `not_ready` names the required markets that are still warming."""
+
+    at_ns: int
+    policy_revision: str
+    shadow: bool
+    global_breaker: BreakerStatus
+    global_halt: Halt | None
+    not_ready: tuple[str, ...]
+    markets: tuple[MarketStatus, ...]
+
+
+def guard_status(state: GuardState, policy: Policy, now_ns: int) -> GuardStatus:
+    """Describe the guard at `now_ns` without changing anything."""
+    with localcontext(ARITHMETIC):
+        markets = tuple(
+            market_status(state, state.markets[name], market_policy, now_ns)
+            for name, market_policy in sorted(policy.markets.items())
+        )
+    return GuardStatus(
+        at_ns=now_ns,
+        policy_revision=policy.revision,
+        shadow=policy.shadow,
+        global_breaker=_breaker_status(state.global_breaker),
+        global_halt=state.global_halt,
+        not_ready=tuple(market.market for market in markets if market.required and not market.warm),
+        markets=markets,
+    )
+
+
+def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketStatus:
+    """Describe one market at `now_ns`."""
+    view, trusted = view_of(market, policy, now_ns), market.trusted
+    view.closure = Check(
+        at_ns=now_ns,
+        request_id="",
+        account_id="",
+        market=market.market,
+        size=Decimal(-1),
+        basis=Basis(trusted.mark_price, trusted.funding_index),
+    )
+    findings = [*gates.evaluate(view, policy, state.global_breaker, state.global_halt), *evaluate_all(view, policy)]
+    return MarketStatus(
+        market=market.market,
+        market_class=policy.market_class,
+        required=policy.required,
+        warm=market.warm,
+        phase=view.phase,
+        commanded_phase=market.phase.commanded,
+        phase_since_ns=market.phase.since_ns,
+        phase_note=market.phase.note,
+        breaker=_breaker_status(market.breaker),
+        halt=market.halt,
+        denying=tuple(finding for finding in findings if finding.severity >= Severity.DENY and not finding.shadow),
+        mark_price=trusted.mark_price,
+        mark_age_ns=None if trusted.mark_price is None else now_ns - trusted.mark_seen_ns,
+        index_price=trusted.index_price,
+        funding_index=trusted.funding_index,
+        funding_age_ns=None if trusted.funding_index is None else now_ns - trusted.funding_seen_ns,
+        funding_envelope=view.funding_envelope(now_ns, policy),
+        reference_price=view.references.price,
+        reference_count=view.references.count,
+        mark_limits=mark_interval(view, policy),
+        headroom=_headroom(view, policy),
+    )
+
+
+def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
+    trusted, used = view.state.trusted, {}
+    if trusted.mark_price is not None:
+        age_ns = view.now_ns - min(trusted.mark_seen_ns, trusted.funding_seen_ns or trusted.mark_seen_ns)
+        used["staleness"] = Decimal(age_ns) / policy.staleness.deny_after_ns
+        limits, hull = mark_interval(view, policy), view.references.hull
+        if limits is not None and hull is not None and limits.high > hull.high:
+            used["divergence"] = hull.distance(trusted.mark_price) / (limits.high - hull.high)
+    if trusted.funding_index is not None:
+        used["funding_continuity"] = trusted.funding_step_share
+    if trusted.funding_rate is not None:
+        used["funding_rate"] = abs(trusted.funding_rate) / policy.funding.rate_max
+    return {rule: min(max(1 - share, Decimal(0)), Decimal(1)) for rule, share in used.items()}
+
+
+def _breaker_status(breaker: Breaker) -> BreakerStatus:
+    return BreakerStatus(
+        breaker.scope, breaker.state, breaker.latched, breaker.since_ns, breaker.generation, breaker.findings
+    )

@@ -1,0 +1,119 @@
+"""The words of the core: the enumerations, and the values every other module exchanges.
+
+Times are integers, nanoseconds since the Unix epoch, and end in `_ns`; durations too.
+Prices and indices are `Decimal`, in quote currency per 1 base unit. Shares are fractions (0.01 is 1 %).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from enum import IntEnum, StrEnum
+
+SECOND_NS = 1_000_000_000
+GLOBAL_SCOPE = "GLOBAL"
+
+DIGITS_MAX = 40
+EXPONENT_MAX = 30
+"""A decimal has at most 40 digits and a magnitude within 1e-30 .. 1e30 (DESIGN 7)."""
+
+ARITHMETIC = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""Every decision is computed in this context, whatever the process around it has set."""
+
+
+class Phase(StrEnum):
+    """What the exchange is doing. RECOVERING is entered by the guard itself, never commanded."""
+
+    OPEN = "OPEN"
+    POST_ONLY = "POST_ONLY"
+    CANCEL_ONLY = "CANCEL_ONLY"
+    MAINTENANCE = "MAINTENANCE"
+    RECOVERING = "RECOVERING"
+
+
+class Verdict(StrEnum):
+    """The answer to a check."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+
+
+class Severity(IntEnum):
+    """What a finding does: nothing; deny until fresh data; open the breaker; open it until an operator resets."""
+
+    WARN = 1
+    DENY = 2
+    TRIP = 3
+    LATCH = 4
+
+
+class BreakerState(StrEnum):
+    """CLOSED lets closures through, OPEN denies them, HALF_OPEN lets those inside the band through."""
+
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
+
+
+class CheckKind(StrEnum):
+    """The forced closures an engine can ask about. All of them harm through wrong data."""
+
+    LIQUIDATION = "LIQUIDATION"
+    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
+    INSURANCE_TRANSFER = "INSURANCE_TRANSFER"
+    TRIGGER = "TRIGGER"
+
+
+class Lift(StrEnum):
+    """Who or what ends a denial."""
+
+    CALLER = "CALLER"
+    FRESH_DATA = "FRESH_DATA"
+    EVIDENCE = "EVIDENCE"
+    EXCHANGE = "EXCHANGE"
+    OPERATOR = "OPERATOR"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a rule found: what was looked at, what it was, what it may be.
+
+    `reason` is a member of `reasons.Reason`; `subject` names the field (`mark_price`, `basis.funding_index`);
+    `observed` and `limit` are text for people. A shadow finding is counted and shown, and enforces nothing.
+    """
+
+    reason: str
+    severity: Severity
+    subject: str
+    observed: str
+    limit: str
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one check, with everything needed to explain it and to run it again."""
+
+    decision_id: str
+    request_id: str
+    account_id: str
+    market: str
+    kind: CheckKind
+    at_ns: int
+    verdict: Verdict
+    shadow_verdict: Verdict
+    """The verdict had every shadow rule been enforced and the guard not been in shadow."""
+    findings: tuple[Finding, ...]
+    phase: Phase
+    breaker: BreakerState
+    policy_revision: str
+
+
+def show(value: Decimal | None) -> str:
+    """Return a decimal as a person reads it: at most 12 significant digits, `not given` for None."""
+    return "not given" if value is None else format(value, ".12g")
+
+
+def show_seconds(duration_ns: int) -> str:
+    """Return a duration as seconds with one decimal, e.g. `31.5 s`."""
+    return f"{duration_ns / SECOND_NS:.1f} s"
