@@ -1,0 +1,90 @@
+"""AdminService: what operators do and see."""
+
+# ruff: noqa: N802 - methods are named as in the contract
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from circuit_guard.core.facts import CommandRefused, Fact, PolicyChanged
+from circuit_guard.core.inputs import HaltCommand, PhaseCommand, ResetCommand, ResumeCommand
+from circuit_guard.core.types import GLOBAL_SCOPE
+from circuit_guard.engine import Engine
+from circuit_guard.server import errors
+from circuit_guard.server.convert import events, requests, status
+from circuit_guard.server.interceptor import Context
+from circuit_guard.v1 import admin_pb2, admin_pb2_grpc, event_pb2
+
+ReloadPolicy = Callable[[], Sequence[Fact]]
+"""Reads the policy and puts it into force; returns the facts, or raises PolicyError and leaves the old one in force."""
+
+_log = structlog.get_logger(__name__)
+
+
+class AdminService(admin_pb2_grpc.AdminServiceServicer):
+    """Operators' commands, the status and the stream of events."""
+
+    def __init__(self, engine: Engine, reload_policy: ReloadPolicy, scopes_max: int) -> None:
+        self._engine = engine
+        self._reload_policy = reload_policy
+        self._scopes_max = scopes_max
+
+    async def Halt(self, request: admin_pb2.HaltRequest, context: Context) -> admin_pb2.HaltResponse:
+        """Deny every closure in the scopes until Resume."""
+        command = requests.halt(request, self._engine.now_ns(), self._scopes_max)
+        return admin_pb2.HaltResponse(events=self._command(command, request.scopes))
+
+    async def Resume(self, request: admin_pb2.ResumeRequest, context: Context) -> admin_pb2.ResumeResponse:
+        """Lift the halts of the scopes."""
+        command = requests.resume(request, self._engine.now_ns(), self._scopes_max)
+        return admin_pb2.ResumeResponse(events=self._command(command, request.scopes))
+
+    async def ResetBreaker(
+        self, request: admin_pb2.ResetBreakerRequest, context: Context
+    ) -> admin_pb2.ResetBreakerResponse:
+        """Close the breakers of the scopes."""
+        command = requests.reset(request, self._engine.now_ns(), self._scopes_max)
+        return admin_pb2.ResetBreakerResponse(events=self._command(command, request.scopes))
+
+    async def SetPhase(self, request: admin_pb2.SetPhaseRequest, context: Context) -> admin_pb2.SetPhaseResponse:
+        """Take what the exchange is doing."""
+        command = requests.set_phase(request, self._engine.now_ns(), self._scopes_max)
+        return admin_pb2.SetPhaseResponse(events=self._command(command, request.scopes))
+
+    async def GetStatus(self, request: admin_pb2.GetStatusRequest, context: Context) -> admin_pb2.GetStatusResponse:
+        """Return the state of the guard and of every market."""
+        return admin_pb2.GetStatusResponse(status=status.guard(self._engine.status(), self._engine.ready()))
+
+    async def WatchEvents(self, request: admin_pb2.WatchEventsRequest, context: Context) -> None:
+        """Stream what happens from now on, until either side ends it."""
+        async with self._engine.subscribe() as facts:
+            await context.send_initial_metadata(())
+            async for fact in facts:
+                if events.watched(fact, include_allowed=request.include_allowed):
+                    await context.write(admin_pb2.WatchEventsResponse(event=events.event(fact)))
+
+    async def ReloadPolicy(
+        self, request: admin_pb2.ReloadPolicyRequest, context: Context
+    ) -> admin_pb2.ReloadPolicyResponse:
+        """Read the policy file again; all of it takes effect, or nothing."""
+        actor, reason = requests.operator(request.actor, request.reason)
+        _log.info("policy_reload_requested", actor=actor, reason=reason)
+        before = self._engine.policy.revision
+        changed = [fact for fact in self._reload_policy() if isinstance(fact, PolicyChanged)]
+        return admin_pb2.ReloadPolicyResponse(
+            revision=self._engine.policy.revision,
+            previous_revision=before,
+            added=[market for fact in changed for market in fact.added],
+            removed=[market for fact in changed for market in fact.removed],
+        )
+
+    def _command(
+        self, command: HaltCommand | ResumeCommand | ResetCommand | PhaseCommand, scopes: Sequence[str]
+    ) -> list[event_pb2.Event]:
+        facts = self._engine.step(command)
+        for fact in facts:
+            if isinstance(fact, CommandRefused):
+                known = {GLOBAL_SCOPE, *self._engine.policy.markets}
+                raise errors.command_refusal(fact, unknown_market=not known.issuperset(scopes))
+        return events.events(facts)

@@ -1,0 +1,170 @@
+"""Core facts as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from circuit_guard.core import reasons
+from circuit_guard.core.facts import DecisionMade, ObservationJudged, OrderJudged, ReferenceJudged
+from circuit_guard.core.types import SECOND_NS, Finding, Lift, Severity, Verdict
+from circuit_guard.errors import SHOWN_CHARACTERS_MAX, WireError
+from circuit_guard.server.convert import enums
+from circuit_guard.v1 import liquidation_pb2, market_data_pb2, order_pb2, types_pb2
+
+MALFORMED_REQUEST = "MALFORMED_REQUEST"
+REQUEST_ID_CONFLICT = "REQUEST_ID_CONFLICT"
+
+LIFT_SENTENCES = {
+    Lift.FRESH_DATA: "Fresh data lift it",
+    Lift.EVIDENCE: "Lasting good data lift it",
+    Lift.EXCHANGE: "The exchange lifts it by entering another phase",
+    Lift.CALLER: "The caller has to ask another question",
+    Lift.OPERATOR: "An operator has to lift it",
+}
+
+
+def timestamp(at_ns: int) -> Timestamp:
+    """Return nanoseconds since the Unix epoch as a protobuf time."""
+    return Timestamp(seconds=at_ns // SECOND_NS, nanos=at_ns % SECOND_NS)
+
+
+def duration(duration_ns: int | None) -> Duration | None:
+    """Return a duration of at least 0 ns; None stays None, an absent field."""
+    return None if duration_ns is None else Duration(seconds=duration_ns // SECOND_NS, nanos=duration_ns % SECOND_NS)
+
+
+def finding(found: Finding) -> types_pb2.Finding:
+    """Return one finding with all that explains it."""
+    return types_pb2.Finding(
+        reason=found.reason,
+        rule=reasons.REASONS[reasons.Reason(found.reason)].rule,
+        severity=enums.SEVERITIES[found.severity],
+        subject=found.subject,
+        observed=found.observed,
+        limit=found.limit,
+        sentence=reasons.sentence(found),
+        shadow=found.shadow,
+        lifted_by=enums.LIFTS[reasons.lift(found)],
+        ask_again_after=duration(reasons.ask_again_ns(found)),
+    )
+
+
+def findings(found: Iterable[Finding]) -> list[types_pb2.Finding]:
+    """Return findings in the order they were found."""
+    return [finding(one) for one in found]
+
+
+def decision(made: DecisionMade) -> liquidation_pb2.LiquidationDecision:
+    """Return the answer to a check."""
+    answer = made.decision
+    denying = _denying(answer.verdict, answer.findings)
+    return liquidation_pb2.LiquidationDecision(
+        decision_id=answer.decision_id,
+        request_id=answer.request_id,
+        account_id=answer.account_id,
+        market=answer.market,
+        kind=enums.KINDS[answer.kind],
+        verdict=enums.VERDICTS[answer.verdict],
+        shadow_verdict=enums.VERDICTS[answer.shadow_verdict],
+        findings=findings(answer.findings),
+        lifted_by=_lifted_by(denying),
+        ask_again_after=duration(_ask_again_ns(denying)),
+        explanation=explanation(answer.verdict, answer.market, answer.findings),
+        phase=enums.PHASES[answer.phase],
+        breaker=enums.BREAKER_STATES[answer.breaker],
+        policy_revision=answer.policy_revision,
+        decided_at=timestamp(answer.at_ns),
+        repeated=made.repeated,
+    )
+
+
+def judgement(judged: OrderJudged) -> order_pb2.OrderJudgement:
+    """Return the answer for an order."""
+    denying = _denying(judged.verdict, judged.findings)
+    return order_pb2.OrderJudgement(
+        order_id=judged.order_id,
+        market=judged.market,
+        verdict=enums.VERDICTS[judged.verdict],
+        findings=findings(judged.findings),
+        lifted_by=_lifted_by(denying),
+        ask_again_after=duration(_ask_again_ns(denying)),
+        explanation=explanation(judged.verdict, judged.market, judged.findings),
+        judged_at=timestamp(judged.at_ns),
+    )
+
+
+def published(judged: ObservationJudged | ReferenceJudged) -> market_data_pb2.PublishResult:
+    """Return the answer for a published item that was judged."""
+    accepted = market_data_pb2.PUBLISH_STATUS_ACCEPTED
+    return market_data_pb2.PublishResult(
+        status=accepted if judged.accepted else market_data_pb2.PUBLISH_STATUS_REJECTED,
+        redelivered=isinstance(judged, ObservationJudged) and judged.redelivered,
+        findings=findings(judged.findings),
+    )
+
+
+def refused(error: WireError) -> market_data_pb2.PublishResult:
+    """Return the answer for a published item that was malformed."""
+    return market_data_pb2.PublishResult(
+        status=market_data_pb2.PUBLISH_STATUS_REFUSED, error=request_error(error, MALFORMED_REQUEST)
+    )
+
+
+def request_error(error: WireError, reason: str) -> types_pb2.RequestError:
+    """Return why one item of a batch has no answer; `reason` as in ErrorInfo."""
+    return types_pb2.RequestError(
+        reason=reason,
+        field=error.field,
+        value=cut(error.value),
+        expected=error.expected,
+        message=str(error),
+    )
+
+
+def cut(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
+    """Return text of at most that length, marked where something was left out."""
+    return text if len(text) <= characters_max else text[: characters_max - 3] + "..."
+
+
+def explanation(verdict: Verdict, market: str, found: Sequence[Finding]) -> str:
+    """Return an answer in one line for a person."""
+    denying = _denying(verdict, found)
+    if not denying:
+        noted = ", ".join(dict.fromkeys(one.reason for one in found))
+        return f"{verdict} {market}" + (f": found and not enforced: {noted}" if noted else "")
+    worst = max(denying, key=_weight)
+    others = ", ".join(dict.fromkeys(one.reason for one in denying if one.reason != worst.reason))
+    wait_ns = _ask_again_ns(denying)
+    when = "asking again before that does not help" if wait_ns is None else f"ask again in {wait_ns / SECOND_NS:g} s"
+    also = f" (also {others})" if others else ""
+    return f"{verdict} {market}: {reasons.sentence(worst)}{also}. {LIFT_SENTENCES[reasons.lift(worst)]}; {when}."
+
+
+def _denying(verdict: Verdict, found: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that made the verdict a DENY; none for an ALLOW, which in shadow they did not change."""
+    if verdict is Verdict.ALLOW:
+        return []
+    return [one for one in found if one.severity >= Severity.DENY and not one.shadow]
+
+
+def _weight(found: Finding) -> tuple[int, bool, int]:
+    """Order findings by what a person reads first: the hardest to lift, then what was found before what it closed."""
+    return (
+        enums.LIFTS[reasons.lift(found)],
+        reasons.REASONS[reasons.Reason(found.reason)].rule != "gate",
+        found.severity,
+    )
+
+
+def _lifted_by(denying: Sequence[Finding]) -> types_pb2.LiftedBy:
+    return max((enums.LIFTS[reasons.lift(one)] for one in denying), default=types_pb2.LIFTED_BY_UNSPECIFIED)
+
+
+def _ask_again_ns(denying: Sequence[Finding]) -> int | None:
+    """Return the longest wait, or None where there is none or somebody has to act first."""
+    waits = [reasons.ask_again_ns(one) for one in denying]
+    known = [wait for wait in waits if wait is not None]
+    return max(known) if known and len(known) == len(waits) else None

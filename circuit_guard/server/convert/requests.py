@@ -1,0 +1,192 @@
+"""Requests as core inputs. Every function raises WireError for the first field that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Sized
+
+from circuit_guard.core.inputs import (
+    Account,
+    Basis,
+    Check,
+    HaltCommand,
+    Observation,
+    Order,
+    OrderAction,
+    PhaseCommand,
+    Position,
+    Reference,
+    ResetCommand,
+    ResumeCommand,
+    Side,
+)
+from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind, Phase
+from circuit_guard.server.convert import enums, fields
+from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, order_pb2, types_pb2
+
+POSITIONS_MAX = 100
+
+KINDS: dict[int, CheckKind] = {
+    liquidation_pb2.CHECK_KIND_UNSPECIFIED: CheckKind.LIQUIDATION,
+    **{number: kind for kind, number in enums.KINDS.items()},
+}
+SIDES: dict[int, Side] = {number: side for side, number in enums.SIDES.items()}
+ACTIONS: dict[int, OrderAction] = {number: action for action, number in enums.ACTIONS.items()}
+PHASES_SET: dict[int, Phase] = {
+    number: phase for phase, number in enums.PHASES.items() if phase is not Phase.RECOVERING
+}
+
+
+def batch(items: Sized, name: str, items_max: int) -> None:
+    """Refuse a batch that is empty or has more than `items_max` items."""
+    if not 0 < len(items) <= items_max:
+        raise fields.error("", name, f"{len(items)} items", f"1 to {items_max} items")
+
+
+def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> Observation:
+    """Return a published state; its values may be NaN, infinite or absurd: the rules judge them."""
+    return Observation(
+        at_ns=at_ns,
+        market=fields.text(message.market, path, "market"),
+        source=fields.text(message.source, path, "source"),
+        epoch=fields.count(message.epoch if message.HasField("epoch") else None, path, "epoch"),
+        feed_sequence=fields.count(
+            message.feed_sequence if message.HasField("feed_sequence") else None, path, "feed_sequence"
+        ),
+        event_time_ns=fields.time_ns(
+            message.event_time if message.HasField("event_time") else None, path, "event_time"
+        ),
+        mark_price=fields.decimal(message.mark_price, path, "mark_price"),
+        index_price=fields.decimal(message.index_price, path, "index_price"),
+        funding_index=fields.decimal(message.funding_index, path, "funding_index"),
+        funding_rate=fields.decimal(message.funding_rate, path, "funding_rate"),
+        funding_premium=fields.decimal(message.funding_premium, path, "funding_premium"),
+    )
+
+
+def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> Reference:
+    """Return an independent price."""
+    return Reference(
+        at_ns=at_ns,
+        market=fields.text(message.market, path, "market"),
+        source=fields.text(message.source, path, "source"),
+        event_time_ns=fields.time_ns(
+            message.event_time if message.HasField("event_time") else None, path, "event_time"
+        ),
+        price=fields.required(message.price, path, "price"),
+    )
+
+
+def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> Check:
+    """Return the question about one forced closure."""
+    return Check(
+        at_ns=at_ns,
+        request_id=fields.text(message.request_id, path, "request_id"),
+        account_id=fields.text(message.account_id, path, "account_id"),
+        market=fields.text(message.market, path, "market"),
+        size=fields.size(message.size, path, "size"),
+        kind=fields.choice(message.kind, path, "kind", KINDS),
+        execution_price=fields.finite(message.execution_price, path, "execution_price"),
+        basis=Basis(
+            mark_price=fields.finite(message.basis.mark_price, path, "basis.mark_price"),
+            funding_index=fields.finite(message.basis.funding_index, path, "basis.funding_index"),
+        ),
+        account=_account(message.account, f"{path}.account") if message.HasField("account") else None,
+    )
+
+
+def _account(message: liquidation_pb2.Account, path: str) -> Account:
+    if len(message.positions) > POSITIONS_MAX:
+        raise fields.error(path, "positions", f"{len(message.positions)} positions", f"at most {POSITIONS_MAX}")
+    positions = tuple(
+        _position(position, f"{path}.positions[{number}]") for number, position in enumerate(message.positions)
+    )
+    once((position.market for position in positions), path, "positions", "market")
+    return Account(fields.required(message.collateral, path, "collateral"), positions)
+
+
+def _position(message: liquidation_pb2.Position, path: str) -> Position:
+    return Position(
+        market=fields.text(message.market, path, "market"),
+        size=fields.size(message.size, path, "size"),
+        entry_price=fields.required(message.entry_price, path, "entry_price"),
+        cached_funding_index=fields.required(message.cached_funding_index, path, "cached_funding_index"),
+        maintenance_margin_fraction=fields.fraction(
+            message.maintenance_margin_fraction, path, "maintenance_margin_fraction"
+        ),
+    )
+
+
+def order(message: order_pb2.Order, path: str) -> Order:
+    """Return one order; no price means a market order."""
+    given = message.HasField("created_at")
+    created_at_ns = fields.time_ns(message.created_at, path, "created_at") if given else None
+    return Order(
+        order_id=fields.text(message.order_id, path, "order_id"),
+        market=fields.text(message.market, path, "market"),
+        side=fields.choice(message.side, path, "side", SIDES),
+        action=fields.choice(message.action, path, "action", ACTIONS),
+        price=fields.finite(message.price, path, "price"),
+        post_only=message.post_only,
+        take_profit_or_stop_loss=message.take_profit_or_stop_loss,
+        created_at_ns=created_at_ns,
+    )
+
+
+def halt(request: admin_pb2.HaltRequest, at_ns: int, scopes_max: int) -> HaltCommand:
+    """Return the command to halt."""
+    markets = _markets(scopes(request.scopes, scopes_max))
+    return HaltCommand(at_ns, markets, *operator(request.actor, request.reason))
+
+
+def resume(request: admin_pb2.ResumeRequest, at_ns: int, scopes_max: int) -> ResumeCommand:
+    """Return the command to lift halts."""
+    markets = _markets(scopes(request.scopes, scopes_max))
+    return ResumeCommand(at_ns, markets, *operator(request.actor, request.reason))
+
+
+def reset(request: admin_pb2.ResetBreakerRequest, at_ns: int, scopes_max: int) -> ResetCommand:
+    """Return the command to close breakers."""
+    named = scopes(request.scopes, scopes_max)
+    return ResetCommand(at_ns, tuple(named), *operator(request.actor, request.reason))
+
+
+def set_phase(request: admin_pb2.SetPhaseRequest, at_ns: int, scopes_max: int) -> PhaseCommand:
+    """Return the command to enter a phase. RECOVERING is refused: it is entered by the guard itself."""
+    if request.phase == types_pb2.PHASE_RECOVERING:
+        expected = "another phase: RECOVERING is entered by the guard itself"
+        raise fields.error("", "phase", f"{request.phase} ({Phase.RECOVERING})", expected)
+    phase = fields.choice(request.phase, "", "phase", PHASES_SET)
+    markets = _markets(scopes(request.scopes, scopes_max))
+    return PhaseCommand(at_ns, phase, markets, *operator(request.actor, request.reason), rollback=request.rollback)
+
+
+def operator(actor: str, reason: str) -> tuple[str, str]:
+    """Return who acts and why; both must be given."""
+    return fields.text(actor, "", "actor"), fields.text(reason, "", "reason", fields.REASON_CHARACTERS_MAX)
+
+
+def scopes(names: Sequence[str], scopes_max: int) -> Sequence[str]:
+    """Return the scopes of a command: at least one, each once."""
+    batch(names, "scopes", scopes_max)
+    for number, name in enumerate(names):
+        fields.text(name, "", f"scopes[{number}]")
+    once(names, "", "scopes", "")
+    return names
+
+
+def once(values: Iterable[str], path: str, name: str, key: str) -> None:
+    """Refuse a list in which a value occurs twice."""
+    seen: set[str] = set()
+    for number, value in enumerate(values):
+        if value in seen:
+            raise fields.error(path, f"{name}[{number}]{key and f'.{key}'}", value, "each one once")
+        seen.add(value)
+
+
+def _markets(named: Sequence[str]) -> tuple[str, ...]:
+    """Return the markets as the core's commands name them: none of them means GLOBAL."""
+    if GLOBAL_SCOPE not in named:
+        return tuple(named)
+    if len(named) > 1:
+        raise fields.error("", "scopes", ", ".join(named), f"{GLOBAL_SCOPE} alone, or markets")
+    return ()

@@ -1,0 +1,1 @@
+"""What the guard tells about itself: log lines and metrics."""

@@ -1,0 +1,190 @@
+"""One log line for each fact that somebody may ask about later; a flood of the same kind becomes one line in 10 s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import structlog
+
+from circuit_guard.core.facts import (
+    BreakerChanged,
+    CheckRefused,
+    CommandRefused,
+    DecisionMade,
+    Fact,
+    HaltChanged,
+    MarketWarm,
+    ObservationJudged,
+    OrderJudged,
+    PhaseChanged,
+    PolicyChanged,
+    ReferenceJudged,
+    ShadowWould,
+)
+from circuit_guard.core.reasons import sentence
+from circuit_guard.core.types import (
+    GLOBAL_SCOPE,
+    SECOND_NS,
+    BreakerState,
+    Decision,
+    Finding,
+    Severity,
+    Verdict,
+)
+
+REPEAT_NS = 10 * SECOND_NS
+"""How far apart two lines about the same kind of event, market and reason are at least."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Kind(NamedTuple):
+    """What makes two events the same for the log."""
+
+    event: str
+    market: str
+    reason: str
+
+
+class _Repeats:
+    """Lets the first event of a kind through, then one in `REPEAT_NS` with the count of those left out."""
+
+    def __init__(self) -> None:
+        self._since_ns: dict[_Kind, int] = {}
+        self._left_out: dict[_Kind, int] = {}
+
+    def admit(self, kind: _Kind, at_ns: int) -> int | None:
+        """Return how many events were left out since the last one let through; None where this one is."""
+        since_ns = self._since_ns.get(kind)
+        if since_ns is not None and at_ns - since_ns < REPEAT_NS:
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+            return None
+        self._since_ns[kind] = at_ns
+        return self._left_out.pop(kind, 0)
+
+
+class FactLog:
+    """An engine observer that writes the log. Accepted observations, references and orders are not logged."""
+
+    def __init__(self, markets: Iterable[str]) -> None:
+        """`markets` are those of the policy; any other name shares one line in 10 s with all unknown ones."""
+        self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("circuit_guard")
+        self._markets = set(markets)
+        self._repeats = _Repeats()
+
+    def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
+        """Log what is worth a line."""
+        for fact in facts:
+            match fact:
+                case DecisionMade():
+                    self._decision(fact.decision, took_ns, repeated=fact.repeated)
+                case ObservationJudged(accepted=False):
+                    self._often("observation_rejected", fact.market, fact.findings, fact.at_ns, source=fact.source)
+                case ReferenceJudged(accepted=False):
+                    self._often("reference_rejected", fact.market, fact.findings, fact.at_ns, source=fact.source)
+                case OrderJudged(verdict=Verdict.DENY):
+                    self._often("order_denied", fact.market, fact.findings, fact.at_ns, order_id=fact.order_id)
+                case ShadowWould():
+                    self._often("shadow", fact.scope, fact.findings, fact.at_ns)
+                case _:
+                    self._rare(fact)
+
+    def _decision(self, decision: Decision, took_ns: int, *, repeated: bool) -> None:
+        denied = decision.verdict is Verdict.DENY
+        write = self._log.warning if denied else self._log.info
+        explained = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
+        write(
+            "decision",
+            at=_stamp(decision.at_ns),
+            decision_id=decision.decision_id,
+            request_id=decision.request_id,
+            account_id=decision.account_id,
+            market=decision.market,
+            kind=decision.kind,
+            verdict=decision.verdict,
+            shadow_verdict=decision.shadow_verdict,
+            reasons=_reasons(decision.findings, shadow=False),
+            shadow_reasons=_reasons(decision.findings, shadow=True),
+            phase=decision.phase,
+            breaker=_breaker(decision.breaker),
+            policy_revision=decision.policy_revision,
+            took_us=took_ns // 1000,
+            repeated=repeated,
+            **explained,
+        )
+
+    def _often(self, event: str, market: str, findings: tuple[Finding, ...], at_ns: int, **fields: str) -> None:
+        """Write a line about something that can come a thousand times a second."""
+        worst = max(findings, key=lambda finding: finding.severity, default=None)
+        known = market if market in self._markets or market == GLOBAL_SCOPE else "other"
+        left_out = self._repeats.admit(_Kind(event, known, worst.reason if worst else ""), at_ns)
+        if left_out is None:
+            return
+        self._log.warning(
+            event,
+            at=_stamp(at_ns),
+            market=market,
+            **fields,
+            reasons=_distinct(findings),
+            findings=[sentence(finding) for finding in findings],
+            suppressed=left_out,
+        )
+
+    def _rare(self, fact: Fact) -> None:
+        at = _stamp(fact.at_ns)
+        match fact:
+            case BreakerChanged():
+                self._breaker_changed(fact)
+            case PhaseChanged():
+                change = {"before": fact.before, "after": fact.after}
+                self._log.info("phase", at=at, market=fact.market, **change, actor=fact.actor, note=fact.note)
+            case HaltChanged():
+                event = "halt" if fact.halted else "resume"
+                self._log.warning(event, at=at, scope=fact.scope, actor=fact.actor, reason=fact.reason)
+            case MarketWarm():
+                self._log.info("market_warm", at=at, market=fact.market)
+            case PolicyChanged():
+                self._markets = (self._markets | set(fact.added)) - set(fact.removed)
+                changes = {"added": list(fact.added), "removed": list(fact.removed)}
+                self._log.info("policy", at=at, policy_revision=fact.revision, **changes)
+            case CommandRefused():
+                refusal = {"subject": fact.subject, "observed": fact.observed, "expected": fact.expected}
+                self._log.warning("command_refused", at=at, **refusal)
+            case CheckRefused():
+                self._log.warning("check_refused", at=at, request_id=fact.request_id, differing=fact.differing)
+            case _:
+                """Everything else was accepted, which the metrics count."""
+
+    def _breaker_changed(self, fact: BreakerChanged) -> None:
+        write = self._log.warning if fact.after is BreakerState.OPEN else self._log.info
+        write(
+            "breaker",
+            at=_stamp(fact.at_ns),
+            scope=fact.scope,
+            before=_breaker(fact.before),
+            after=_breaker(fact.after),
+            latched=fact.latched,
+            generation=fact.generation,
+            reasons=_distinct(fact.findings),
+            findings=[sentence(finding) for finding in fact.findings],
+            actor=fact.actor,
+            note=fact.note,
+        )
+
+
+def _reasons(findings: tuple[Finding, ...], *, shadow: bool) -> list[str]:
+    return _distinct(f for f in findings if f.severity >= Severity.DENY and f.shadow is shadow)
+
+
+def _distinct(findings: Iterable[Finding]) -> list[str]:
+    return list(dict.fromkeys(str(finding.reason) for finding in findings))
+
+
+def _breaker(state: BreakerState) -> str:
+    return f"{state} (denying)" if state is BreakerState.OPEN else str(state)
+
+
+def _stamp(at_ns: int) -> str:
+    return (EPOCH + timedelta(microseconds=at_ns // 1000)).isoformat()

@@ -1,0 +1,102 @@
+"""The series of one label value, made together so that none is missing from the first scrape on."""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+from prometheus_client import Gauge
+
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.market import Halt
+from circuit_guard.core.status import BreakerStatus, MarketStatus
+from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Phase, Verdict
+from circuit_guard.telemetry.families import Families
+
+ACCEPTED, REDELIVERED, REJECTED = "accepted", "redelivered", "rejected"
+HEADROOM_RULES = ("staleness", "divergence", "funding_continuity", "funding_rate")
+
+
+class MarketCounts:
+    """What is counted for one market, and for all unknown ones together under `other`."""
+
+    def __init__(self, families: Families, market: str) -> None:
+        self.decisions = {
+            (kind, verdict): families.decisions.labels(market, kind, verdict)
+            for kind in CheckKind
+            for verdict in Verdict
+        }
+        self.shadow_denials = families.shadow_denials.labels(market)
+        self.orders = {verdict: families.orders.labels(market, verdict) for verdict in Verdict}
+        self.observations = {
+            result: families.observations.labels(market, result) for result in (ACCEPTED, REDELIVERED, REJECTED)
+        }
+        self.references = {result: families.references.labels(market, result) for result in (ACCEPTED, REJECTED)}
+
+
+class ScopeSeries:
+    """The breaker and the halt of a market, or of GLOBAL."""
+
+    def __init__(self, families: Families, scope: str) -> None:
+        self._state = {state: families.breaker_state.labels(scope, state) for state in BreakerState}
+        self._latched = families.breaker_latched.labels(scope)
+        self._halted = families.halted.labels(scope)
+        self.transitions = {state: families.breaker_transitions.labels(scope, state) for state in BreakerState}
+
+    def show(self, breaker: Breaker | BreakerStatus, halt: Halt | None) -> None:
+        """Set the gauges."""
+        _choose(self._state, breaker.state)
+        self._latched.set(breaker.latched)
+        self._halted.set(halt is not None)
+
+
+class MarketGauges:
+    """Where one market of the policy stands."""
+
+    def __init__(self, families: Families, market: str) -> None:
+        self.scope = ScopeSeries(families, market)
+        self._phase = {phase: families.phase.labels(market, phase) for phase in Phase}
+        self._warm = families.market_warm.labels(market)
+        self._fresh_references = families.fresh_references.labels(market)
+        self._mark_age = families.data_age.labels(market, "mark")
+        self._funding_age = families.data_age.labels(market, "funding")
+        self._headroom = {rule: families.headroom.labels(market, rule) for rule in HEADROOM_RULES}
+
+    def show(self, status: MarketStatus) -> None:
+        """Set the gauges."""
+        self.scope.show(status.breaker, status.halt)
+        _choose(self._phase, status.phase)
+        self._warm.set(status.warm)
+        self._fresh_references.set(status.reference_count)
+        self._mark_age.set(_age_s(status.mark_age_ns))
+        self._funding_age.set(_age_s(status.funding_age_ns))
+        for rule, gauge in self._headroom.items():
+            gauge.set(float(status.headroom.get(rule, nan)))
+
+
+def remove_market(families: Families, market: str) -> None:
+    """Drop every series of a market that the policy no longer names."""
+    by_market = (
+        families.decisions,
+        families.shadow_denials,
+        families.orders,
+        families.observations,
+        families.references,
+        families.phase,
+        families.market_warm,
+        families.fresh_references,
+        families.data_age,
+        families.headroom,
+    )
+    for family in by_market:
+        family.remove_by_labels({"market": market})
+    for family in (families.breaker_state, families.breaker_latched, families.breaker_transitions, families.halted):
+        family.remove_by_labels({"scope": market})
+
+
+def _choose(gauges: dict[BreakerState, Gauge] | dict[Phase, Gauge], chosen: BreakerState | Phase) -> None:
+    for value, gauge in gauges.items():
+        gauge.set(value is chosen)
+
+
+def _age_s(age_ns: int | None) -> float:
+    return inf if age_ns is None else age_ns / SECOND_NS

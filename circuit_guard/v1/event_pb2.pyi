@@ -1,0 +1,151 @@
+import datetime
+
+from circuit_guard.v1 import liquidation_pb2 as _liquidation_pb2
+from circuit_guard.v1 import order_pb2 as _order_pb2
+from circuit_guard.v1 import types_pb2 as _types_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Event(_message.Message):
+    __slots__ = ("at", "observation_rejected", "reference_rejected", "breaker_changed", "phase_changed", "halt_changed", "market_warm", "shadow_would", "policy_changed", "command_refused", "decision", "check_refused", "order_denied", "observation_reconsidered")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_REJECTED_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_REJECTED_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PHASE_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    HALT_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    MARKET_WARM_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_WOULD_FIELD_NUMBER: _ClassVar[int]
+    POLICY_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    CHECK_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    ORDER_DENIED_FIELD_NUMBER: _ClassVar[int]
+    OBSERVATION_RECONSIDERED_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    observation_rejected: ItemRejected
+    reference_rejected: ItemRejected
+    breaker_changed: BreakerChanged
+    phase_changed: PhaseChanged
+    halt_changed: HaltChanged
+    market_warm: MarketWarm
+    shadow_would: ShadowWould
+    policy_changed: PolicyChanged
+    command_refused: CommandRefused
+    decision: _liquidation_pb2.LiquidationDecision
+    check_refused: CheckRefused
+    order_denied: _order_pb2.OrderJudgement
+    observation_reconsidered: ObservationReconsidered
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_rejected: _Optional[_Union[ItemRejected, _Mapping]] = ..., reference_rejected: _Optional[_Union[ItemRejected, _Mapping]] = ..., breaker_changed: _Optional[_Union[BreakerChanged, _Mapping]] = ..., phase_changed: _Optional[_Union[PhaseChanged, _Mapping]] = ..., halt_changed: _Optional[_Union[HaltChanged, _Mapping]] = ..., market_warm: _Optional[_Union[MarketWarm, _Mapping]] = ..., shadow_would: _Optional[_Union[ShadowWould, _Mapping]] = ..., policy_changed: _Optional[_Union[PolicyChanged, _Mapping]] = ..., command_refused: _Optional[_Union[CommandRefused, _Mapping]] = ..., decision: _Optional[_Union[_liquidation_pb2.LiquidationDecision, _Mapping]] = ..., check_refused: _Optional[_Union[CheckRefused, _Mapping]] = ..., order_denied: _Optional[_Union[_order_pb2.OrderJudgement, _Mapping]] = ..., observation_reconsidered: _Optional[_Union[ObservationReconsidered, _Mapping]] = ...) -> None: ...
+
+class ItemRejected(_message.Message):
+    __slots__ = ("market", "source", "findings")
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    market: str
+    source: str
+    findings: _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]
+    def __init__(self, market: _Optional[str] = ..., source: _Optional[str] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ...) -> None: ...
+
+class ObservationReconsidered(_message.Message):
+    __slots__ = ("market", "source")
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    market: str
+    source: str
+    def __init__(self, market: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+
+class BreakerChanged(_message.Message):
+    __slots__ = ("scope", "before", "after", "latched", "generation", "findings", "actor", "note")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LATCHED_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    before: _types_pb2.BreakerState
+    after: _types_pb2.BreakerState
+    latched: bool
+    generation: int
+    findings: _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]
+    actor: str
+    note: str
+    def __init__(self, scope: _Optional[str] = ..., before: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., after: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., latched: _Optional[bool] = ..., generation: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class PhaseChanged(_message.Message):
+    __slots__ = ("market", "before", "after", "actor", "note")
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    market: str
+    before: _types_pb2.Phase
+    after: _types_pb2.Phase
+    actor: str
+    note: str
+    def __init__(self, market: _Optional[str] = ..., before: _Optional[_Union[_types_pb2.Phase, str]] = ..., after: _Optional[_Union[_types_pb2.Phase, str]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class HaltChanged(_message.Message):
+    __slots__ = ("scope", "halted", "actor", "reason")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    HALTED_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    halted: bool
+    actor: str
+    reason: str
+    def __init__(self, scope: _Optional[str] = ..., halted: _Optional[bool] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class MarketWarm(_message.Message):
+    __slots__ = ("market",)
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    market: str
+    def __init__(self, market: _Optional[str] = ...) -> None: ...
+
+class ShadowWould(_message.Message):
+    __slots__ = ("scope", "findings")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    scope: str
+    findings: _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]
+    def __init__(self, scope: _Optional[str] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ...) -> None: ...
+
+class PolicyChanged(_message.Message):
+    __slots__ = ("revision", "added", "removed")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    revision: str
+    added: _containers.RepeatedScalarFieldContainer[str]
+    removed: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, revision: _Optional[str] = ..., added: _Optional[_Iterable[str]] = ..., removed: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CommandRefused(_message.Message):
+    __slots__ = ("subject", "observed", "expected")
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    subject: str
+    observed: str
+    expected: str
+    def __init__(self, subject: _Optional[str] = ..., observed: _Optional[str] = ..., expected: _Optional[str] = ...) -> None: ...
+
+class CheckRefused(_message.Message):
+    __slots__ = ("request_id", "differing")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    differing: str
+    def __init__(self, request_id: _Optional[str] = ..., differing: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,118 @@
+import datetime
+
+from circuit_guard.v1 import types_pb2 as _types_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GuardStatus(_message.Message):
+    __slots__ = ("at", "policy_revision", "shadow", "ready", "not_ready_reasons", "global_breaker", "global_halt", "markets")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_REVISION_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    NOT_READY_REASONS_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_BREAKER_FIELD_NUMBER: _ClassVar[int]
+    GLOBAL_HALT_FIELD_NUMBER: _ClassVar[int]
+    MARKETS_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    policy_revision: str
+    shadow: bool
+    ready: bool
+    not_ready_reasons: _containers.RepeatedScalarFieldContainer[str]
+    global_breaker: BreakerStatus
+    global_halt: Halt
+    markets: _containers.RepeatedCompositeFieldContainer[MarketStatus]
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_revision: _Optional[str] = ..., shadow: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., global_breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., global_halt: _Optional[_Union[Halt, _Mapping]] = ..., markets: _Optional[_Iterable[_Union[MarketStatus, _Mapping]]] = ...) -> None: ...
+
+class BreakerStatus(_message.Message):
+    __slots__ = ("state", "latched", "since", "generation", "findings")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LATCHED_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.BreakerState
+    latched: bool
+    since: _timestamp_pb2.Timestamp
+    generation: int
+    findings: _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]
+    def __init__(self, state: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., latched: _Optional[bool] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ...) -> None: ...
+
+class Halt(_message.Message):
+    __slots__ = ("actor", "reason", "since")
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    actor: str
+    reason: str
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("low", "high")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    low: str
+    high: str
+    def __init__(self, low: _Optional[str] = ..., high: _Optional[str] = ...) -> None: ...
+
+class Headroom(_message.Message):
+    __slots__ = ("rule", "left_ratio")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    LEFT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    rule: str
+    left_ratio: float
+    def __init__(self, rule: _Optional[str] = ..., left_ratio: _Optional[float] = ...) -> None: ...
+
+class MarketStatus(_message.Message):
+    __slots__ = ("market", "market_class", "required", "warm", "phase", "commanded_phase", "phase_since", "phase_note", "breaker", "halt", "denying", "mark_price", "mark_age", "index_price", "funding_index", "funding_age", "funding_envelope", "reference_price", "references_fresh", "mark_limits", "headroom")
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    MARKET_CLASS_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    WARM_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    COMMANDED_PHASE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_SINCE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_NOTE_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
+    HALT_FIELD_NUMBER: _ClassVar[int]
+    DENYING_FIELD_NUMBER: _ClassVar[int]
+    MARK_PRICE_FIELD_NUMBER: _ClassVar[int]
+    MARK_AGE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_PRICE_FIELD_NUMBER: _ClassVar[int]
+    FUNDING_INDEX_FIELD_NUMBER: _ClassVar[int]
+    FUNDING_AGE_FIELD_NUMBER: _ClassVar[int]
+    FUNDING_ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_PRICE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FRESH_FIELD_NUMBER: _ClassVar[int]
+    MARK_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    HEADROOM_FIELD_NUMBER: _ClassVar[int]
+    market: str
+    market_class: str
+    required: bool
+    warm: bool
+    phase: _types_pb2.Phase
+    commanded_phase: _types_pb2.Phase
+    phase_since: _timestamp_pb2.Timestamp
+    phase_note: str
+    breaker: BreakerStatus
+    halt: Halt
+    denying: _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]
+    mark_price: str
+    mark_age: _duration_pb2.Duration
+    index_price: str
+    funding_index: str
+    funding_age: _duration_pb2.Duration
+    funding_envelope: Interval
+    reference_price: str
+    references_fresh: int
+    mark_limits: Interval
+    headroom: _containers.RepeatedCompositeFieldContainer[Headroom]
+    def __init__(self, market: _Optional[str] = ..., market_class: _Optional[str] = ..., required: _Optional[bool] = ..., warm: _Optional[bool] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., commanded_phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., phase_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., phase_note: _Optional[str] = ..., breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., halt: _Optional[_Union[Halt, _Mapping]] = ..., denying: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., mark_price: _Optional[str] = ..., mark_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., index_price: _Optional[str] = ..., funding_index: _Optional[str] = ..., funding_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., funding_envelope: _Optional[_Union[Interval, _Mapping]] = ..., reference_price: _Optional[str] = ..., references_fresh: _Optional[int] = ..., mark_limits: _Optional[_Union[Interval, _Mapping]] = ..., headroom: _Optional[_Iterable[_Union[Headroom, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,37 @@
+"""A guard whose markets are warm and OPEN, behind a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest_asyncio
+
+from tests.driver import BTC, ETH, Driver, policy_of
+from tests.server.harness import Harness
+
+Start = Callable[..., Awaitable[Harness]]
+
+
+@pytest_asyncio.fixture
+async def start() -> AsyncIterator[Start]:
+    """Return a way to start servers; all of them are drained at the end."""
+    started: list[Harness] = []
+
+    async def start_one(driver: Driver, listen: str = "127.0.0.1:0", **limits: int) -> Harness:
+        harness = Harness(driver, listen, **limits)
+        started.append(harness)
+        await harness.server.start()
+        return harness
+
+    yield start_one
+    for harness in started:
+        await harness.channel.close()
+        await harness.server.drain(grace_s=0)
+
+
+@pytest_asyncio.fixture
+async def guard(start: Start) -> Harness:
+    """Return a guard with two warm markets in phase OPEN."""
+    driver = Driver(policy_of(BTC, ETH))
+    driver.run(40, BTC, ETH)
+    return await start(driver)
