@@ -121,11 +121,35 @@ def readable(value: Decimal | None) -> Decimal | None:
     return value
 
 
+class Published(NamedTuple):
+    """The values of an observation that rules can compute with; None where one was not given or is not readable."""
+
+    mark_price: Decimal | None
+    index_price: Decimal | None
+    funding_index: Decimal | None
+    funding_rate: Decimal | None
+    funding_premium: Decimal | None
+
+
+NOTHING_PUBLISHED = Published(None, None, None, None, None)
+
+
+def published(observation: Observation) -> Published:
+    """Return the readable values of an observation."""
+    return Published(
+        readable(observation.mark_price),
+        readable(observation.index_price),
+        readable(observation.funding_index),
+        readable(observation.funding_rate),
+        readable(observation.funding_premium),
+    )
+
+
 @dataclass(slots=True)
 class MarketView:
     """One market at one instant, as rules see it. Rules read it and change nothing.
 
-    Either `observation` is set (data is being judged) or `closure` (a forced closure is).
+    Either `observation` is set, and `published` with it (data is being judged), or `closure` (a forced closure is).
     """
 
     now_ns: int
@@ -133,6 +157,7 @@ class MarketView:
     phase: Phase
     references: ReferenceView
     observation: Observation | None = None
+    published: Published = NOTHING_PUBLISHED
     closure: Check | None = None
 
     @property

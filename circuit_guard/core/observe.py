@@ -11,7 +11,7 @@ from circuit_guard.core.facts import (
     ShadowWould,
 )
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import Judged, MarketState, MarketView, readable
+from circuit_guard.core.market import Judged, MarketState, MarketView, published
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.reasons import REASONS, Reason
@@ -47,7 +47,7 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
             market, now_ns, f"epoch {observation.epoch} after {market.feed.epoch}: the publisher restarted"
         )
     view = view_of(market, market_policy, now_ns)
-    view.observation = observation
+    view.observation, view.published = observation, published(observation)
     findings = tuple(evaluate_all(view, market_policy))
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
     if not NOT_A_FEED_POSITION.intersection(f.reason for f in rejecting):
@@ -128,7 +128,7 @@ def reconsider(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[F
     if observation is None:
         return []
     view = view_of(market, policy, now_ns)
-    view.observation = observation
+    view.observation, view.published = observation, published(observation)
     if any(finding.severity >= Severity.DENY for finding in divergence.evaluate(view, policy)):
         return []
     market.diverged_mark = None
@@ -138,23 +138,23 @@ def reconsider(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[F
 
 def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> None:
     """Make the observation's values the trusted ones; what it did not give stays as it was, and ages."""
-    market, trusted = view.state, view.state.trusted
+    market, trusted, values = view.state, view.state.trusted, view.published
     seen_ns = min(observation.at_ns, observation.event_time_ns)
-    if (mark := readable(observation.mark_price)) is not None:
+    if (mark := values.mark_price) is not None:
         trusted.mark_price, trusted.mark_seen_ns = mark, seen_ns
         market.marks.append((observation.at_ns, mark))
         while market.marks[0][0] < observation.at_ns - policy.basis.window_ns:
             market.marks.popleft()
-    if (index := readable(observation.funding_index)) is not None:
+    if (index := values.funding_index) is not None:
         envelope = view.funding_envelope(observation.event_time_ns, policy)
         if envelope is not None and trusted.funding_index is not None and envelope.high > trusted.funding_index:
             step = abs(index - trusted.funding_index)
             trusted.funding_step_share = step / (envelope.high - trusted.funding_index)
         trusted.funding_index, trusted.funding_seen_ns = index, seen_ns
         market.feed.accrued_ns = 0
-        trusted.funding_premium = readable(observation.funding_premium)
-        trusted.funding_rate = readable(observation.funding_rate)
-    if (price := readable(observation.index_price)) is not None:
+        trusted.funding_premium = values.funding_premium
+        trusted.funding_rate = values.funding_rate
+    if (price := values.index_price) is not None:
         trusted.index_price = price
 
 
@@ -178,7 +178,7 @@ def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
 def _note_reverted_mark(view: MarketView, policy: MarketPolicy, findings: tuple[Finding, ...]) -> None:
     """Remember a diverging mark; when it ends and the references never went there, note that it was wrong."""
     market = view.state
-    mark = readable(view.observation.mark_price) if view.observation else None
+    mark = view.published.mark_price
     if any(finding.reason == Reason.MARK_DIVERGENCE for finding in findings):
         market.diverged_mark = mark
     elif market.diverged_mark is not None and mark is not None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
+
 from circuit_guard.core.facts import Fact, ReferenceJudged
 from circuit_guard.core.inputs import Reference
-from circuit_guard.core.market import MarketState, readable
+from circuit_guard.core.market import readable
 from circuit_guard.core.observe import reconsider
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.reasons import Reason
-from circuit_guard.core.references import median
+from circuit_guard.core.references import Quote, median
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Finding, Severity, show, show_seconds
+
+OTHERS_MIN = 2
+"""Fewer others have no median to be an outlier of."""
 
 
 def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]:
@@ -21,43 +27,62 @@ def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]
         unknown = Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", reference.market, limit)
         return [ReferenceJudged(reference.at_ns, reference.market, reference.source, False, (unknown,))]
     market = state.markets[reference.market]
-    findings = tuple(_judge_reference(reference, market, market_policy))
-    accepted = all(finding.severity < Severity.DENY for finding in findings)
+    others = market.references.fresh_prices(reference.at_ns, market_policy, without=reference.source)
+    finding = _judge(reference, market.references.quotes, others, market_policy)
+    accepted = finding is None or finding.severity < Severity.DENY
+    findings = () if finding is None else (finding,)
     facts: list[Fact] = [ReferenceJudged(reference.at_ns, reference.market, reference.source, accepted, findings)]
     if accepted:
-        market.references.record(reference)
-        market.references.update(reference.at_ns, market_policy)
+        market.references.record(reference, others, market_policy)
         facts += reconsider(market, market_policy, reference.at_ns)
     return facts
 
 
-def _judge_reference(reference: Reference, market: MarketState, policy: MarketPolicy) -> list[Finding]:
-    rule, book = policy.references, market.references
-    known = book.quotes.get(reference.source)
-    if rule.sources and reference.source not in rule.sources:
-        limit = "one of " + ", ".join(sorted(rule.sources))
-        return [Finding(Reason.UNKNOWN_SOURCE, Severity.DENY, "source", reference.source, limit)]
-    if known is None and len(book.quotes) >= rule.sources_max:
-        return [
-            Finding(Reason.UNKNOWN_SOURCE, Severity.DENY, "source", reference.source, f"at most {rule.sources_max}")
-        ]
+def _judge(
+    reference: Reference, quotes: Mapping[str, Quote], others: list[Decimal], policy: MarketPolicy
+) -> Finding | None:
+    """Return the first thing wrong with a reference. An outlier is only reported: the median does not follow it."""
+    stranger = _stranger(reference.source, quotes, policy)
+    if stranger is not None:
+        return stranger
     price = readable(reference.price)
     if price is None:
-        return [Finding(Reason.NOT_A_NUMBER, Severity.DENY, "price", str(reference.price)[:40], "a price")]
+        return Finding(Reason.NOT_A_NUMBER, Severity.DENY, "price", str(reference.price)[:40], "a price")
     if price <= 0 and not policy.allow_negative_price:
-        return [Finding(Reason.PRICE_NOT_POSITIVE, Severity.DENY, "price", str(price), "> 0")]
+        return Finding(Reason.PRICE_NOT_POSITIVE, Severity.DENY, "price", show(price), "> 0")
+    untimely = _untimely(reference, quotes, policy)
+    if untimely is not None or len(others) < OTHERS_MIN:
+        return untimely
+    middle = median(list(others))
+    reach = abs(middle) * policy.references.outlier_share
+    if abs(price - middle) <= reach:
+        return None
+    return Finding(Reason.REFERENCE_OUTLIER, Severity.WARN, "price", show(price), f"{show(middle)} +/- {show(reach)}")
+
+
+def _stranger(source: str, quotes: Mapping[str, Quote], policy: MarketPolicy) -> Finding | None:
+    named = policy.references.sources
+    if named and source not in named:
+        limit = "one of " + ", ".join(sorted(named))
+    elif source not in quotes and len(quotes) >= policy.references.sources_max:
+        limit = f"one of the {len(quotes)} sources that this market has, which is as many as it may"
+    else:
+        return None
+    return Finding(Reason.UNKNOWN_SOURCE, Severity.DENY, "source", source, limit)
+
+
+def _untimely(reference: Reference, quotes: Mapping[str, Quote], policy: MarketPolicy) -> Finding | None:
     age_ns = reference.at_ns - reference.event_time_ns
-    if age_ns > rule.age_max_ns:
-        limit = f"at most {show_seconds(rule.age_max_ns)}"
-        return [Finding(Reason.DATA_STALE, Severity.DENY, "event_time", f"{show_seconds(age_ns)} old", limit)]
-    if -age_ns > policy.staleness.future_skew_ns:
-        limit = f"at most {show_seconds(policy.staleness.future_skew_ns)} ahead"
-        return [Finding(Reason.FUTURE_STAMP, Severity.DENY, "event_time", f"{show_seconds(-age_ns)} ahead", limit)]
-    if known is not None and reference.event_time_ns < known.event_time_ns:
-        back = f"{show_seconds(known.event_time_ns - reference.event_time_ns)} back"
-        return [Finding(Reason.EVENT_TIME_BACK, Severity.DENY, "event_time", back, "not before the last one")]
-    others = book.fresh_prices(reference.at_ns, policy, without=reference.source)
-    if len(others) >= 2 and abs(price - (middle := median(others))) > abs(middle) * rule.outlier_share:
-        limit = f"{show(middle)} +/- {show(abs(middle) * rule.outlier_share)}"
-        return [Finding(Reason.REFERENCE_OUTLIER, Severity.WARN, "price", show(price), limit)]
-    return []
+    age_max_ns, skew_ns = policy.references.age_max_ns, policy.staleness.future_skew_ns
+    if age_ns > age_max_ns:
+        limit = f"at most {show_seconds(age_max_ns)}"
+        return Finding(Reason.DATA_STALE, Severity.DENY, "event_time", f"{show_seconds(age_ns)} old", limit)
+    if -age_ns > skew_ns:
+        limit = f"at most {show_seconds(skew_ns)} ahead"
+        return Finding(Reason.FUTURE_STAMP, Severity.DENY, "event_time", f"{show_seconds(-age_ns)} ahead", limit)
+    known = quotes.get(reference.source)
+    back_ns = 0 if known is None else known.event_time_ns - reference.event_time_ns
+    if back_ns > 0:
+        observed = f"{show_seconds(back_ns)} before the last one"
+        return Finding(Reason.EVENT_TIME_BACK, Severity.DENY, "event_time", observed, "not before the last one")
+    return None

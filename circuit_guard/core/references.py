@@ -62,10 +62,16 @@ class ReferenceBook:
     last_quorum_price: Decimal | None = None
     last_quorum_ns: int | None = None
 
-    def record(self, reference: Reference) -> None:
-        """Take one accepted reference."""
-        seen_ns = min(reference.at_ns, reference.event_time_ns)
-        self.quotes[reference.source] = Quote(reference.price, reference.event_time_ns, seen_ns)
+    def record(self, reference: Reference, others: list[Decimal], policy: MarketPolicy) -> None:
+        """Take one accepted reference, and the median it makes with the fresh `others`. Only a quorum makes history."""
+        now_ns, event_time_ns = reference.at_ns, reference.event_time_ns
+        self.quotes[reference.source] = Quote(reference.price, event_time_ns, min(now_ns, event_time_ns))
+        self._expire(now_ns - policy.divergence.window_ns)
+        if len(others) + 1 >= policy.references.quorum:
+            price = median([*others, reference.price])
+            if not self.points or self.points[-1].price != price:
+                self.points.append(MedianPoint(now_ns, price))
+            self.last_quorum_price, self.last_quorum_ns = price, now_ns
 
     def fresh_prices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Decimal]:
         """Return the prices young enough to count, leaving out one source if named."""
@@ -73,16 +79,6 @@ class ReferenceBook:
         return [
             quote.price for source, quote in self.quotes.items() if quote.seen_ns >= oldest_ns and source != without
         ]
-
-    def update(self, now_ns: int, policy: MarketPolicy) -> None:
-        """Take the median of now into the history. Only a quorum makes history."""
-        fresh = self.fresh_prices(now_ns, policy)
-        self._expire(now_ns - policy.divergence.window_ns)
-        if len(fresh) >= policy.references.quorum:
-            price = median(fresh)
-            if not self.points or self.points[-1].price != price:
-                self.points.append(MedianPoint(now_ns, price))
-            self.last_quorum_price, self.last_quorum_ns = price, now_ns
 
     def view(self, now_ns: int, policy: MarketPolicy) -> ReferenceView:
         """Return what the references say now. Changes nothing."""

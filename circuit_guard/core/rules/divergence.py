@@ -26,11 +26,9 @@ def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Judge a published mark and index price, or the mark and execution price of a closure. Two-sided."""
     hull, rule = view.references.hull, policy.divergence
-    if view.observation is not None and hull is not None:
-        mark = readable(view.observation.mark_price)
-        yield from _judge(view, policy, Reason.MARK_DIVERGENCE, "mark_price", mark, rule.base)
-        index = readable(view.observation.index_price)
-        yield from _judge(view, policy, Reason.INDEX_DIVERGENCE, "index_price", index, rule.index_base)
+    mark, index = view.published.mark_price, view.published.index_price
+    yield from _judge(view, policy, Reason.MARK_DIVERGENCE, "mark_price", mark, rule.base)
+    yield from _judge(view, policy, Reason.INDEX_DIVERGENCE, "index_price", index, rule.index_base)
     if view.closure is None:
         return
     yield from _still_settling(view, policy)

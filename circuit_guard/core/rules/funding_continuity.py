@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from circuit_guard.core.envelope import funding_bound, funding_price
-from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.market import MarketView
 from circuit_guard.core.policy import GapMode, MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Severity, show
@@ -17,13 +17,11 @@ from circuit_guard.core.types import Finding, Severity, show
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Latch on a step funding cannot make; deny one the premium does not predict, trip if that lasts."""
-    observation, trusted = view.observation, view.state.trusted
-    if observation is None or trusted.funding_index is None:
+    trusted = view.state.trusted
+    index = view.published.funding_index
+    if view.observation is None or index is None or trusted.funding_index is None:
         return
-    index = readable(observation.funding_index)
-    if index is None:
-        return
-    until_ns = min(observation.event_time_ns, view.now_ns + policy.staleness.future_skew_ns)
+    until_ns = min(view.observation.event_time_ns, view.now_ns + policy.staleness.future_skew_ns)
     accrual_ns = view.state.feed.accrual_ns(until_ns, policy)
     bound = funding_bound(policy.funding, funding_price(trusted.index_price, trusted.mark_price), accrual_ns)
     step = index - trusted.funding_index

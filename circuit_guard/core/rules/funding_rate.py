@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from circuit_guard.core.envelope import ROUNDING_SHARE
-from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.market import MarketView
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, show
@@ -20,15 +20,13 @@ RATE_ROUNDING = Decimal("1e-8")
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny an observation whose rate is over the cap or does not agree with its premium; trip if it lasts."""
-    if view.observation is None:
-        return
-    rate, premium = readable(view.observation.funding_rate), readable(view.observation.funding_premium)
+    mark_price, index_price, _, rate, premium = view.published
     trip_after_ns = policy.funding.trip_after_ns
     if rate is not None and abs(rate) > policy.funding.rate_max + RATE_ROUNDING:
         severity = view.lasting(Reason.FUNDING_RATE_OVER_CAP, trip_after_ns)
         limit = f"within +/- {show(policy.funding.rate_max)}"
         yield Finding(Reason.FUNDING_RATE_OVER_CAP, severity, "funding_rate", show(rate), limit)
-    price = readable(view.observation.index_price) or readable(view.observation.mark_price)
+    price = index_price or mark_price
     if rate is None or premium is None or price is None:
         return
     implied = rate * price

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.market import MarketView, Published
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import EXPONENT_MAX, Finding, Severity
 
 PRICES = ("mark_price", "index_price")
-VALUES = (*PRICES, "funding_index", "funding_rate", "funding_premium")
+VALUES = Published._fields
 EXPECTED_IN_EVERY_OBSERVATION = ("mark_price", "funding_index")
 
 
@@ -18,14 +18,14 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Latch on values no exchange publishes on purpose; warn of a missing one. Absent is never zero."""
     if view.observation is None:
         return
-    for name in VALUES:
-        value = getattr(view.observation, name)
+    for name, legible in zip(VALUES, view.published, strict=True):
+        value = legible if legible is not None else getattr(view.observation, name)
         if value is None:
             if name in EXPECTED_IN_EVERY_OBSERVATION:
                 yield Finding(Reason.VALUE_MISSING, Severity.WARN, name, "not given", "a value in every observation")
-        elif not value.is_finite():
+        elif legible is None and not value.is_finite():
             yield Finding(Reason.NOT_A_NUMBER, Severity.LATCH, name, str(value), "a finite number")
-        elif readable(value) is None:
+        elif legible is None:
             limit = f"a magnitude within 1e-{EXPONENT_MAX} .. 1e{EXPONENT_MAX}"
             yield Finding(Reason.VALUE_ABSURD, Severity.LATCH, name, f"{value:.3e}", limit)
         elif name in PRICES and value <= 0 and not policy.allow_negative_price:

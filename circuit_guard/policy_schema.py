@@ -1,0 +1,141 @@
+"""The groups of keys of a market class: units, bounds and defaults.
+
+Units are in the names: `_s` seconds, `_bps` basis points; `_share`, `base` and `rate_max` are fractions (0.01 is 1 %).
+Every default is a starting value; where it comes from is said beside it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field
+
+from circuit_guard.core.policy import GapMode, RestrictedClosures
+from circuit_guard.toml_document import Table
+from circuit_guard.toml_values import Name, Number, Whole
+
+Share = Annotated[Decimal, Number(over=Decimal(0), most=Decimal(1))]
+Widths = Annotated[Decimal, Number(least=Decimal(0), most=Decimal(100))]
+Seconds = Annotated[Decimal, Number(over=Decimal(0), most=Decimal(3600), places=9)]
+SecondsOrZero = Annotated[Decimal, Number(least=Decimal(0), most=Decimal(3600), places=9)]
+LongSeconds = Annotated[Decimal, Number(over=Decimal(0), most=Decimal(86_400), places=9)]
+BasisPoints = Annotated[Decimal, Number(over=Decimal(0), most=Decimal(10_000))]
+Text = Annotated[str, Name()]
+Closures = Annotated[RestrictedClosures, Field(strict=False)]
+
+
+class FundingTable(Table):
+    """Bounds of the funding index and of the funding rate."""
+
+    period_s: Annotated[Decimal, Number(least=Decimal(60), most=Decimal(604_800), places=9)] = Decimal(28_800)
+    """Seconds that rate_max, the published rate and the premium refer to. 8 h is what most exchanges use."""
+    rate_max: Share = Decimal("0.05")
+    """The exchange's cap on the funding rate, a fraction per period_s. Take it from the market's specification."""
+    gap_mode: Annotated[GapMode, Field(strict=False)] = GapMode.ACCRUE
+    """accrue: the index may move over a gap in the feed, within the bound. freeze: it must not move at all."""
+    gap_s: LongSeconds = Decimal(30)
+    """Seconds without an observation that make a gap: with freeze nothing accrues over it, and in neither mode does the
+    last premium predict the step over it. Published funding formulas say 30."""
+    slack: Annotated[Decimal, Number(least=Decimal(1), most=Decimal(10))] = Decimal("1.5")
+    """The bound on a step is slack * rate_max * index price * dt / period_s (DESIGN 3)."""
+    predicted_step_share: Annotated[Decimal, Number(least=Decimal(0), most=Decimal(10))] = Decimal("0.5")
+    """How much of the step that the last premium predicts a step may miss, a fraction of that step (DESIGN 3)."""
+    bound_share: Share = Decimal("0.02")
+    """And how much of the bound, a fraction of it (DESIGN 3)."""
+    premium_share: Share = Decimal("0.05")
+    """How far premium and rate * index price may differ, a fraction of the larger: their instants differ."""
+    trip_after_s: Seconds = Decimal(30)
+    """Seconds that a denying finding of these rules lasts before it trips (DESIGN 4)."""
+
+
+class DivergenceTable(Table):
+    """How far a price may be from the hull of the reference price: the interval it has been in within the window."""
+
+    base: Share = Decimal("0.01")
+    """Tolerance round the hull for the mark price, a fraction of the price. 1 % held in five recorded crashes."""
+    hull_widths: Widths = Decimal(2)
+    """Plus so many widths of the hull itself: it is wide in a crash and narrow in calm (DESIGN 4)."""
+    window_s: Seconds = Decimal(30)
+    """Seconds of history in the hull. References lag the mark price by seconds in a crash (DESIGN 4)."""
+    trip_after_s: Seconds = Decimal(30)
+    """Seconds that a divergence denies before it trips (DESIGN 4)."""
+    trip_at_once_base: Share = Decimal("0.20")
+    """Beyond this tolerance, a fraction, it trips at once (DESIGN 4)."""
+    trip_at_once_hull_widths: Widths = Decimal(3)
+    """Plus so many widths of the hull (DESIGN 4)."""
+    index_base: Share = Decimal("0.25")
+    """Tolerance for the index price, a fraction: it is a spot price, references may be derivatives."""
+    execution_base: Share = Decimal("0.10")
+    """Tolerance for a closure's execution price, a fraction: books slip, marks do not."""
+    settle_s: SecondsOrZero = Decimal(15)
+    """Seconds of denial after a wrong mark went away: closures computed with it are still on their way."""
+
+
+class ReferencesTable(Table):
+    """Which references count, and how many fresh ones are a quorum."""
+
+    sources: Annotated[tuple[Text, ...], Field(strict=False, max_length=1000)] = ()
+    """The names that may publish references for the market. Empty admits any; name them in production."""
+    sources_max: Annotated[int, Whole(1, 1000)] = 16
+    """How many different sources a market may have; further ones are refused."""
+    age_max_s: Seconds = Decimal(10)
+    """Seconds after which a reference no longer counts. Venues publish at least once a second."""
+    quorum: Annotated[int, Whole(1, 1000)] = 3
+    """Fresh references needed for a median. Two that agree are none (DESIGN 4)."""
+    outlier_share: Share = Decimal("0.20")
+    """How far a reference may be from the median of the others before it is reported, a fraction."""
+
+
+class StalenessTable(Table):
+    """How old trusted values may be, and how far in the future a stamp may lie."""
+
+    deny_after_s: Seconds = Decimal(15)
+    """Seconds without a trusted value after which closures are denied (DESIGN 4)."""
+    recovering_after_s: LongSeconds = Decimal(30)
+    """Seconds without an observation after which the market is RECOVERING (DESIGN 4)."""
+    future_skew_s: Annotated[Decimal, Number(least=Decimal(0), most=Decimal(60), places=9)] = Decimal(2)
+    """Seconds that a stamp may lie in the future: the difference between two synchronised clocks, and no more."""
+
+
+class BandTable(Table):
+    """The band round the reference price in POST_ONLY, RECOVERING and HALF_OPEN, and how RECOVERING ends."""
+
+    width_bps: BasisPoints = Decimal(5)
+    """Half width of the band, basis points of the reference price. 5 is the band of published post-only rules."""
+    center_age_max_s: SecondsOrZero = Decimal(60)
+    """Seconds that the last reference price with a quorum stays the centre without one; then closures are denied."""
+    post_only_closures: Closures = RestrictedClosures.BANDED
+    """Closures in POST_ONLY: banded (inside the band) or denied."""
+    recovering_closures: Closures = RestrictedClosures.BANDED
+    """Closures in RECOVERING: banded (inside the band) or denied."""
+    agreement_bps: BasisPoints = Decimal(50)
+    """RECOVERING ends when the mark price is so near the references, basis points (DESIGN 5)."""
+    agreement_s: Seconds = Decimal(30)
+    """For so many seconds without a break (DESIGN 5)."""
+
+
+class BasisTable(Table):
+    """What is asked of the mark price and funding index that a caller computed with."""
+
+    required: bool = True
+    """Whether a check must carry them. Without them a caller's corrupt values are invisible (DESIGN 3)."""
+    mark_share: Annotated[Decimal, Number(least=Decimal(0), most=Decimal(1))] = Decimal("0.01")
+    """How far a caller's mark price may be outside what was published within window_s, a fraction."""
+    window_s: Seconds = Decimal(30)
+    """Seconds of published marks that a caller may have computed with: its own delay."""
+    trip_after_s: SecondsOrZero = Decimal(30)
+    """Seconds that callers are wrong before it trips."""
+    trip_count_min: Annotated[int, Whole(1, 10_000)] = 3
+    """And how many checks have to be wrong."""
+
+
+class BreakerTable(Table):
+    """How a tripped (not latched) breaker closes again: on time and healthy data, never on traffic."""
+
+    cooldown_s: LongSeconds = Decimal(60)
+    """Seconds in OPEN (denying) at least."""
+    healthy_s: LongSeconds = Decimal(30)
+    """Seconds of healthy data needed before HALF_OPEN, and before CLOSED."""
+    half_open_s: LongSeconds = Decimal(60)
+    """Seconds in HALF_OPEN at least, where closures inside the band go through."""

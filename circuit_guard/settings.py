@@ -1,0 +1,178 @@
+"""The settings: how the process runs. What it enforces is the policy's business.
+
+A TOML file, and over it environment variables CIRCUIT_GUARD_<SECTION>__<KEY>, e.g. CIRCUIT_GUARD_GRPC__LISTEN.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from circuit_guard.errors import SettingsError, Violation, shown
+from circuit_guard.toml_document import Table, json_schema, judge, no_such_key, parse_toml, read_text
+from circuit_guard.toml_values import Whole, expected
+
+PREFIX = "CIRCUIT_GUARD_"
+UNIX_PATH_BYTES_MAX = 107
+"""The kernel's limit for the path of a unix socket."""
+
+_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tcp_address(value: object) -> str:
+    match = _TCP.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match["port"]) > 65_535:
+        raise expected('host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051"')
+    if not _is_loopback(match["six"] or match["host"]):
+        raise expected("a loopback address: this version has no mTLS, so whoever can connect could use it")
+    return match[0]
+
+
+def _grpc_address(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("unix:"):
+        return _tcp_address(value)
+    path = value.removeprefix("unix:")
+    if not 0 < len(path.encode(errors="replace")) <= UNIX_PATH_BYTES_MAX:
+        raise expected(f"unix: and a path of 1 to {UNIX_PATH_BYTES_MAX} bytes")
+    return value
+
+
+def _file_path(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise expected("the path of a file")
+    return Path(value)
+
+
+_TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
+TcpAddress = Annotated[str, PlainValidator(_tcp_address), _TEXT_SCHEMA]
+GrpcAddress = Annotated[str, PlainValidator(_grpc_address), _TEXT_SCHEMA]
+FilePath = Annotated[Path, PlainValidator(_file_path), _TEXT_SCHEMA]
+
+
+class GrpcSettings(Table):
+    """The gRPC server: where it listens and what it bounds."""
+
+    listen: GrpcAddress = "127.0.0.1:50051"
+    """A loopback host:port (port 0: any free one), or unix:path. Anything else would need mTLS."""
+    message_bytes_max: Annotated[int, Whole(65_536, 67_108_864, text=True)] = 4_194_304
+    """The largest message accepted, bytes."""
+    concurrent_rpcs_max: Annotated[int, Whole(1, 100_000, text=True)] = 1000
+    """RPCs served at a time, watchers included; further ones get RESOURCE_EXHAUSTED."""
+    batch_max: Annotated[int, Whole(1, 1000, text=True)] = 1000
+    """Checks, orders, observations or references in one request."""
+    watchers_max: Annotated[int, Whole(1, 10_000, text=True)] = 32
+    """WatchEvents streams at a time."""
+    drain_grace_s: Annotated[int, Whole(0, 300, text=True)] = 10
+    """Seconds that running RPCs get to finish after SIGTERM, when health already says NOT_SERVING."""
+
+
+class MetricsSettings(Table):
+    """The Prometheus endpoint."""
+
+    listen: TcpAddress = "127.0.0.1:9464"
+    """A loopback host:port (port 0: any free one) for HTTP."""
+
+
+class PolicySettings(Table):
+    """Where the policy is."""
+
+    path: FilePath = Path("config/policy.toml")
+    """The policy file, relative to the working directory."""
+
+
+class LogSettings(Table):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe records that are written."""
+    format: Literal["json", "console"] = "json"
+    """json for machines, console for people."""
+
+
+class EngineSettings(Table):
+    """The one writer."""
+
+    tick_interval_ms: Annotated[int, Whole(10, 60_000, text=True)] = 1000
+    """Milliseconds between ticks, which report what time alone changes. Decisions never depend on them."""
+    watch_queue_max: Annotated[int, Whole(1, 1_000_000, text=True)] = 10_000
+    """Events waiting for one watcher; a slower one is cut off and told how many it missed."""
+
+
+class Settings(Table):
+    """The settings of circuit_guard: how the process runs. Read once, at the start."""
+
+    grpc: GrpcSettings = GrpcSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    policy: PolicySettings = PolicySettings()
+    log: LogSettings = LogSettings()
+    engine: EngineSettings = EngineSettings()
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of the file (None: the defaults), overridden by the environment.
+
+    Raise SettingsError with every violation, unknown keys and CIRCUIT_GUARD_ variables among them.
+    """
+    origin = "environment" if path is None else str(path)
+    document = {} if path is None else parse_toml(read_text(path, SettingsError), origin, SettingsError)
+    variables = _variables()
+    given = {variable: key for variable, key in variables.items() if variable in environ}
+    for variable, (section, key) in given.items():
+        table = document.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = environ[variable]
+    judged = judge(Settings, document)
+    named = {f"{section}.{key}": variable for variable, (section, key) in given.items()}
+    violations = [
+        Violation(named.get(found.path, found.path), found.value, found.expected)
+        for found in (*judged.violations, *_contradictions(judged.table))
+    ]
+    violations += _unknown_variables(environ, list(variables))
+    if violations:
+        raise SettingsError(origin, violations)
+    return judged.table
+
+
+def settings_json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the settings file, for editors."""
+    return json_schema(Settings, "circuit_guard settings")
+
+
+def _variables() -> dict[str, tuple[str, str]]:
+    """Return the environment variable of every setting."""
+    return {f"{PREFIX}{section}__{key}".upper(): (section, key) for section, table in Settings() for key, _ in table}
+
+
+def _unknown_variables(environ: Mapping[str, str], known: list[str]) -> list[Violation]:
+    """Return a violation for each variable that looks like ours and sets nothing: it would be ignored in silence."""
+    # Kubernetes sets X_SERVICE_* and X_PORT* in every pod beside a Service x, whatever runs there.
+    services = [name.removesuffix("SERVICE_HOST") for name in environ if name.endswith("_SERVICE_HOST")]
+    foreign = tuple(service + kind for service in services for kind in ("SERVICE_", "PORT"))
+    return [
+        Violation(name, shown(environ[name]), no_such_key(name, known, PREFIX))
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known and not name.startswith(foreign)
+    ]
+
+
+def _contradictions(settings: Settings) -> Iterator[Violation]:
+    grpc = settings.grpc
+    if grpc.watchers_max >= grpc.concurrent_rpcs_max:
+        limit = (
+            f"less than {grpc.concurrent_rpcs_max} (grpc.concurrent_rpcs_max): watchers would leave no room for checks"
+        )
+        yield Violation("grpc.watchers_max", str(grpc.watchers_max), limit)
+    if settings.metrics.listen == grpc.listen and not grpc.listen.endswith(":0"):
+        yield Violation("metrics.listen", shown(grpc.listen), "another address than grpc.listen")
