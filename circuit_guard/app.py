@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 
 from circuit_guard import __version__
-from circuit_guard.clock import SystemClock
+from circuit_guard.clock import Clock, SystemClock
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine import Engine, EngineFailed
@@ -150,9 +150,9 @@ class App:
             raise outcome
 
 
-def build(settings: Settings) -> App:
-    """Put a guard together. Raise PolicyError where the policy is not valid."""
-    policy, clock = load_policy(settings.policy.path), SystemClock()
+def build(settings: Settings, clock: Clock | None = None) -> App:
+    """Put a guard together, on the system's clock unless another is given. Raise PolicyError for an invalid policy."""
+    policy, clock = load_policy(settings.policy.path), clock or SystemClock()
     metrics = Metrics(policy, __version__, clock.wall_ns())
     engine = Engine(
         policy,

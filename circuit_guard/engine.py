@@ -31,15 +31,15 @@ WATCH_QUEUE_MAX = 10_000
 _log = logging.getLogger(__name__)
 
 
-class EngineFailed(CircuitGuardError):  # noqa: N818  # it says what happened
+class EngineFailed(CircuitGuardError):  # it says what happened
     """The engine stopped on an error of its own and answers nothing more: nobody can vouch for its state."""
 
 
-class TooManyWatchers(CircuitGuardError):  # noqa: N818  # it says what happened
+class TooManyWatchers(CircuitGuardError):  # it says what happened
     """There is no room for another watcher."""
 
 
-class EventsLost(CircuitGuardError):  # noqa: N818  # it says what happened
+class EventsLost(CircuitGuardError):  # it says what happened
     """A watcher was too slow: `count` facts did not fit into its queue, and its subscription has ended."""
 
     def __init__(self, count: int) -> None:

@@ -32,7 +32,7 @@ def broken_promises(result: dict[str, Any]) -> list[str]:
     broken = []
     if wrongful["allow"] or wrongful["allow_on_retry"]:
         broken.append(
-            f"{wrongful['allow']} wrongful closures allowed, {wrongful['allow_on_retry']} more on asking again"
+            f"{wrongful['allow']} wrongful allowed at once, {wrongful['allow_on_retry']} more on asking again"
         )
     if result["faults"]:
         return broken
@@ -42,9 +42,7 @@ def broken_promises(result: dict[str, Any]) -> list[str]:
     if result["halted_market_seconds"]:
         broken.append(f"{result['halted_market_seconds']} market-seconds halted without a fault")
     if asked and genuine["allow"] / asked < AT_ONCE_SHARE_MIN:
-        broken.append(
-            f"{genuine['allow']} of {asked} genuine closures allowed at once, expected {AT_ONCE_SHARE_MIN:.1%}"
-        )
+        broken.append(f"{genuine['allow']} of {asked} genuine allowed at once, expected {AT_ONCE_SHARE_MIN:.1%}")
     if genuine["deny"]:
         broken.append(f"{genuine['deny']} genuine closures still denied after {RETRY_FOR_S} s")
     return broken
@@ -64,7 +62,9 @@ def main(folder: Path) -> int:
             wrongful, genuine = result["labelled"]["wrongful"], result["labelled"]["genuine"]
             denied = f"wrongful denied {wrongful['deny']}/{sum(wrongful.values())}"
             allowed = f"genuine allowed {genuine['allow']}+{genuine['allow_on_retry']}/{sum(genuine.values())}"
-            print(f"{'FAIL' if broken else 'ok':4} {path.name:44} {denied:26} {allowed:28} trips {len(result['trips'])}")
+            print(
+                f"{'FAIL' if broken else 'ok':4} {path.name:44} {denied:26} {allowed:28} trips {len(result['trips'])}"
+            )
             for sentence in broken:
                 print(f"     {sentence}")
     return 1 if failed else 0

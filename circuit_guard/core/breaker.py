@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from circuit_guard.core.evidence import Run
 from circuit_guard.core.facts import BreakerChanged
 from circuit_guard.core.policy import BreakerPolicy
 from circuit_guard.core.types import BreakerState, Finding, Severity
@@ -40,18 +41,22 @@ def trip(breaker: Breaker, findings: tuple[Finding, ...], at_ns: int) -> Breaker
     return transition(breaker, BreakerState.OPEN, at_ns, findings, latched=latch or breaker.latched)
 
 
-def advance(
-    breaker: Breaker, policy: BreakerPolicy, healthy_since_ns: int | None, now_ns: int
-) -> BreakerChanged | None:
-    """Move an unlatched breaker towards CLOSED if time and data allow. `healthy_since_ns` None: not healthy."""
-    if breaker.latched or healthy_since_ns is None or now_ns - healthy_since_ns < policy.healthy_ns:
+def advance(breaker: Breaker, policy: BreakerPolicy, healthy: Run | None, now_ns: int) -> BreakerChanged | None:
+    """Move an unlatched breaker towards CLOSED if time and data allow, as of when it was due, however late it is asked.
+
+    `healthy` is the run of accepted observations up to now; None: the latest was rejected, or there is none.
+    """
+    if breaker.latched or healthy is None or healthy.length_ns < policy.healthy_ns:
         return None
-    in_state_ns = now_ns - breaker.since_ns
-    if breaker.state is BreakerState.OPEN and in_state_ns >= policy.cooldown_ns:
-        return transition(breaker, BreakerState.HALF_OPEN, now_ns, breaker.findings)
-    if breaker.state is BreakerState.HALF_OPEN and in_state_ns >= policy.half_open_ns:
-        return transition(breaker, BreakerState.CLOSED, now_ns, ())
-    return None
+    match breaker.state:
+        case BreakerState.OPEN:
+            after, wait_ns, findings = BreakerState.HALF_OPEN, policy.cooldown_ns, breaker.findings
+        case BreakerState.HALF_OPEN:
+            after, wait_ns, findings = BreakerState.CLOSED, policy.half_open_ns, ()
+        case BreakerState.CLOSED:
+            return None
+    due_ns = max(breaker.since_ns + wait_ns, healthy.since_ns + policy.healthy_ns)
+    return transition(breaker, after, due_ns, findings) if due_ns <= now_ns else None
 
 
 def reset(breaker: Breaker, at_ns: int, actor: str, note: str) -> BreakerChanged | None:

@@ -13,7 +13,7 @@ from circuit_guard.core.inputs import (
     ResetCommand,
     ResumeCommand,
 )
-from circuit_guard.core.market import Feed, Halt, MarketState
+from circuit_guard.core.market import BasisDoubt, Feed, Halt, MarketState
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.progress import advance, recover
 from circuit_guard.core.state import GuardState, new_market
@@ -33,7 +33,7 @@ def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
                 return [CommandRefused(command.at_ns, "scopes", "none", "a market, or GLOBAL")]
         case _:
             raise TypeError(f"not a command: {command!r}")
-    unknown = [market for market in scopes if market not in state.markets]
+    unknown = [market for market in scopes if market not in policy.markets]
     if unknown:
         return [CommandRefused(command.at_ns, "markets", ", ".join(unknown), "markets that the policy names")]
     match command:
@@ -52,12 +52,12 @@ def _set_phase(state: GuardState, command: PhaseCommand, policy: Policy) -> list
     if command.phase is Phase.RECOVERING:
         return [CommandRefused(command.at_ns, "phase", command.phase, "a phase other than RECOVERING, the guard's own")]
     facts: list[Fact] = []
-    for name in command.markets or tuple(state.markets):
+    for name in command.markets or tuple(policy.markets):
         market = state.markets[name]
         facts += advance(market, policy.markets[name], command.at_ns)
         leaving = command.phase is Phase.OPEN and market.phase.commanded is not Phase.OPEN
         if leaving:
-            market.agreeing_since_ns = None
+            market.agreeing = None
         if command.rollback:
             market.rollback_ns = command.at_ns
         changed = phases.transition(
@@ -122,18 +122,22 @@ def _start_afresh(market: MarketState, at_ns: int) -> list[Fact]:
     accrued_ns, event_time_ns, received_ns = market.feed.accrued_ns, market.feed.event_time_ns, market.feed.received_ns
     market.feed = Feed(event_time_ns=event_time_ns, received_ns=received_ns, accrued_ns=accrued_ns)
     market.rejections, market.standing = (), {}
-    market.diverged_mark = market.reverted_ns = None
+    market.reconsidered = market.diverged_mark = market.reverted_ns = None
+    market.basis_doubt = BasisDoubt()
     market.consistent_observations, market.warm = 0, False
     return recover(market, at_ns, "reset by an operator: evidence starts afresh")
 
 
 def _change_policy(state: GuardState, command: PolicyCommand, policy: Policy) -> list[Fact]:
-    """Take up added markets at first sight and drop removed ones; breakers, halts and trusted values stay."""
-    added = tuple(market for market in policy.markets if market not in state.markets)
-    removed = tuple(market for market in state.markets if market not in policy.markets)
+    """Take up added markets at first sight. Breakers, halts and trusted values stay.
+
+    Those of removed markets stay too: a market that comes back must not come back healed.
+    """
+    added = tuple(market for market in policy.markets if market not in state.listed)
+    removed = tuple(market for market in state.listed if market not in policy.markets)
     for name in added:
-        state.markets[name] = new_market(name, command.at_ns)
-    for name in removed:
-        del state.markets[name]
-        state.latched_ns.pop(name, None)
+        state.markets.setdefault(name, new_market(name, command.at_ns))
+    state.listed = tuple(policy.markets)
+    while len(state.remembered) > policy.remembered_requests_max:
+        state.remembered.popitem(last=False)
     return [PolicyChanged(command.at_ns, command.revision, added, removed)]

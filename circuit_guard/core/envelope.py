@@ -56,13 +56,12 @@ def funding_envelope(policy: FundingPolicy, trusted: Decimal, price: Decimal, ac
     return Interval(trusted - bound, trusted + bound)
 
 
-def funding_price(index_price: Decimal | None, mark_price: Decimal | None) -> Decimal:
-    """Return the price to bound funding with: the trusted index price, or the trusted mark price.
+def funding_price(index_price: Decimal | None, mark_price: Decimal | None) -> Decimal | None:
+    """Return the price to bound funding with: the trusted index price, or the trusted mark price; None without either.
 
     An index price far above the mark price would widen the bound, so it is not believed there.
     """
-    if index_price is None:
-        return abs(mark_price or Decimal(0))
-    if mark_price is None:
-        return abs(index_price)
+    if index_price is None or mark_price is None:
+        known = mark_price if index_price is None else index_price
+        return None if known is None else abs(known)
     return min(abs(index_price), INDEX_TO_MARK_MAX * abs(mark_price))

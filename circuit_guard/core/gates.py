@@ -8,7 +8,7 @@ from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.inputs import Account
 from circuit_guard.core.market import Halt, MarketState, MarketView
 from circuit_guard.core.phase import DENYING_PHASES
-from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Severity
 
@@ -29,22 +29,44 @@ def evaluate(
     if view.phase in DENYING_PHASES:
         yield Finding(Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "OPEN, or POST_ONLY inside the band")
     if not state.warm:
-        observed = f"{state.consistent_observations} consistent observations"
-        limit = f"{policy.warm_observations} in a row, inside the references"
-        yield Finding(Reason.WARMING, Severity.DENY, state.market, observed, limit)
+        observed, limit = (
+            str(state.consistent_observations),
+            f"{policy.warm_observations} in a row inside the references",
+        )
+        yield Finding(Reason.WARMING, Severity.DENY, "their number", observed, limit)
     yield from state.rejections
 
 
-def evaluate_account(account: Account, market: str, markets: Mapping[str, MarketState]) -> Iterator[Finding]:
-    """Deny where another position of the account is in a market whose data is wrong: cross margin carries it over."""
+def evaluate_account(
+    account: Account, market: str, markets: Mapping[str, MarketState], policy: Policy, now_ns: int
+) -> Iterator[Finding]:
+    """Deny where another position of the account is in a market not to be trusted now: cross margin carries it over."""
     for position in account.positions:
-        other = markets.get(position.market)
-        if position.market == market or other is None:
+        if position.market == market:
             continue
-        if other.breaker.state is BreakerState.OPEN or other.rejections:
-            observed = ", ".join(finding.reason for finding in other.rejections or other.breaker.findings)
+        other_policy = policy.markets.get(position.market)
+        trouble = (
+            "not in the policy" if other_policy is None else _trouble(markets[position.market], other_policy, now_ns)
+        )
+        if trouble:
             limit = "trusted data in every market of the account"
-            yield Finding(Reason.ACCOUNT_MARKET_HALTED, Severity.DENY, position.market, observed, limit)
+            yield Finding(Reason.ACCOUNT_MARKET_HALTED, Severity.DENY, position.market, trouble, limit)
+
+
+def _trouble(market: MarketState, policy: MarketPolicy, now_ns: int) -> str:
+    """Return why a market's data cannot be trusted now, or nothing."""
+    seen_ns = min(market.trusted.mark_seen_ns, market.trusted.funding_seen_ns)
+    if market.halt is not None:
+        return f"halted by {market.halt.actor}"
+    if market.breaker.state is BreakerState.OPEN:
+        return "OPEN (denying) for " + ", ".join(dict.fromkeys(finding.reason for finding in market.breaker.findings))
+    if market.phase.effective() in DENYING_PHASES:
+        return f"in {market.phase.effective()}"
+    if market.rejections:
+        return "rejected for " + ", ".join(dict.fromkeys(finding.reason for finding in market.rejections))
+    if not market.warm:
+        return "warming"
+    return "stale" if now_ns - seen_ns > policy.staleness.deny_after_ns else ""
 
 
 def _open(breaker: Breaker, reason: Reason) -> Finding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import localcontext
 
 from circuit_guard.core import commands, gates, orders
-from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact
+from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.observe import observe, trip
@@ -96,11 +96,13 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     view.closure = check
     findings = [*gates.evaluate(view, market_policy, state.global_breaker, state.global_halt)]
     if check.account is not None:
-        findings += gates.evaluate_account(check.account, check.market, state.markets)
+        findings += gates.evaluate_account(check.account, check.market, state.markets, policy, check.at_ns)
     ruled = evaluate_all(view, market_policy)
     findings += ruled
     _doubt_basis(market, ruled, market_policy, check.at_ns)
     facts += trip(state, market, tuple(finding for finding in ruled if not finding.shadow), policy, check.at_ns)
+    would = tuple(finding for finding in ruled if finding.shadow and finding.severity >= Severity.TRIP)
+    facts += [ShadowWould(check.at_ns, check.market, would)] if would else []
     facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state))
     return facts
 
@@ -131,7 +133,7 @@ def _answer(
         policy_revision=policy.revision,
     )
     state.remembered[check.request_id] = (check.content(), decision)
-    if len(state.remembered) > policy.remembered_requests_max:
+    while len(state.remembered) > policy.remembered_requests_max:
         state.remembered.popitem(last=False)
     return DecisionMade(check.at_ns, decision)
 

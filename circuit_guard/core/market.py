@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval, funding_envelope, funding_price
+from circuit_guard.core.evidence import Run
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.phase import BANDED_PHASES, PhaseState
 from circuit_guard.core.policy import GapMode, MarketPolicy
@@ -29,8 +30,9 @@ class Trusted:
     funding_seen_ns: int = 0
     funding_premium: Decimal | None = None
     funding_rate: Decimal | None = None
-    funding_step_share: Decimal = Decimal(0)
-    """How much of its bound the last step of the funding index used: 1 is all of it."""
+    funding_step: Decimal = Decimal(0)
+    funding_step_accrual_ns: int = 0
+    """The last step of the funding index, and the accrual time it had."""
 
 
 class Judged(NamedTuple):
@@ -53,16 +55,20 @@ class Feed:
     """Accrual time published since the funding index was last trusted."""
     recent: dict[tuple[int, int], Judged] = field(default_factory=dict)
 
-    def accrual_ns(self, until_ns: int, policy: MarketPolicy) -> int:
-        """Return how long funding can have accrued since the trusted index; in `freeze` a long gap counts nothing."""
+    def accrual_ns(self, until_ns: int, policy: MarketPolicy, now_ns: int) -> int:
+        """Return how long funding can have accrued since the trusted index; in `freeze` a long gap counts nothing.
+
+        `until_ns` is an event time, believed no further than the allowed skew ahead of `now_ns`.
+        """
+        until_ns = min(until_ns, now_ns + policy.staleness.future_skew_ns)
         gap_ns = max(until_ns - (self.event_time_ns or until_ns), 0)
         if policy.funding.gap_mode is GapMode.FREEZE and gap_ns > policy.funding.gap_ns:
             gap_ns = 0
         return self.accrued_ns + gap_ns
 
     def remember(self, judged: Judged) -> None:
-        """Keep the answer for redeliveries, forgetting the oldest."""
-        self.recent[judged.observation.epoch, judged.observation.feed_sequence] = judged
+        """Keep the answer for redeliveries, forgetting the oldest. The first content of a sequence is the one kept."""
+        self.recent.setdefault((judged.observation.epoch, judged.observation.feed_sequence), judged)
         if len(self.recent) > REDELIVERIES_REMEMBERED:
             del self.recent[next(iter(self.recent))]
 
@@ -99,16 +105,22 @@ class MarketState:
     """Trusted mark prices of the last seconds, oldest first: what a caller may have computed with."""
     rejections: tuple[Finding, ...] = ()
     """Why the latest observation was rejected; empty once one is accepted again."""
+    given: set[str] = field(default_factory=set)
+    """The values that some observation has given: one that stops giving them is noticed."""
     reconsidered: Observation | None = None
     """The latest observation, if it was rejected for divergence alone: references that follow may still explain it."""
     standing: dict[str, int] = field(default_factory=dict)
     """Since when each reason has been found in every observation."""
     diverged_mark: Decimal | None = None
     reverted_ns: int | None = None
-    healthy_since_ns: int | None = None
-    agreeing_since_ns: int | None = None
+    healthy: Run | None = None
+    """The run of accepted observations: evidence for re-opening a breaker."""
+    agreeing: Run | None = None
+    """The run of observations whose mark price is near the references: evidence for leaving RECOVERING."""
     consistent_observations: int = 0
     warm: bool = False
+    was_warm: bool = False
+    """Whether the market ever was: until then its trusted values are only a first sight."""
     halt: Halt | None = None
     rollback_ns: int | None = None
     basis_doubt: BasisDoubt = field(default_factory=BasisDoubt)
@@ -171,12 +183,11 @@ class MarketView:
         lasted = since_ns is not None and self.now_ns - since_ns >= trip_after_ns
         return Severity.TRIP if lasted else Severity.DENY
 
-    def funding_envelope(self, until_ns: int, policy: MarketPolicy) -> Interval | None:
-        """Return where the funding index can honestly be at `until_ns`; None before one was trusted."""
+    def funding_envelope(self, policy: MarketPolicy, margin_ns: int = 0) -> Interval | None:
+        """Return where the funding index can honestly be now, give or take `margin_ns` of accrual; None if unknown."""
         trusted = self.state.trusted
-        if trusted.funding_index is None:
-            return None
         price = funding_price(trusted.index_price, trusted.mark_price)
-        return funding_envelope(
-            policy.funding, trusted.funding_index, price, self.state.feed.accrual_ns(until_ns, policy)
-        )
+        if trusted.funding_index is None or price is None:
+            return None
+        accrual_ns = self.state.feed.accrual_ns(self.now_ns, policy, self.now_ns)
+        return funding_envelope(policy.funding, trusted.funding_index, price, accrual_ns + margin_ns)

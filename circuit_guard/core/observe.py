@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core import breaker as breakers
+from circuit_guard.core.evidence import extended
 from circuit_guard.core.facts import (
     Fact,
     MarketWarm,
@@ -11,7 +12,7 @@ from circuit_guard.core.facts import (
     ShadowWould,
 )
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import Judged, MarketState, MarketView, published
+from circuit_guard.core.market import Judged, MarketState, MarketView, Published, published
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.reasons import REASONS, Reason
@@ -19,16 +20,10 @@ from circuit_guard.core.rules import correlated_trips, divergence, evaluate_all
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Finding, Severity
 
-NOT_A_FEED_POSITION = frozenset(
-    {
-        Reason.SEQUENCE_BACK,
-        Reason.SEQUENCE_CONFLICT,
-        Reason.EVENT_TIME_BACK,
-        Reason.EPOCH_INTERLEAVED,
-        Reason.FUTURE_STAMP,
-    }
-)
-"""An observation with one of these does not say where the feed stands; believing it would condemn the next one."""
+OUT_OF_ORDER = frozenset({Reason.SEQUENCE_BACK, Reason.SEQUENCE_CONFLICT, Reason.EPOCH_INTERLEAVED})
+"""An observation with one of these does not say where the feed stands."""
+MISTIMED = frozenset({Reason.EVENT_TIME_BACK, Reason.FUTURE_STAMP})
+"""One with one of these says where it stands, but not when: believing that would condemn the next one."""
 
 
 def observe(state: GuardState, observation: Observation, policy: Policy) -> list[Fact]:
@@ -50,16 +45,16 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     view.observation, view.published = observation, published(observation)
     findings = tuple(evaluate_all(view, market_policy))
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
-    if not NOT_A_FEED_POSITION.intersection(f.reason for f in rejecting):
-        _follow(market, observation, market_policy)
-        market.feed.remember(Judged(observation, not rejecting, findings))
-    market.standing = {f.reason: market.standing.get(f.reason, now_ns) for f in findings}
+    _follow(market, observation, market_policy, {finding.reason for finding in rejecting})
+    market.feed.remember(Judged(observation, not rejecting, findings))
+    unanswered = _unanswered(market.rejections, observation)
+    market.standing = {f.reason: market.standing.get(f.reason, now_ns) for f in (*findings, *unanswered)}
     _note_reverted_mark(view, market_policy, findings)
     facts.append(_judged(observation, findings, accepted=not rejecting))
     if rejecting:
-        _reject(market, observation, rejecting)
+        _reject(market, observation, rejecting, unanswered)
     else:
-        facts += _accept(view, observation, market_policy)
+        facts += _accept(view, observation, market_policy, unanswered)
     facts += _shadow(observation, findings)
     return facts + trip(state, market, rejecting, policy, now_ns)
 
@@ -101,25 +96,41 @@ def _judged(
     return ObservationJudged(at_ns, market, source, accepted, redelivered, findings)
 
 
-def _follow(market: MarketState, observation: Observation, policy: MarketPolicy) -> None:
+def _follow(market: MarketState, observation: Observation, policy: MarketPolicy, rejected_for: set[str]) -> None:
     feed = market.feed
-    feed.accrued_ns = feed.accrual_ns(observation.event_time_ns, policy)
-    feed.epoch, feed.feed_sequence = observation.epoch, observation.feed_sequence
-    feed.event_time_ns, feed.received_ns = observation.event_time_ns, observation.at_ns
+    if OUT_OF_ORDER & rejected_for:
+        return
+    feed.epoch, feed.feed_sequence, feed.received_ns = observation.epoch, observation.feed_sequence, observation.at_ns
+    if not MISTIMED & rejected_for:
+        feed.accrued_ns = feed.accrual_ns(observation.event_time_ns, policy, observation.at_ns)
+        latest_ns = observation.at_ns + policy.staleness.future_skew_ns
+        feed.event_time_ns = min(observation.event_time_ns, latest_ns)
 
 
-def _reject(market: MarketState, observation: Observation, rejecting: tuple[Finding, ...]) -> None:
+def _unanswered(rejections: tuple[Finding, ...], observation: Observation) -> tuple[Finding, ...]:
+    """Return the rejections whose value this observation does not give: mark and funding may be published apart."""
+    return tuple(f for f in rejections if f.subject in Published._fields and getattr(observation, f.subject) is None)
+
+
+def _reject(
+    market: MarketState, observation: Observation, rejecting: tuple[Finding, ...], unanswered: tuple[Finding, ...]
+) -> None:
     only_diverging = all(REASONS[Reason(finding.reason)].rule == "divergence" for finding in rejecting)
     market.reconsidered = observation if only_diverging else None
-    market.rejections = rejecting
-    market.healthy_since_ns = market.agreeing_since_ns = None
+    market.rejections = rejecting + unanswered
+    market.healthy = market.agreeing = None
     market.consistent_observations = 0
+    if not market.was_warm and any(finding.reason == Reason.FUNDING_JUMP for finding in rejecting):
+        market.trusted.funding_index = None
 
 
-def _accept(view: MarketView, observation: Observation, policy: MarketPolicy) -> list[Fact]:
-    view.state.rejections, view.state.reconsidered = (), None
+def _accept(
+    view: MarketView, observation: Observation, policy: MarketPolicy, unanswered: tuple[Finding, ...] = ()
+) -> list[Fact]:
+    view.state.rejections = unanswered
+    view.state.reconsidered = view.state.reconsidered if unanswered else None
     _trust(view, observation, policy)
-    return _weigh(view, policy)
+    return [] if unanswered else _weigh(view, policy)
 
 
 def reconsider(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
@@ -146,33 +157,37 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
         while market.marks[0][0] < observation.at_ns - policy.basis.window_ns:
             market.marks.popleft()
     if (index := values.funding_index) is not None:
-        envelope = view.funding_envelope(observation.event_time_ns, policy)
-        if envelope is not None and trusted.funding_index is not None and envelope.high > trusted.funding_index:
-            step = abs(index - trusted.funding_index)
-            trusted.funding_step_share = step / (envelope.high - trusted.funding_index)
+        trusted.funding_step = index - (index if trusted.funding_index is None else trusted.funding_index)
+        trusted.funding_step_accrual_ns = market.feed.accrued_ns
         trusted.funding_index, trusted.funding_seen_ns = index, seen_ns
         market.feed.accrued_ns = 0
         trusted.funding_premium = values.funding_premium
         trusted.funding_rate = values.funding_rate
     if (price := values.index_price) is not None:
         trusted.index_price = price
+    if len(market.given) < len(values):
+        market.given.update(name for name, value in zip(Published._fields, values, strict=True) if value is not None)
 
 
 def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
-    """Count an accepted observation as evidence: of health, of agreement with the references, of being warm."""
+    """Count an accepted observation as evidence: of health; of agreement with the references; of being warm."""
     market, now_ns = view.state, view.now_ns
-    market.healthy_since_ns = now_ns if market.healthy_since_ns is None else market.healthy_since_ns
-    mark, hull = market.trusted.mark_price, view.references.hull
-    near = hull.widened(policy.band.agreement_share, policy.divergence.hull_widths) if hull else None
-    if not view.references.quorum or mark is None or near is None or mark not in near:
-        market.agreeing_since_ns = None
-        return []
-    market.agreeing_since_ns = now_ns if market.agreeing_since_ns is None else market.agreeing_since_ns
+    market.healthy = extended(market.healthy, now_ns)
+    mark, limits = (
+        view.published.mark_price,
+        view.references.limits(policy.band.agreement_share, policy.divergence.hull_widths),
+    )
+    if mark is None:
+        return advance(market, policy, now_ns)
+    if not view.references.quorum or limits is None or mark not in limits:
+        market.agreeing = None
+        return advance(market, policy, now_ns)
+    market.agreeing = extended(market.agreeing, now_ns)
     market.consistent_observations += market.trusted.funding_index is not None
     if market.warm or market.consistent_observations < policy.warm_observations:
-        return []
-    market.warm = True
-    return [MarketWarm(now_ns, market.market)]
+        return advance(market, policy, now_ns)
+    market.warm = market.was_warm = True
+    return [MarketWarm(now_ns, market.market), *advance(market, policy, now_ns)]
 
 
 def _note_reverted_mark(view: MarketView, policy: MarketPolicy, findings: tuple[Finding, ...]) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from circuit_guard.core.facts import OrderJudged
 from circuit_guard.core.inputs import Order, OrderAction, Side
-from circuit_guard.core.market import MarketView
+from circuit_guard.core.market import MarketView, readable
 from circuit_guard.core.phase import BANDED_PHASES, DENYING_PHASES
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
@@ -58,6 +58,9 @@ def _band(view: MarketView, order: Order, policy: MarketPolicy) -> Iterator[Find
     if view.phase not in BANDED_PHASES:
         return
     if order.take_profit_or_stop_loss and order.action is OrderAction.RESTING:
+        return
+    if order.price is not None and readable(order.price) is None:
+        yield Finding(Reason.VALUE_UNREADABLE, Severity.DENY, "price", str(order.price)[:40], "a finite number")
         return
     middle = center(view, policy)
     if middle is None:

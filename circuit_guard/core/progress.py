@@ -16,27 +16,29 @@ def view_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketVie
 
 
 def advance(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
-    """Do what time alone does: notice a gap, re-open a breaker on healthy data, leave RECOVERING on evidence."""
+    """Do what time alone does: notice a gap, re-open a breaker on healthy data, leave RECOVERING on evidence.
+
+    Everything takes effect as of when it was due, so it makes no difference how often this is asked.
+    """
     facts: list[Fact] = []
-    gap_ns = now_ns - market.feed.received_ns if market.feed.received_ns is not None else 0
-    if gap_ns > policy.staleness.recovering_after_ns:
-        facts += recover(market, now_ns, f"no observation for {show_seconds(gap_ns)}")
-    changed = breakers.advance(market.breaker, policy.breaker, market.healthy_since_ns, now_ns)
-    if changed is not None:
+    received_ns, gap_max_ns = market.feed.received_ns, policy.staleness.recovering_after_ns
+    if received_ns is not None and now_ns - received_ns > gap_max_ns:
+        facts += recover(market, received_ns + gap_max_ns, f"no observation for {show_seconds(gap_max_ns)}")
+    while changed := breakers.advance(market.breaker, policy.breaker, market.healthy, now_ns):
         facts.append(changed)
-    agreeing_ns = now_ns - market.agreeing_since_ns if market.agreeing_since_ns is not None else 0
+    agreeing = market.agreeing
     ready = market.warm and market.breaker.state is not BreakerState.OPEN
-    if market.phase.recovering and ready and agreeing_ns >= policy.band.agreement_ns:
-        note = f"mark price next to the reference price for {show_seconds(agreeing_ns)}"
-        left = phases.transition(market.phase, market.market, now_ns, recovering=False, note=note)
+    if market.phase.recovering and ready and agreeing and agreeing.length_ns >= policy.band.agreement_ns:
+        note = f"mark price next to the reference price for {show_seconds(agreeing.length_ns)}"
+        left = phases.transition(market.phase, market.market, agreeing.last_ns, recovering=False, note=note)
         facts += [left] if left else []
     return facts
 
 
-def recover(market: MarketState, now_ns: int, note: str) -> list[Fact]:
+def recover(market: MarketState, at_ns: int, note: str) -> list[Fact]:
     """Put a market into RECOVERING: evidence gathered so far counts no more."""
-    market.healthy_since_ns = market.agreeing_since_ns = None
+    market.healthy = market.agreeing = None
     if market.phase.recovering:
         return []
-    entered = phases.transition(market.phase, market.market, now_ns, recovering=True, note=note)
+    entered = phases.transition(market.phase, market.market, at_ns, recovering=True, note=note)
     return [entered] if entered else []

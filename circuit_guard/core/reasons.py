@@ -15,6 +15,7 @@ class Reason(StrEnum):
     VALUE_ABSURD = "value_absurd"
     PRICE_NOT_POSITIVE = "price_not_positive"
     VALUE_MISSING = "value_missing"
+    VALUE_UNREADABLE = "value_unreadable"
     UNKNOWN_SOURCE = "unknown_source"
     SEQUENCE_BACK = "sequence_back"
     SEQUENCE_CONFLICT = "sequence_conflict"
@@ -80,6 +81,7 @@ REASONS: dict[Reason, ReasonInfo] = {
             _FRESH,
         ),
         (Reason.VALUE_MISSING, "validity", "a value that closures rest on was not given", _FRESH),
+        (Reason.VALUE_UNREADABLE, "validity", "a value that the caller gave is not a finite number", _CALLER),
         (Reason.UNKNOWN_SOURCE, "validity", "the source is not one that the policy names for this market", _CALLER),
         (Reason.SEQUENCE_BACK, "ordering", "the feed sequence went back", _FRESH),
         (Reason.SEQUENCE_CONFLICT, "ordering", "one feed sequence was published with two contents", _FRESH),
@@ -122,7 +124,7 @@ REASONS: dict[Reason, ReasonInfo] = {
         (Reason.OUTSIDE_BAND, "band", "the price is outside the band round the reference price", _FRESH),
         (Reason.BAND_CENTER_MISSING, "band", "no reference price to put the band round", _FRESH),
         (Reason.BASIS_MISSING, "basis", "the caller did not say which value it computed with", _CALLER),
-        (Reason.BASIS_MARK, "basis", "the caller computed with a mark price that was never published", _CALLER),
+        (Reason.BASIS_MARK, "basis", "the caller computed with a mark price that the guard never trusted", _CALLER),
         (Reason.BASIS_FUNDING, "basis", "the caller computed with a funding index that cannot be true", _CALLER),
         (Reason.CORRELATED_LATCHES, "correlated_trips", "several markets latched within a short time", _OPERATOR),
         (Reason.UNKNOWN_MARKET, "gate", "the policy does not name this market", _CALLER),

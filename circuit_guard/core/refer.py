@@ -42,7 +42,7 @@ def _judge(
     reference: Reference, quotes: Mapping[str, Quote], others: list[Decimal], policy: MarketPolicy
 ) -> Finding | None:
     """Return the first thing wrong with a reference. An outlier is only reported: the median does not follow it."""
-    stranger = _stranger(reference.source, quotes, policy)
+    stranger = _stranger(reference.source, len(others), policy)
     if stranger is not None:
         return stranger
     price = readable(reference.price)
@@ -60,12 +60,12 @@ def _judge(
     return Finding(Reason.REFERENCE_OUTLIER, Severity.WARN, "price", show(price), f"{show(middle)} +/- {show(reach)}")
 
 
-def _stranger(source: str, quotes: Mapping[str, Quote], policy: MarketPolicy) -> Finding | None:
+def _stranger(source: str, others_count: int, policy: MarketPolicy) -> Finding | None:
     named = policy.references.sources
     if named and source not in named:
         limit = "one of " + ", ".join(sorted(named))
-    elif source not in quotes and len(quotes) >= policy.references.sources_max:
-        limit = f"one of the {len(quotes)} sources that this market has, which is as many as it may"
+    elif others_count >= policy.references.sources_max:
+        limit = f"one of the {others_count} fresh sources that this market has, which is as many as it may"
     else:
         return None
     return Finding(Reason.UNKNOWN_SOURCE, Severity.DENY, "source", source, limit)

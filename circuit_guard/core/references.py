@@ -48,9 +48,21 @@ class ReferenceView:
     price: Decimal | None
     """The reference price: the median of the fresh ones; None without any."""
     hull: Interval | None
-    """What the reference price has been within the window. Without a quorum it spans every fresh price as well."""
+    """What the reference price has been within the window; None without a quorum."""
+    agreed: Interval | None
+    """What a price is held against. With a quorum the hull. Without one no median can be told from a wick, so a price
+    must be near every fresh one: from the highest of them (`low`) to the lowest (`high`)."""
+    width: Decimal
+    """How far the reference price has moved within the window, as far as a quorum saw it."""
     last_quorum_price: Decimal | None
     last_quorum_ns: int | None
+
+    def limits(self, base: Decimal, widths: Decimal) -> Interval | None:
+        """Return where a price may be: `agreed` with a share of it and so many widths on both sides."""
+        if self.agreed is None:
+            return None
+        low, high, own = self.agreed.low, self.agreed.high, self.width * widths
+        return Interval(low - abs(low) * base - own, high + abs(high) * base + own)
 
 
 @dataclass(slots=True)
@@ -72,6 +84,8 @@ class ReferenceBook:
             if not self.points or self.points[-1].price != price:
                 self.points.append(MedianPoint(now_ns, price))
             self.last_quorum_price, self.last_quorum_ns = price, now_ns
+        if len(self.quotes) > policy.references.sources_max:
+            del self.quotes[min(self.quotes, key=lambda source: self.quotes[source].seen_ns)]
 
     def fresh_prices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Decimal]:
         """Return the prices young enough to count, leaving out one source if named."""
@@ -83,13 +97,16 @@ class ReferenceBook:
     def view(self, now_ns: int, policy: MarketPolicy) -> ReferenceView:
         """Return what the references say now. Changes nothing."""
         fresh = self.fresh_prices(now_ns, policy)
-        if not fresh:
-            return ReferenceView(0, False, None, None, self.last_quorum_price, self.last_quorum_ns)
-        price, quorum = median(list(fresh)), len(fresh) >= policy.references.quorum
         seen = self._since(now_ns - policy.divergence.window_ns)
-        seen += [price] if quorum else fresh
-        hull = Interval(min(seen), max(seen))
-        return ReferenceView(len(fresh), quorum, price, hull, self.last_quorum_price, self.last_quorum_ns)
+        last = (self.last_quorum_price, self.last_quorum_ns)
+        if len(fresh) >= policy.references.quorum:
+            price = median(fresh)
+            seen.append(price)
+            hull = Interval(min(seen), max(seen))
+            return ReferenceView(len(fresh), True, price, hull, hull, hull.high - hull.low, *last)
+        width = max(seen) - min(seen) if seen else Decimal(0)
+        agreed = Interval(max(fresh), min(fresh)) if fresh else None
+        return ReferenceView(len(fresh), False, median(fresh) if fresh else None, None, agreed, width, *last)
 
     def _since(self, start_ns: int) -> list[Decimal]:
         """Return the medians that were in force at some time since then."""

@@ -22,7 +22,10 @@ class GuardState:
 
     now_ns: int
     markets: dict[str, MarketState]
-    global_breaker: Breaker = field(default_factory=lambda: Breaker(GLOBAL_SCOPE))
+    """Every market that a policy has named so far."""
+    listed: tuple[str, ...]
+    """The markets of the policy in force."""
+    global_breaker: Breaker
     global_halt: Halt | None = None
     latched_ns: dict[str, int] = field(default_factory=dict)
     """When each market last latched: what `correlated_trips` looks at."""
@@ -38,4 +41,5 @@ def new_market(market: str, at_ns: int) -> MarketState:
 
 def new_state(policy: Policy, at_ns: int) -> GuardState:
     """Return the state of a cold start: every market of the policy at first sight."""
-    return GuardState(at_ns, {market: new_market(market, at_ns) for market in policy.markets})
+    markets = {market: new_market(market, at_ns) for market in policy.markets}
+    return GuardState(at_ns, markets, tuple(policy.markets), Breaker(GLOBAL_SCOPE, since_ns=at_ns))

@@ -7,15 +7,19 @@ from decimal import Decimal, localcontext
 
 from circuit_guard.core import gates
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import Interval
+from circuit_guard.core.envelope import Interval, funding_bound, funding_price
 from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import Halt, MarketState, MarketView
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
+from circuit_guard.core.reasons import Reason
 from circuit_guard.core.rules import evaluate_all
 from circuit_guard.core.rules.divergence import mark_interval
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import ARITHMETIC, BreakerState, Finding, Phase, Severity
+
+NOT_ASKED = frozenset({Reason.BASIS_MISSING})
+"""What only a caller can do wrong, and here nobody has asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +116,15 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         phase_note=market.phase.note,
         breaker=_breaker_status(market.breaker),
         halt=market.halt,
-        denying=tuple(finding for finding in findings if finding.severity >= Severity.DENY and not finding.shadow),
+        denying=tuple(
+            f for f in findings if f.severity >= Severity.DENY and not f.shadow and f.reason not in NOT_ASKED
+        ),
         mark_price=trusted.mark_price,
         mark_age_ns=None if trusted.mark_price is None else now_ns - trusted.mark_seen_ns,
         index_price=trusted.index_price,
         funding_index=trusted.funding_index,
         funding_age_ns=None if trusted.funding_index is None else now_ns - trusted.funding_seen_ns,
-        funding_envelope=view.funding_envelope(now_ns, policy),
+        funding_envelope=view.funding_envelope(policy),
         reference_price=view.references.price,
         reference_count=view.references.count,
         mark_limits=mark_interval(view, policy),
@@ -135,7 +141,10 @@ def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
         if limits is not None and hull is not None and limits.high > hull.high:
             used["divergence"] = hull.distance(trusted.mark_price) / (limits.high - hull.high)
     if trusted.funding_index is not None:
-        used["funding_continuity"] = trusted.funding_step_share
+        price = funding_price(trusted.index_price, trusted.mark_price)
+        accrual_ns = trusted.funding_step_accrual_ns + policy.staleness.future_skew_ns
+        bound = funding_bound(policy.funding, price, accrual_ns) if price else Decimal(0)
+        used["funding_continuity"] = abs(trusted.funding_step) / bound if bound else Decimal(0)
     if trusted.funding_rate is not None:
         used["funding_rate"] = abs(trusted.funding_rate) / policy.funding.rate_max
     return {rule: min(max(1 - share, Decimal(0)), Decimal(1)) for rule, share in used.items()}

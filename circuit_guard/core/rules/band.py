@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.policy import MarketPolicy, RestrictedClosures
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Phase, Severity, show, show_seconds
@@ -48,5 +49,6 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         ("mark_price", readable(view.closure.basis.mark_price) or view.state.trusted.mark_price),
     ):
         if price is not None and abs(price - middle) > reach:
-            limit = f"{show(middle - reach)} .. {show(middle + reach)} in {view.phase}"
+            where = view.phase if view.phase in BANDED_PHASES else "HALF_OPEN"
+            limit = f"{show(middle - reach)} .. {show(middle + reach)} in {where}"
             yield Finding(Reason.OUTSIDE_BAND, Severity.DENY, subject, show(price), limit)

@@ -37,7 +37,7 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
             "basis.funding_index",
             Reason.BASIS_FUNDING,
             basis.funding_index,
-            view.funding_envelope(view.now_ns + policy.basis.window_ns, policy),
+            view.funding_envelope(policy, policy.basis.window_ns),
         ),
     )
     for subject, reason, value, envelope in envelopes:
@@ -51,6 +51,7 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
 def _severity(view: MarketView, policy: MarketPolicy) -> Severity:
     """Return TRIP where callers have been wrong for long and often enough, else DENY."""
     doubt, rule = view.state.basis_doubt, policy.basis
-    if doubt.since_ns is None or doubt.count + 1 < rule.trip_count_min:
+    silent = view.now_ns - doubt.last_ns > rule.window_ns
+    if doubt.since_ns is None or silent or doubt.count + 1 < rule.trip_count_min:
         return Severity.DENY
     return Severity.TRIP if view.now_ns - doubt.since_ns >= rule.trip_after_ns else Severity.DENY

@@ -19,42 +19,40 @@ from circuit_guard.core.types import Finding, Severity, show, show_seconds
 
 def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return where the references allow the mark price to be; None without any."""
-    hull = view.references.hull
-    return None if hull is None else hull.widened(policy.divergence.base, policy.divergence.hull_widths)
+    return view.references.limits(policy.divergence.base, policy.divergence.hull_widths)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Judge a published mark and index price, or the mark and execution price of a closure. Two-sided."""
-    hull, rule = view.references.hull, policy.divergence
+    rule = policy.divergence
     mark, index = view.published.mark_price, view.published.index_price
     yield from _judge(view, policy, Reason.MARK_DIVERGENCE, "mark_price", mark, rule.base)
     yield from _judge(view, policy, Reason.INDEX_DIVERGENCE, "index_price", index, rule.index_base)
     if view.closure is None:
         return
     yield from _still_settling(view, policy)
-    if hull is not None:
-        basis_mark = readable(view.closure.basis.mark_price)
-        if basis_mark is not None and basis_mark not in (limit := hull.widened(rule.base, rule.hull_widths)):
-            observed = show(basis_mark)
-            yield Finding(Reason.MARK_DIVERGENCE, Severity.DENY, "basis.mark_price", observed, str(limit))
-        price = readable(view.closure.execution_price)
-        if price is not None and price not in (limit := hull.widened(rule.execution_base, rule.hull_widths)):
-            yield Finding(Reason.EXECUTION_DIVERGENCE, Severity.DENY, "execution_price", show(price), str(limit))
+    closure = view.closure
+    for reason, subject, price, base in (
+        (Reason.MARK_DIVERGENCE, "basis.mark_price", closure.basis.mark_price, rule.base),
+        (Reason.EXECUTION_DIVERGENCE, "execution_price", closure.execution_price, rule.execution_base),
+    ):
+        legible, limit = readable(price), view.references.limits(base, rule.hull_widths)
+        if legible is not None and limit is not None and legible not in limit:
+            yield Finding(reason, Severity.DENY, subject, show(legible), str(limit))
 
 
 def _judge(
     view: MarketView, policy: MarketPolicy, reason: Reason, subject: str, price: Decimal | None, base: Decimal
 ) -> Iterator[Finding]:
-    hull, rule = view.references.hull, policy.divergence
-    if price is None or hull is None:
-        return
-    limit = hull.widened(base, rule.hull_widths)
-    if price in limit:
+    rule, references = policy.divergence, view.references
+    limit = references.limits(base, rule.hull_widths)
+    if price is None or limit is None or price in limit:
         return
     severity = Severity.DENY
-    if view.references.quorum:
-        far = hull.widened(max(base, rule.trip_at_once_base), rule.trip_at_once_hull_widths)
-        severity = view.lasting(reason, rule.trip_after_ns) if price in far else Severity.TRIP
+    if references.quorum:
+        far = references.limits(max(base, rule.trip_at_once_base), rule.trip_at_once_hull_widths)
+        at_once = far is not None and price not in far
+        severity = Severity.TRIP if at_once else view.lasting(reason, rule.trip_after_ns)
     yield Finding(reason, severity, subject, show(price), str(limit))
 
 

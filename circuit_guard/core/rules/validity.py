@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from circuit_guard.core.market import MarketView, Published
+from circuit_guard.core.inputs import Check
+from circuit_guard.core.market import MarketView, Published, readable
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import EXPONENT_MAX, Finding, Severity
@@ -16,13 +17,15 @@ EXPECTED_IN_EVERY_OBSERVATION = ("mark_price", "funding_index")
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Latch on values no exchange publishes on purpose; warn of a missing one. Absent is never zero."""
+    if view.closure is not None:
+        yield from _closure(view.closure)
     if view.observation is None:
         return
     for name, legible in zip(VALUES, view.published, strict=True):
         value = legible if legible is not None else getattr(view.observation, name)
         if value is None:
-            if name in EXPECTED_IN_EVERY_OBSERVATION:
-                yield Finding(Reason.VALUE_MISSING, Severity.WARN, name, "not given", "a value in every observation")
+            if name in EXPECTED_IN_EVERY_OBSERVATION or name in view.state.given:
+                yield Finding(Reason.VALUE_MISSING, Severity.WARN, name, "not given", "a value, as before")
         elif legible is None and not value.is_finite():
             yield Finding(Reason.NOT_A_NUMBER, Severity.LATCH, name, str(value), "a finite number")
         elif legible is None:
@@ -30,3 +33,14 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
             yield Finding(Reason.VALUE_ABSURD, Severity.LATCH, name, f"{value:.3e}", limit)
         elif name in PRICES and value <= 0 and not policy.allow_negative_price:
             yield Finding(Reason.PRICE_NOT_POSITIVE, Severity.LATCH, name, str(value), "> 0")
+
+
+def _closure(check: Check) -> Iterator[Finding]:
+    """Deny on a caller's value that no rule could compute with."""
+    for subject, value in (
+        ("execution_price", check.execution_price),
+        ("basis.mark_price", check.basis.mark_price),
+        ("basis.funding_index", check.basis.funding_index),
+    ):
+        if value is not None and readable(value) is None:
+            yield Finding(Reason.VALUE_UNREADABLE, Severity.DENY, subject, str(value)[:40], "a finite number")

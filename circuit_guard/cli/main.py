@@ -1,0 +1,82 @@
+"""`circuit-guard`: every command, and the one place where their failures become messages and exit codes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from circuit_guard import __version__
+from circuit_guard.cli import ask, demo, files, look, operate, policy, recording, replay, serve, watch
+from circuit_guard.cli.output import CommandError, ExitCode, screen
+from circuit_guard.errors import DocumentError, RecordingError
+
+EXIT_CODES = (
+    "Exit codes: 0 done, or ALLOW; 1 DENY, a file that does not pass, or nothing could be changed; "
+    "2 a command line, file or value that cannot be used; 3 the guard gave no answer: treat it as a deny."
+)
+
+
+class Commands(TyperGroup):
+    """Ends a command that failed with one message on standard error and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as failure:
+            _end(failure.message, failure.exit_code)
+        except (DocumentError, RecordingError) as error:
+            _end(str(error), ExitCode.BAD_INPUT)
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="circuit-guard",
+    help="Ask, watch and operate the guard that stands between a liquidation engine and forced closures.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serve.serve)
+app.command()(ask.check)
+app.command()(look.status)
+app.command()(watch.watch)
+app.command()(operate.halt)
+app.command()(operate.resume)
+app.command()(operate.reset)
+app.command()(operate.phase)
+app.command()(operate.reload)
+app.command()(replay.replay)
+app.command()(demo.demo)
+app.add_typer(policy.app, name="policy")
+app.add_typer(files.settings, name="settings")
+app.add_typer(recording.app, name="recording")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        screen().print(f"circuit-guard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Take the options that stand before a command; `--version` has acted by now."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="circuit-guard")
+
+
+def _end(message: str, code: ExitCode) -> None:
+    screen(stderr=True).print(f"circuit-guard: {message}", style="red")
+    raise typer.Exit(code)

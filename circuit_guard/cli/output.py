@@ -1,0 +1,85 @@
+"""What the commands share about speaking: exit codes, failures, and a screen that also reads well in a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import IntEnum
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from circuit_guard.errors import CircuitGuardError
+
+PIPED_WIDTH = 100_000
+"""Characters a line may have where nobody's terminal would break it: nothing is wrapped or cut in a pipe."""
+
+
+class ExitCode(IntEnum):
+    """What the exit code of every command means."""
+
+    OK = 0
+    """Done; a check was answered ALLOW."""
+    DENIED = 1
+    """A check was answered DENY; a file did not pass its check; a command could change nothing."""
+    BAD_INPUT = 2
+    """The command line, a file or a value cannot be used."""
+    NO_ANSWER = 3
+    """The guard did not answer or could not decide. Treat it as a deny."""
+
+
+class CommandError(CircuitGuardError):
+    """A command cannot do what it was asked: the sentence for the person who asked, and the exit code."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_code = exit_code
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """Return standard output, or standard error: styled on a terminal, plain and unwrapped elsewhere."""
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr,
+        width=None if terminal else PIPED_WIDTH,
+        color_system="auto" if terminal else None,
+        soft_wrap=not terminal,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def table(console: Console, *columns: str) -> Table:
+    """Return a table with these columns; without lines where it goes into a pipe."""
+    if console.is_terminal:
+        return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    return Table(*columns, box=None, pad_edge=False, header_style="")
+
+
+def display(renderable: RenderableType) -> None:
+    """Print to standard output; in a pipe without the space that fills up cells."""
+    console = screen()
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    with console.capture() as captured:
+        console.print(renderable)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def print_json(value: object) -> None:
+    """Write one JSON document to standard output, and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def as_json(message: Message) -> dict[str, object]:
+    """Return a protobuf message as ProtoJSON with the field names of the contract; fields left empty are included."""
+    fields: dict[str, object] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return fields

@@ -1,0 +1,123 @@
+"""`policy check`, `policy show` and `policy schema`: what is enforced, before it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from circuit_guard.cli import options
+from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
+from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.types import SECOND_NS
+from circuit_guard.errors import PolicyError
+from circuit_guard.policy_file import load_policy, policy_json_schema
+
+app = typer.Typer(help="Check the policy: what is enforced, before it is.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.")]
+
+
+@app.command("check")
+def check(file: File, json: options.Json = False) -> None:
+    """Load a policy as the guard would, and list everything that is wrong with it. Exit code 1: not valid."""
+    policy = _loaded(file)
+    if json:
+        values = {name: dict(resolved(market)) for name, market in policy.markets.items()}
+        print_json({"file": str(file), "revision": policy.revision, "shadow": policy.shadow, "markets": values})
+        return
+    console = screen()
+    console.print(f"{file}: valid, revision {policy.revision}", style="green")
+    for note in _notes(policy):
+        console.print(note)
+    display(_summary(console, policy))
+
+
+@app.command("show")
+def show(file: File, market: Annotated[str, typer.Argument(metavar="MARKET", help="A market of the policy.")]) -> None:
+    """Print every value that is enforced on one market, with class and defaults resolved."""
+    policy = _loaded(file)
+    if market not in policy.markets:
+        known = ", ".join(policy.markets) or "none"
+        raise CommandError(f"market was {market}, expected one that the policy names: {known}", ExitCode.BAD_INPUT)
+    console = screen()
+    rows = table(console, "KEY", "VALUE")
+    for key, value in resolved(policy.markets[market]):
+        rows.add_row(key, _shown(value))
+    display(rows)
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the policy, for editors. It knows no relations between values; `check` does."""
+    print_json(policy_json_schema())
+
+
+def resolved(group: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield what is enforced as key and value: durations in seconds, decimals as text, sets as lists."""
+    if not is_dataclass(group):
+        return
+    for field in fields(group):
+        value = getattr(group, field.name)
+        if is_dataclass(value):
+            yield from resolved(value, f"{prefix}{field.name}.")
+        elif field.name.endswith("_ns"):
+            yield f"{prefix}{field.name.removesuffix('_ns')}_s", value / SECOND_NS
+        elif isinstance(value, frozenset):
+            yield f"{prefix}{field.name}", sorted(value)
+        else:
+            yield f"{prefix}{field.name}", str(value) if isinstance(value, Decimal) else value
+
+
+def _loaded(file: Path) -> Policy:
+    try:
+        return load_policy(file)
+    except PolicyError as error:
+        raise CommandError(str(error), ExitCode.DENIED) from error
+
+
+def _notes(policy: Policy) -> Iterator[str]:
+    if policy.shadow:
+        yield "SHADOW: everything is judged and recorded; only operators' halts are enforced"
+    breaker = policy.global_breaker
+    share, window_s = f"{breaker.latched_share_min:.0%}", breaker.window_ns / SECOND_NS
+    shadow = " (in shadow)" if breaker.shadow else ""
+    count = breaker.latched_markets_min
+    yield f"GLOBAL latches when {count} markets and {share} of all latch within {window_s:g} s{shadow}"
+
+
+def _summary(console: Console, policy: Policy) -> Table:
+    rows = table(console, "MARKET", "CLASS", "FUNDING CAP", "MARK TOLERANCE", "BAND", "QUORUM", "STALE AFTER", "SHADOW")
+    for name, market in policy.markets.items():
+        rows.add_row(name, market.market_class, *_limits(market))
+    return rows
+
+
+def _limits(market: MarketPolicy) -> tuple[str, ...]:
+    period_h = market.funding.period_ns / SECOND_NS / 3600
+    return (
+        f"{_percent(market.funding.rate_max)} in {period_h:g} h",
+        _percent(market.divergence.base),
+        f"{float(market.band.share) * 10_000:g} bps",
+        str(market.references.quorum),
+        f"{market.staleness.deny_after_ns / SECOND_NS:g} s",
+        ", ".join(sorted(market.shadow_rules)) or "no rule",
+    )
+
+
+def _percent(share: Decimal) -> str:
+    return f"{float(share) * 100:g} %"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "empty"
+    return f"{value:g}" if isinstance(value, float) else str(value)

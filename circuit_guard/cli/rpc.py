@@ -1,0 +1,100 @@
+"""A connection to a running guard: a deadline on every call, and errors as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from circuit_guard.cli.output import CommandError, ExitCode
+from circuit_guard.v1 import admin_pb2, admin_pb2_grpc, event_pb2, liquidation_pb2, liquidation_pb2_grpc, status_pb2
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_S = 5.0
+
+CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", 64 * 1024 * 1024))
+"""A guard listens on this machine, so no proxy is asked; a status of very many markets is a large message."""
+
+_DETAILS_KEY = "grpc-status-details-bin"
+_BAD_INPUT = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
+
+Response = TypeVar("Response", bound=Message)
+
+
+class Guard:
+    """A guard that other processes run. Use it in `with`. Every method raises CommandError where there is no answer."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        self.address = address
+        self.timeout_s = timeout_s
+        self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self._channel)
+        self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def check(self, check: liquidation_pb2.LiquidationCheck) -> liquidation_pb2.LiquidationDecision:
+        """Ask about one forced closure."""
+        request = liquidation_pb2.CheckLiquidationRequest(check=check)
+        response: liquidation_pb2.CheckLiquidationResponse = self.call(self._liquidations.CheckLiquidation, request)
+        return response.decision
+
+    def status(self) -> status_pb2.GuardStatus:
+        """Return the state of the guard and of every market."""
+        response: admin_pb2.GetStatusResponse = self.call(self.admin.GetStatus, admin_pb2.GetStatusRequest())
+        return response.status
+
+    @contextmanager
+    def watching(self, *, include_allowed: bool) -> Iterator[Iterator[event_pb2.Event]]:
+        """Give the events from now on, without a deadline; leaving the context ends the watch."""
+        stream = self.admin.WatchEvents(admin_pb2.WatchEventsRequest(include_allowed=include_allowed))
+        try:
+            yield self._events(stream)
+        finally:
+            stream.cancel()
+
+    def call(self, method: Callable[..., Response], request: Message) -> Response:
+        """Call one method with the deadline."""
+        try:
+            return method(request, timeout=self.timeout_s)
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+
+    def _events(self, stream: Iterator[admin_pb2.WatchEventsResponse]) -> Iterator[event_pb2.Event]:
+        try:
+            for response in stream:
+                yield response.event
+        except grpc.RpcError as error:
+            if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.CANCELLED:
+                return
+            raise self._failure(error) from error
+
+    def _failure(self, error: grpc.RpcError) -> CommandError:
+        """Return what a person is told of an RPC that failed."""
+        if not isinstance(error, grpc.Call):
+            raise error
+        code, details = error.code(), error.details() or ""
+        answered = any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ())
+        if code in _BAD_INPUT:
+            return CommandError(details, ExitCode.BAD_INPUT)
+        if code is grpc.StatusCode.FAILED_PRECONDITION:
+            return CommandError(details, ExitCode.DENIED)
+        if code is grpc.StatusCode.UNAVAILABLE and not answered:
+            sentence = f"no guard answers at {self.address}: is `circuit-guard serve` running?"
+        elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            sentence = f"the guard at {self.address} did not answer within {self.timeout_s:g} s"
+        elif code is grpc.StatusCode.UNIMPLEMENTED:
+            sentence = f"what answers at {self.address} is no circuit_guard, or one of another version: {details}"
+        else:
+            sentence = f"the guard at {self.address} gave no answer ({code.name}): {details}"
+        return CommandError(sentence, ExitCode.NO_ANSWER)

@@ -1,0 +1,86 @@
+"""How the contract's values read for a person: enumerations, times, durations, who lifts a denial."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from circuit_guard.v1 import liquidation_pb2, status_pb2, types_pb2
+
+LIFTED_BY = {
+    types_pb2.LIFTED_BY_FRESH_DATA: "the next good data",
+    types_pb2.LIFTED_BY_EVIDENCE: "good data that last",
+    types_pb2.LIFTED_BY_EXCHANGE: "the exchange, by entering another phase",
+    types_pb2.LIFTED_BY_CALLER: "the caller, by asking another question",
+    types_pb2.LIFTED_BY_OPERATOR: "an operator",
+}
+_BREAKERS = {
+    types_pb2.BREAKER_STATE_CLOSED: "CLOSED",
+    types_pb2.BREAKER_STATE_OPEN: "OPEN (denying)",
+    types_pb2.BREAKER_STATE_HALF_OPEN: "HALF_OPEN (in the band only)",
+}
+
+
+def phase(value: types_pb2.Phase) -> str:
+    """Return a phase, such as `POST_ONLY`."""
+    return types_pb2.Phase.Name(value).removeprefix("PHASE_")
+
+
+def verdict(value: types_pb2.Verdict) -> str:
+    """Return a verdict: `ALLOW` or `DENY`."""
+    return types_pb2.Verdict.Name(value).removeprefix("VERDICT_")
+
+
+def kind(value: liquidation_pb2.CheckKind) -> str:
+    """Return the kind of a closure, such as `LIQUIDATION`."""
+    return liquidation_pb2.CheckKind.Name(value).removeprefix("CHECK_KIND_")
+
+
+def breaker_state(state: types_pb2.BreakerState, *, latched: bool = False) -> str:
+    """Return a breaker's state with what it does: markets use the words OPEN and CLOSED the other way round."""
+    return f"breaker {_BREAKERS[state]}{', latched' if latched else ''}"
+
+
+def breaker(status: status_pb2.BreakerStatus) -> str:
+    """Return a breaker as it stands."""
+    return breaker_state(status.state, latched=status.latched)
+
+
+def lifted_by(value: types_pb2.LiftedBy) -> str:
+    """Return who or what ends a denial."""
+    return LIFTED_BY.get(value, "nobody: nothing is denied")
+
+
+def ask_again(after: Duration | None) -> str:
+    """Return when asking again can help; None: not before somebody has acted."""
+    return "not before somebody has acted" if after is None else f"in {seconds(after):g} s"
+
+
+def seconds(duration: Duration) -> float:
+    """Return a protobuf duration in seconds."""
+    return duration.seconds + duration.nanos / 1e9
+
+
+def time(stamp: Timestamp) -> str:
+    """Return an instant in UTC to the second: `2026-01-19 04:33:00Z`."""
+    return f"{stamp.ToDatetime():%Y-%m-%d %H:%M:%S}Z"
+
+
+def clock_time(stamp: Timestamp) -> str:
+    """Return the time of day of an instant in UTC to the millisecond."""
+    return f"{stamp.ToDatetime():%H:%M:%S.%f}"[:-3]
+
+
+def between(since: Timestamp, at: Timestamp) -> str:
+    """Return the time from one instant to another in its two largest units: `1 min 40 s`."""
+    return lasting(at.ToDatetime() - since.ToDatetime())
+
+
+def lasting(duration: timedelta) -> str:
+    """Return a duration in its two largest units."""
+    total_s = max(int(duration.total_seconds()), 0)
+    parts = [(total_s // 86_400, "d"), (total_s // 3600 % 24, "h"), (total_s // 60 % 60, "min"), (total_s % 60, "s")]
+    first = next((index for index, (amount, _) in enumerate(parts) if amount), len(parts) - 1)
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount or unit == "s")

@@ -1,0 +1,184 @@
+"""`halt`, `resume`, `reset`, `phase` and `reload`: each says what changed and what still denies."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.running import BTC, ETH, PAXG, Guard, run
+
+WHO = ("--actor", "alice", "--reason", "drill")
+
+
+def test_halt_when_markets_are_named_then_they_are_halted_and_nothing_else(guard: Guard) -> None:
+    guard.observe(BTC, times=3)
+
+    result = guard.run("halt", BTC, *WHO)
+
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert lines[0].endswith(f" {BTC} halted by alice: drill")
+    assert lines[2] == "Denying closures there now:"
+    assert lines[3].startswith(f"{BTC}   HALTED by an operator")
+    assert [m["market"] for m in json.loads(guard.run("status", "--json").stdout)["markets"] if "halt" in m] == [BTC]
+
+
+def test_resume_when_a_market_was_halted_then_its_closures_go_through(guard: Guard) -> None:
+    guard.observe(BTC, times=3)
+    guard.run("halt", BTC, *WHO)
+
+    result = guard.run("resume", BTC, *WHO)
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "Nothing denies closures there now."
+
+
+def test_resume_when_everything_was_halted_then_market_halts_remain(guard: Guard) -> None:
+    for market in (BTC, ETH, PAXG):
+        guard.observe(market, times=3)
+    guard.run("halt", "--all", *WHO)
+    guard.run("halt", ETH, *WHO)
+
+    result = guard.run("resume", "--all", *WHO)
+
+    lines = result.stdout.splitlines()
+    assert lines[0].endswith(" GLOBAL resumed by alice: drill")
+    assert [line.split("   ")[0] for line in lines if "HALTED" in line] == [ETH]
+
+
+def test_reset_when_a_market_was_latched_then_it_warms_up_again(guard: Guard) -> None:
+    guard.latch(BTC)
+
+    result = guard.run("reset", BTC, *WHO)
+
+    assert result.exit_code == 0
+    assert f"{BTC} breaker CLOSED: reset by alice: drill\n" in result.stdout
+    assert "warming: " in result.stdout
+    guard.observe(BTC, times=3)
+    assert guard.run("status", BTC).stdout.count("in the band") == 1
+
+
+def test_phase_when_set_then_the_change_is_told_and_again_changes_nothing(guard: Guard) -> None:
+    first = guard.run("phase", "POST_ONLY", BTC, *WHO)
+    again = guard.run("phase", "post_only", BTC, *WHO)
+
+    assert f" {BTC} phase RECOVERING -> POST_ONLY by alice: drill\n" in first.stdout
+    assert again.stdout.splitlines()[0] == "nothing changed: it was so already"
+    assert (first.exit_code, again.exit_code) == (0, 0)
+
+
+def test_phase_when_it_comes_with_a_rollback_then_the_guard_is_told(guard: Guard) -> None:
+    assert guard.run("phase", "CANCEL_ONLY", "--all", "--rollback", *WHO).exit_code == 0
+
+
+def test_reload_when_the_file_has_changed_then_both_revisions_are_named(guard: Guard) -> None:
+    guard.policy_path.write_text(guard.policy_path.read_text() + "[markets.SOL-USD-PERP]\n")
+
+    result = guard.run("reload", *WHO)
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0].count("instead of") == 1
+    assert result.stdout.splitlines()[1] == "added: SOL-USD-PERP"
+    assert guard.run("reload", *WHO).stdout.endswith(" is in force, as before\n")
+
+
+def test_reload_when_the_file_is_not_valid_then_it_fails_and_lists_every_violation(guard: Guard) -> None:
+    guard.policy_path.write_text("[classes.default]\ntypo = 1\nwarm_observations = 0\n")
+
+    result = guard.run("reload", *WHO)
+
+    assert result.exit_code == 1
+    assert "the policy has 2 violations" in result.stderr
+    assert "classes.default.typo: was 1, expected " in result.stderr
+
+
+def test_commands_when_asked_for_json_then_the_events_are_one_document(guard: Guard) -> None:
+    halted = json.loads(guard.run("halt", BTC, "--json", *WHO).stdout)
+    reloaded = json.loads(guard.run("reload", "--json", *WHO).stdout)
+
+    assert halted["events"][0]["halt_changed"]["actor"] == "alice"
+    assert reloaded["revision"] == reloaded["previous_revision"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("resume", BTC), 1, f'scopes was "{BTC}", expected scopes that an operator has halted; nothing was changed'),
+        (("resume", "--all"), 1, 'scopes was "GLOBAL", expected scopes that an operator has halted; nothing'),
+        (("reset", BTC), 1, f'scopes was "{BTC}", expected scopes whose breaker is not CLOSED; nothing was changed'),
+        (
+            ("reset", "GLOBAL"),
+            1,
+            'scopes was "GLOBAL", expected scopes whose breaker is not CLOSED; nothing was changed',
+        ),
+        (("halt", "DOGE"), 2, 'scopes was "DOGE", expected markets that the policy names; nothing was changed'),
+        (("halt", BTC, "DOGE"), 2, 'scopes was "DOGE", expected markets that the policy names; nothing was changed'),
+        (("halt", BTC, BTC), 2, f'scopes[1] was "{BTC}", expected each one once'),
+        (("halt", BTC, "GLOBAL"), 2, f'scopes was "{BTC}, GLOBAL", expected GLOBAL alone, or markets'),
+        (("reset", "DOGE"), 2, 'scopes was "DOGE", expected markets that the policy names; nothing was changed'),
+        (
+            ("phase", "OPEN", "DOGE"),
+            2,
+            'scopes was "DOGE", expected markets that the policy names; nothing was changed',
+        ),
+    ],
+)
+def test_commands_when_they_can_change_nothing_then_they_say_what_was_expected(
+    untouched: Guard, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    result = untouched.run(*arguments, *WHO)
+
+    assert result.exit_code == code
+    assert result.stderr.startswith(f"circuit-guard: {message}")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("halt", *WHO), "name at least one market, or give --all for everything"),
+        (("halt", BTC, "--all", *WHO), f"give markets or --all, not both: markets were {BTC}"),
+        (("resume", *WHO), "name at least one market, or give --all for everything"),
+        (("phase", "OPEN", *WHO), "name at least one market, or give --all for everything"),
+        (("halt", BTC, "--reason", "drill"), "--actor"),
+        (("halt", BTC, "--actor", "alice"), "--reason"),
+        (("resume", BTC), "--actor"),
+        (("reset", BTC), "--actor"),
+        (("reset", *WHO), "SCOPES"),
+        (("phase", "RECOVERING", "--all", *WHO), "'RECOVERING' is not one of"),
+        (("phase", *WHO), "PHASE"),
+        (("reload", "--actor", "alice"), "--reason"),
+    ],
+)
+def test_commands_when_misused_then_the_message_says_what_is_missing(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(("actor", "reason"), [("", "drill"), ("alice", ""), (" alice", "drill"), ("a" * 129, "drill")])
+def test_commands_when_the_audit_lacks_a_name_or_a_reason_then_they_are_refused(
+    untouched: Guard, actor: str, reason: str
+) -> None:
+    result = untouched.run("halt", BTC, "--actor", actor, "--reason", reason)
+
+    assert result.exit_code == 2
+    assert "expected 1 to " in result.stderr
+
+
+def test_commands_when_the_actor_is_in_the_environment_then_it_is_used(guard: Guard) -> None:
+    result = guard.run("halt", BTC, "--reason", "drill", env={"CIRCUIT_GUARD_ACTOR": "bob"})
+
+    assert " halted by bob: drill" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("halt", BTC), ("resume", BTC), ("reset", BTC), ("phase", "OPEN", BTC), ("reload",)]
+)
+def test_commands_when_no_guard_answers_then_they_say_so(command: tuple[str, ...]) -> None:
+    result = run(*command, *WHO, "--address", "127.0.0.1:1")
+
+    assert result.exit_code == 3
+    assert result.stderr == "circuit-guard: no guard answers at 127.0.0.1:1: is `circuit-guard serve` running?\n"

@@ -1,0 +1,125 @@
+"""`policy` and `settings`: the production loader at the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from circuit_guard.policy_file import load_policy, policy_json_schema
+from circuit_guard.settings import settings_json_schema
+from tests.cli.running import BTC, PAXG, run
+
+ROOT = Path(__file__).parent.parent.parent
+BUNDLED = str(ROOT / "config" / "policy.toml")
+BROKEN = """
+[classes.default]
+typo = 1
+warm_observations = 0
+band.width_bps = "wide"
+[markets.BTC-USD-PERP]
+class = "minor"
+"""
+
+
+def test_policy_check_when_it_is_valid_then_its_limits_are_summed_up() -> None:
+    result = run("policy", "check", BUNDLED)
+
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert lines[0] == f"{BUNDLED}: valid, revision {load_policy(Path(BUNDLED)).revision}"
+    assert lines[1] == "GLOBAL latches when 3 markets and 20% of all latch within 60 s"
+    assert lines[3].split("  ")[0] == BTC
+    assert "2 % in 8 h" in lines[3]
+    assert "5 bps" in lines[3]
+
+
+def test_policy_check_when_asked_for_json_then_every_resolved_value_is_there() -> None:
+    document = json.loads(run("policy", "check", BUNDLED, "--json").stdout)
+
+    assert document["revision"] == load_policy(Path(BUNDLED)).revision
+    assert document["markets"][BTC]["funding.rate_max"] == "0.02"
+    assert document["markets"][BTC]["staleness.deny_after_s"] == 15
+
+
+def test_policy_check_when_it_is_broken_then_every_violation_is_listed_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(BROKEN)
+
+    result = run("policy", "check", str(path))
+
+    told = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert told[0].startswith(f"circuit-guard: {path}: the policy has ")
+    paths = ("classes.default.typo", "classes.default.warm_observations", "classes.default.band.width_bps")
+    for where in (*paths, "markets.BTC-USD-PERP.class"):
+        assert any(line.startswith(f"  {where}: was ") and ", expected " in line for line in told), where
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", [("policy", "check"), ("settings", "check")])
+def test_check_when_the_file_is_missing_then_that_is_said(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = run(*command, str(tmp_path / "none.toml"))
+
+    assert result.exit_code == 1
+    assert "\n  file: was missing, expected a readable TOML file" in result.stderr
+
+
+def test_policy_check_when_the_guard_is_to_be_in_shadow_then_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        "[guard]\nshadow = true\n[global_breaker]\nlatched_markets_min = 1\n[classes.default]\n[markets.M]\n"
+    )
+
+    assert (
+        "SHADOW: everything is judged and recorded; only operators' halts are enforced\n"
+        in run("policy", "check", str(path)).stdout
+    )
+
+
+def test_policy_show_when_a_market_overrides_then_the_resolved_value_is_shown() -> None:
+    rows = dict(line.split(maxsplit=1) for line in run("policy", "show", BUNDLED, PAXG).stdout.splitlines())
+
+    assert rows["market_class"] == "pegged"
+    assert rows["divergence.base"] == "0.005"
+    assert rows["funding.period_s"] == "28800"
+    assert rows["basis.required"] == "yes"
+
+
+def test_policy_show_when_the_market_is_unknown_then_the_known_ones_are_named() -> None:
+    result = run("policy", "show", BUNDLED, "DOGE")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"circuit-guard: market was DOGE, expected one that the policy names: {BTC}, ")
+
+
+def test_schemas_when_printed_then_they_are_those_of_the_loaders() -> None:
+    assert json.loads(run("policy", "schema").stdout) == policy_json_schema()
+    assert json.loads(run("settings", "schema").stdout) == settings_json_schema()
+
+
+def test_settings_check_when_valid_then_every_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIRCUIT_GUARD_GRPC__BATCH_MAX", "7")
+    monkeypatch.setenv("CIRCUIT_GUARD_ACTOR", "alice")
+
+    result = run("settings", "check", str(ROOT / "config" / "settings.toml"))
+
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines()[1:])
+    assert result.exit_code == 0
+    assert rows["grpc.listen"] == "127.0.0.1:50051"
+    assert rows["grpc.batch_max"] == "7", "the environment counts, the command line's own variables do not"
+
+
+def test_settings_check_when_broken_then_every_violation_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIRCUIT_GUARD_GRPC__LISTN", "x")
+    path = tmp_path / "settings.toml"
+    path.write_text('[grpc]\nlisten = "0.0.0.0:50051"\nbatch_max = 0\n')
+
+    result = run("settings", "check", str(path))
+
+    assert result.exit_code == 1
+    for where in ("grpc.listen", "grpc.batch_max", "CIRCUIT_GUARD_GRPC__LISTN"):
+        assert f"\n  {where}: was " in result.stderr

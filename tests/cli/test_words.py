@@ -1,0 +1,46 @@
+"""How values of the contract read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from circuit_guard.cli import words
+from circuit_guard.v1 import types_pb2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (-3, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min 0 s"),
+        (100, "1 min 40 s"),
+        (3600, "1 h"),
+        (3661, "1 h 1 min"),
+        (90_000, "1 d 1 h"),
+        (86_400, "1 d"),
+    ],
+)
+def test_lasting_when_shown_then_the_two_largest_units_are_given(seconds: float, text: str) -> None:
+    assert words.lasting(timedelta(seconds=seconds)) == text
+
+
+def test_breaker_state_when_shown_then_it_says_what_it_does() -> None:
+    shown = [words.breaker_state(state) for state in (1, 2, 3)]  # type: ignore[arg-type]
+
+    assert shown == ["breaker CLOSED", "breaker OPEN (denying)", "breaker HALF_OPEN (in the band only)"]
+
+
+def test_lifted_by_when_shown_then_every_value_of_the_contract_has_words() -> None:
+    known = set(types_pb2.LiftedBy.values()) - {types_pb2.LIFTED_BY_UNSPECIFIED}
+
+    assert set(words.LIFTED_BY) == known
+
+
+def test_ask_again_when_shown_then_a_wait_is_in_seconds_and_none_waits_for_somebody() -> None:
+    assert words.ask_again(Duration(seconds=1, nanos=500_000_000)) == "in 1.5 s"
+    assert words.ask_again(None) == "not before somebody has acted"

@@ -1,0 +1,250 @@
+"""What the commands of the scenarios do: each feeds the core, and yields its facts as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from circuit_guard.core import guard
+from circuit_guard.core import inputs as i
+from circuit_guard.core.facts import Fact
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.status import guard_status
+from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind, Phase
+from tests.core import world
+from tests.core.sentences import fact_lines, is_news, status_lines, summary
+
+FIELDS = {
+    "mark": "mark_price",
+    "index": "index_price",
+    "funding": "funding_index",
+    "rate": "funding_rate",
+    "premium": "funding_premium",
+}
+BASIS = ("mark", "funding")
+
+
+@dataclass
+class Command:
+    """What one line of a scenario says, after its time and the name of the command."""
+
+    words: list[str]
+    given: dict[str, str]
+
+    def markets(self, known: dict[str, world.Feed]) -> list[str]:
+        """Return the markets among the words."""
+        return [word for word in self.words if word in known or word.endswith("-PERP")]
+
+
+@dataclass
+class Scenario:
+    """The guard, the simulated exchange, and the time, as one file moves them on."""
+
+    rules: Policy = field(default_factory=world.policy)
+    now_ns: int = world.at("10:00:00")
+    state: guard.GuardState | None = None
+    feeds: dict[str, world.Feed] = field(default_factory=lambda: {world.BTC: world.feed_of(world.BTC)})
+    last: dict[str, i.Observation] = field(default_factory=dict)
+    asked: int = 0
+
+    def _guard(self) -> guard.GuardState:
+        if self.state is None:
+            self.state = guard.new_state(self.rules, self.now_ns)
+        return self.state
+
+    def _take(self, input_: i.Input) -> list[Fact]:
+        if isinstance(input_, i.Observation):
+            self.last[input_.market] = input_
+        return guard.step(self._guard(), input_, self.rules)
+
+    def _tell(self, facts: list[Fact]) -> Iterator[str]:
+        return (line for fact in facts for line in fact_lines(fact))
+
+    def _market(self, command: Command) -> str:
+        named = command.markets(self.feeds)
+        return named[0] if named else next(iter(self.feeds))
+
+    def policy(self, command: Command) -> Iterator[str]:
+        """`policy [MARKET...] key=value`: before anything else it is what the guard starts with, then a reload."""
+        named = command.markets(self.feeds)
+        given = dict(command.given)
+        if "markets" in given:
+            names = given.pop("markets").split(",")
+            kept = {name: self.rules.markets.get(name, world.market_policy()) for name in names}
+            self.rules = replace(self.rules, markets=kept)
+            self.feeds = {name: self.feeds.get(name) or world.feed_of(name) for name in names}
+        own = {key: given.pop(key) for key in list(given) if key.startswith("global_breaker.") or key == "shadow"}
+        markets = {
+            name: world.changed(part, given) if name in (named or self.rules.markets) else part
+            for name, part in self.rules.markets.items()
+        }
+        self.rules = replace(world.changed(self.rules, own), markets=markets)
+        if self.state is not None:
+            self.rules = replace(self.rules, revision=f"r{int(self.rules.revision[1:]) + 1}")
+            yield from self._tell(self._take(i.PolicyCommand(self.now_ns, self.rules.revision)))
+
+    def feed(self, command: Command) -> Iterator[str]:
+        """`feed [MARKET] price= mark= index= funding= rate= premium= references=a,b epoch=`: what is true from now."""
+        feed = self.feeds[self._market(command)]
+        feed.accrue(self.now_ns)
+        given = dict(command.given)
+        if "rate" in given:
+            feed.rate = Decimal(given.pop("rate"))
+            feed.premium = world.EXACT.multiply(feed.rate, feed.index)
+        if "price" in given:
+            feed.move_to(Decimal(given.pop("price")))
+        if "references" in given:
+            feed.references = [Decimal(price) for price in given.pop("references").split(",") if price]
+        for key, text in given.items():
+            setattr(feed, key, int(text) if key in ("epoch", "sequence") else Decimal(text))
+        yield from ()
+
+    def steady(self, command: Command) -> Iterator[str]:
+        """`steady until=T [every=5s] [to=PRICE [lag=2s]] [without=observations|references] [checking]` of all markets.
+
+        `to` moves the price there in a straight line; with `lag` the venues follow later. `checking` asks each time
+        whether a long may be closed.
+        """
+        until_ns, every_ns = world.at(command.given["until"]), world.duration_ns(command.given.get("every", "1s"))
+        start_ns, without = self.now_ns, command.given.get("without", "")
+        named = command.markets(self.feeds) or list(self.feeds)
+        starts = {name: self.feeds[name].mark for name in named}
+        heard: list[Fact] = []
+        while self.now_ns < until_ns:
+            for name in named:
+                feed = self.feeds[name]
+                if "to" in command.given:
+                    way = (start_ns, until_ns, starts[name], Decimal(command.given["to"]))
+                    feed.move_to(_on_the_way(way, self.now_ns - world.duration_ns(command.given.get("lag", "0s"))))
+                    feed.mark = _on_the_way(way, self.now_ns)
+                heard += self._publish(feed, without)
+                if "checking" in command.words:
+                    heard += guard.decide(self._guard(), self._question(Command(["long", name], {})), self.rules)
+            self.now_ns += every_ns
+        self.now_ns = until_ns
+        news = (fact for fact in heard if is_news(fact))
+        yield from (f"{world.clock(fact.at_ns)} {line}" for fact in news for line in fact_lines(fact))
+        yield from summary(heard)
+
+    def _publish(self, feed: world.Feed, without: str) -> list[Fact]:
+        heard: list[Fact] = []
+        if without != "references":
+            heard += [fact for quote in feed.quotes(self.now_ns) for fact in self._take(quote)]
+        if without != "observations":
+            heard += self._take(feed.observation(self.now_ns))
+        return heard
+
+    def observe(self, command: Command) -> Iterator[str]:
+        """`observe [MARKET] [mark= index= funding= rate= premium=] [epoch= seq= source= event=-3s]`."""
+        given: dict[str, Any] = {}
+        for key, text in command.given.items():
+            if key == "event":
+                given["event_time_ns"] = self.now_ns + world.duration_ns(text)
+            elif key in ("epoch", "seq"):
+                given["epoch" if key == "epoch" else "feed_sequence"] = int(text)
+            elif key == "source":
+                given[key] = text
+            else:
+                given[FIELDS[key]] = None if text == "none" else Decimal(text)
+        market = self._market(command)
+        feed = self.feeds.get(market) or world.feed_of(market)
+        yield from self._tell(self._take(feed.observation(self.now_ns, **given)))
+
+    def redeliver(self, command: Command) -> Iterator[str]:
+        """`redeliver [MARKET]`: the last observation once more."""
+        again = replace(self.last[self._market(command)], at_ns=self.now_ns)
+        yield from self._tell(self._take(again))
+
+    def references(self, command: Command) -> Iterator[str]:
+        """`references [MARKET] [PRICE...]`: every venue's price, one after the other as `world.VENUES` names them."""
+        prices = [Decimal(word) for word in command.words if not word.endswith("-PERP")]
+        quotes = self.feeds[self._market(command)].quotes(self.now_ns, prices)
+        told = [self._take(quote) for quote in quotes]
+        yield from self._tell([fact for facts in told for fact in facts if is_news(fact)])
+
+    def reference(self, command: Command) -> Iterator[str]:
+        """`reference [MARKET] VENUE PRICE [event=-3s]`."""
+        venue, price = [word for word in command.words if not word.endswith("-PERP")]
+        event_ns = self.now_ns + world.duration_ns(command.given.get("event", "0s"))
+        quote = i.Reference(self.now_ns, self._market(command), venue, event_ns, Decimal(price))
+        yield from self._tell(self._take(quote))
+
+    def check(self, command: Command) -> Iterator[str]:
+        """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=MARKET,...]`.
+
+        The caller computes with what was published last, right or wrong, unless `mark` and `funding` say otherwise.
+        """
+        yield from self._tell(guard.decide(self._guard(), self._question(command), self.rules))
+
+    def _question(self, command: Command) -> i.Check:
+        self.asked += 1
+        given, market = command.given, self._market(command)
+        size = Decimal(given.get("size", "1")) * (-1 if "long" in command.words else 1)
+        last = self.last.get(market)
+        mark, funding = (_number(given[key]) if key in given else getattr(last, FIELDS[key], None) for key in BASIS)
+        numbers = (Decimal(1), Decimal(1), Decimal(0), Decimal("0.01"))
+        positions = tuple(i.Position(name, *numbers) for name in given.get("account", "").split(",") if name)
+        return i.Check(
+            at_ns=self.now_ns,
+            request_id=given.get("id", f"check-{self.asked}"),
+            account_id="account-1",
+            market=market,
+            size=size,
+            kind=CheckKind(given.get("kind", "LIQUIDATION")),
+            execution_price=_number(given.get("price")),
+            basis=i.Basis(mark, funding),
+            account=i.Account(Decimal(100), positions) if positions else None,
+        )
+
+    def order(self, command: Command) -> Iterator[str]:
+        """`order buy|sell PRICE|market [new|modify|resting] [post_only] [tpsl] [created=T] [MARKET]`."""
+        words, created = command.words, command.given.get("created")
+        action = next((word for word in words if word in ("modify", "resting")), "new")
+        order = i.Order(
+            order_id=" ".join(word for word in words if not word.endswith("-PERP")),
+            market=self._market(command),
+            side=i.Side(words[0].upper()),
+            action=i.OrderAction(action.upper()),
+            price=None if words[1] == "market" else Decimal(words[1]),
+            post_only="post_only" in words,
+            take_profit_or_stop_loss="tpsl" in words,
+            created_at_ns=world.at(created) if created else None,
+        )
+        yield from self._tell(guard.decide_orders(self._guard(), i.OrdersCheck(self.now_ns, (order,)), self.rules))
+
+    def phase(self, command: Command) -> Iterator[str]:
+        """`phase NAME [MARKET...] [rollback]`."""
+        markets, rollback = tuple(command.markets(self.feeds)), "rollback" in command.words
+        phase = i.PhaseCommand(self.now_ns, Phase(command.words[0]), markets, "exchange", rollback=rollback)
+        yield from self._tell(self._take(phase))
+
+    def _operator(self, kind: Callable[..., i.Input], command: Command) -> Iterator[str]:
+        scopes = tuple(word for word in command.words if word.endswith("-PERP") or word == GLOBAL_SCOPE)
+        yield from self._tell(self._take(kind(self.now_ns, scopes, "alice", command.given.get("why", "a test"))))
+
+    def halt(self, command: Command) -> Iterator[str]:
+        return self._operator(i.HaltCommand, command)
+
+    def resume(self, command: Command) -> Iterator[str]:
+        return self._operator(i.ResumeCommand, command)
+
+    def reset(self, command: Command) -> Iterator[str]:
+        return self._operator(i.ResetCommand, command)
+
+    def tick(self, command: Command) -> Iterator[str]:
+        return self._tell(self._take(i.Tick(self.now_ns)))
+
+    def status(self, command: Command) -> Iterator[str]:
+        return status_lines(guard_status(self._guard(), self.rules, self.now_ns))
+
+
+def _on_the_way(way: tuple[int, int, Decimal, Decimal], now_ns: int) -> Decimal:
+    start_ns, until_ns, start, end = way
+    share = Decimal(min(max(now_ns - start_ns, 0), until_ns - start_ns)) / (until_ns - start_ns)
+    return (start + (end - start) * share).quantize(Decimal("1e-8"))
+
+
+def _number(text: str | None) -> Decimal | None:
+    return None if text in (None, "none") else Decimal(text)

@@ -1,0 +1,68 @@
+"""The language of the scenarios: blocks of commands, a line of dashes, and what the core answers to them.
+
+    # why this is tested
+    10:00:00 steady until=10:01:00
+    10:01:00 observe funding=0
+    check short
+    ----
+    observation REJECTED
+      funding_jump: ...
+
+A command is `[TIME] NAME words key=value`; without a time it happens at the time of the one before. The exchange and
+the venues are simulated by `world.Feed`: `steady` publishes every second what is honest, `observe` the same with the
+values given replaced (`none`: not given), so every number in a scenario is there because it matters.
+UPDATE_SCENARIOS=1 writes what the core answers now; read the diff as a change of the specification.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+
+from tests.core import world
+from tests.core.scenario_commands import Command, Scenario
+
+DASHES = "----"
+
+COMMANDS: dict[str, Callable[[Scenario, Command], Iterator[str]]] = {
+    "policy": Scenario.policy,
+    "feed": Scenario.feed,
+    "steady": Scenario.steady,
+    "observe": Scenario.observe,
+    "redeliver": Scenario.redeliver,
+    "references": Scenario.references,
+    "reference": Scenario.reference,
+    "check": Scenario.check,
+    "order": Scenario.order,
+    "phase": Scenario.phase,
+    "halt": Scenario.halt,
+    "resume": Scenario.resume,
+    "reset": Scenario.reset,
+    "tick": Scenario.tick,
+    "status": Scenario.status,
+}
+
+
+def answers(scenario: Scenario, line: str) -> Iterator[str]:
+    """Carry out one line and return what the core answers."""
+    words = shlex.split(line, comments=True)
+    if words[0][0].isdigit():
+        scenario.now_ns = world.at(words.pop(0))
+    given = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+    command = Command([word for word in words[1:] if "=" not in word], given)
+    yield from COMMANDS[words[0]](scenario, command)
+
+
+def rewritten(text: str) -> str:
+    """Return a scenario with every answer as the core gives it now. Comments and commands stay as they are."""
+    scenario = Scenario()
+    return "\n\n".join(_block(scenario, block) for block in text.strip("\n").split("\n\n")) + "\n"
+
+
+def _block(scenario: Scenario, block: str) -> str:
+    asked, dashes, _ = block.partition(f"\n{DASHES}")
+    lines = [line for line in asked.splitlines() if not line.startswith("#")]
+    if lines and not dashes:
+        raise ValueError(f"commands without a line of dashes below them: {lines}")
+    told = [answer for line in lines for answer in answers(scenario, line)]
+    return "\n".join([asked, DASHES, *told]) if dashes else asked

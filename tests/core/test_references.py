@@ -1,0 +1,169 @@
+"""The references of a market: the median, its hull, and when they count."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from decimal import Decimal
+from statistics import median as plain_median
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuit_guard.core import guard
+from circuit_guard.core.envelope import Interval
+from circuit_guard.core.inputs import Reference
+from circuit_guard.core.references import ReferenceBook, ReferenceView, median
+from circuit_guard.core.types import SECOND_NS
+from tests.core import world
+from tests.core.world import BTC, VENUES
+
+START_NS = world.at("10:00:00")
+
+
+class Venues:
+    """The references of one market, fed through the guard."""
+
+    def __init__(self, **changes: str) -> None:
+        given = {name.replace("__", "."): text for name, text in changes.items()}
+        self.market_policy = world.changed(world.market_policy(), given)
+        self.policy = replace(world.policy(), markets={BTC: self.market_policy})
+        self.state = guard.new_state(self.policy, START_NS)
+
+    @property
+    def book(self) -> ReferenceBook:
+        return self.state.markets[BTC].references
+
+    def quote(self, at_ns: int, source: str, price: Decimal | int, event_ns: int | None = None) -> None:
+        event_ns = at_ns if event_ns is None else event_ns
+        guard.step(self.state, Reference(at_ns, BTC, source, event_ns, Decimal(price)), self.policy)
+
+    def agree(self, at_ns: int, price: int, count: int = 3) -> None:
+        for source in VENUES[:count]:
+            self.quote(at_ns, source, price)
+
+    def view(self, at_ns: int) -> ReferenceView:
+        return self.book.view(at_ns, self.market_policy)
+
+
+def hull(view: ReferenceView) -> tuple[Decimal | int, Decimal | int]:
+    assert view.hull is not None
+    return view.hull.low, view.hull.high
+
+
+@settings(max_examples=200, derandomize=True, database=None)
+@given(st.lists(st.decimals("-1e6", "1e6", places=3), min_size=1, max_size=9))
+def test_median_when_held_against_the_standard_library_then_it_is_the_same(prices: list[Decimal]) -> None:
+    assert median(list(prices)) == plain_median(prices)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_hull_when_held_against_the_whole_history_then_it_is_the_medians_of_the_window(seed: int) -> None:
+    chance, venues = random.Random(seed), Venues()  # noqa: S311
+    window_ns = venues.market_policy.divergence.window_ns
+    age_ns = venues.market_policy.references.age_max_ns
+    now_ns, latest, medians = START_NS, dict[str, tuple[int, Decimal]](), list[tuple[int, Decimal]]()
+    for _ in range(300):
+        now_ns += chance.choice((0, 100, 700, 1500, 12_000, 40_000 if chance.random() < 0.1 else 300)) * 1_000_000
+        source, price = chance.choice(VENUES), Decimal(chance.randint(90_000, 95_000))
+        venues.quote(now_ns, source, price)
+        latest[source] = (now_ns, price)
+        fresh = [price for seen_ns, price in latest.values() if now_ns - seen_ns <= age_ns]
+        view = venues.view(now_ns)
+        assert (view.count, view.price, view.quorum) == (len(fresh), plain_median(fresh), len(fresh) >= 3)
+        if not view.quorum:
+            continue
+        medians.append((now_ns, plain_median(fresh)))
+        start_ns = now_ns - window_ns
+        inside = [price for at_ns, price in medians if at_ns > start_ns]
+        before = [price for at_ns, price in medians if start_ns - window_ns <= at_ns <= start_ns][-1:]
+        low, high = hull(view)
+        # What was in force when the window began may count as well, and nothing older.
+        assert min(inside + before) <= low <= min(inside)
+        assert max(inside) <= high <= max(inside + before)
+
+
+def test_hull_when_the_price_has_not_changed_for_minutes_then_it_is_that_price() -> None:
+    venues = Venues()
+    for second in range(120):
+        venues.agree(START_NS + second * SECOND_NS, 92_600)
+    assert hull(venues.view(START_NS + 120 * SECOND_NS)) == (92_600, 92_600)
+    assert len(venues.book.points) == 1
+
+
+def test_hull_when_the_price_moves_every_second_then_its_memory_is_the_window_and_no_more() -> None:
+    venues = Venues()
+    for second in range(300):
+        venues.agree(START_NS + second * SECOND_NS, 92_600 + second)
+    assert len(venues.book.points) < 3 * 33
+    low, high = hull(venues.view(START_NS + 299 * SECOND_NS))
+    assert (low, high) == (92_600 + 269, 92_600 + 299)
+
+
+def test_hull_when_one_of_three_sources_falls_alone_then_it_does_not_move() -> None:
+    venues = Venues()
+    venues.agree(START_NS, 92_600)
+    venues.quote(START_NS + 1, "binance", 60_000)
+    assert hull(venues.view(START_NS + 1)) == (92_600, 92_600)
+
+
+def test_hull_when_the_quorum_was_away_for_longer_than_the_window_then_the_old_price_is_forgotten() -> None:
+    venues = Venues()
+    later_ns = START_NS + 600 * SECOND_NS
+    venues.agree(START_NS, 92_600)
+    venues.agree(later_ns, 80_000)
+    assert hull(venues.view(later_ns)) == (80_000, 80_000)
+
+
+def test_hull_when_there_has_been_no_quorum_for_an_hour_then_no_old_median_widens_it() -> None:
+    venues = Venues()
+    venues.agree(START_NS, 92_600)
+    for second in range(0, 3600, 5):
+        venues.quote(START_NS + second * SECOND_NS, "binance", 92_600 - 5 * second)
+    view = venues.view(START_NS + 3595 * SECOND_NS)
+    assert (view.hull, view.width) == (None, 0)
+    assert view.agreed == Interval(Decimal(92_600 - 5 * 3595), Decimal(92_600 - 5 * 3595))
+
+
+def test_agreed_when_two_sources_without_a_quorum_differ_then_no_price_can_be_near_both() -> None:
+    venues = Venues()
+    venues.quote(START_NS, "binance", 92_600)
+    venues.quote(START_NS, "okx", 81_500)
+    limits = venues.view(START_NS).limits(Decimal("0.01"), Decimal(2))
+    assert limits is not None
+    assert not any(Decimal(price) in limits for price in (81_500, 87_000, 92_600))
+
+
+@pytest.mark.parametrize(
+    ("age_s", "event_age_s", "fresh"),
+    [("0", "0", True), ("5", "10", True), ("5", "10.1", False), ("10.1", "10.1", False), ("10.1", "8.5", False)],
+)
+def test_reference_when_it_grows_old_then_its_age_counts_from_the_older_of_event_and_receipt(
+    age_s: str, event_age_s: str, fresh: bool
+) -> None:
+    now_ns, venues = START_NS + 60 * SECOND_NS, Venues()
+    received_ns, event_ns = (now_ns - int(Decimal(age) * SECOND_NS) for age in (age_s, event_age_s))
+    venues.quote(received_ns, "binance", 92_600, event_ns)
+    assert venues.book.quotes
+    assert venues.view(now_ns).count == fresh
+
+
+@pytest.mark.parametrize(("count", "quorum", "has_quorum"), [(0, 3, False), (2, 3, False), (3, 3, True), (2, 2, True)])
+def test_quorum_when_sources_are_fresh_then_it_takes_as_many_as_the_policy_says(
+    count: int, quorum: int, has_quorum: bool
+) -> None:
+    venues = Venues(references__quorum=str(quorum))
+    venues.agree(START_NS, 92_600, count)
+    view = venues.view(START_NS)
+    assert (view.quorum, view.last_quorum_ns) == (has_quorum, START_NS if has_quorum else None)
+    assert (view.price is None) == (count == 0)
+
+
+def test_view_when_asked_then_it_changes_nothing() -> None:
+    venues = Venues()
+    venues.agree(START_NS, 92_600)
+    before = repr(venues.book)
+    for later_s in (0, 11, 31, 3600):
+        venues.view(START_NS + later_s * SECOND_NS)
+    assert repr(venues.book) == before

@@ -1,0 +1,203 @@
+"""What the tests of the core are made of: a policy with the documented defaults, and a feed that publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from decimal import Context, Decimal
+from typing import Any
+
+from circuit_guard.core import policy as p
+from circuit_guard.core.inputs import Observation, Reference
+from circuit_guard.core.types import SECOND_NS
+
+MIDNIGHT_NS = int(datetime(2026, 1, 19, tzinfo=UTC).timestamp()) * SECOND_NS
+"""Scenarios play on the day of the incident."""
+
+BTC, ETH, SOL, PAXG, BERA = (f"{base}-USD-PERP" for base in ("BTC", "ETH", "SOL", "PAXG", "BERA"))
+VENUES = ("binance", "bybit", "okx", "hyperliquid", "kraken")
+EXACT = Context(prec=50)
+
+
+def at(clock: str) -> int:
+    """Return the time of a clock reading such as `10:00:00.5`, in ns."""
+    hours, minutes, seconds = clock.split(":")
+    return MIDNIGHT_NS + int((Decimal(hours) * 3600 + Decimal(minutes) * 60 + Decimal(seconds)) * SECOND_NS)
+
+
+def clock(at_ns: int) -> str:
+    """Return the clock reading of a time, with milliseconds only where there are any."""
+    seconds, rest_ns = divmod(at_ns - MIDNIGHT_NS, SECOND_NS)
+    reading = f"{seconds // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
+    return reading + (f".{rest_ns // 1_000_000:03}" if rest_ns else "")
+
+
+def duration_ns(text: str) -> int:
+    """Return a duration such as `1.5s` or `-2s` in ns."""
+    if not text.endswith("s"):
+        raise ValueError(f"a duration ends in s: {text}")
+    return int(Decimal(text[:-1]) * SECOND_NS)
+
+
+def market_policy() -> p.MarketPolicy:
+    """Return the defaults of the policy file, with the cap of BTC, ETH and SOL."""
+    return p.MarketPolicy(
+        market_class="major",
+        required=True,
+        observation_source="exchange",
+        allow_negative_price=False,
+        warm_observations=3,
+        funding=p.FundingPolicy(
+            period_ns=28_800 * SECOND_NS,
+            rate_max=Decimal("0.02"),
+            gap_mode=p.GapMode.ACCRUE,
+            gap_ns=30 * SECOND_NS,
+            slack=Decimal("1.5"),
+            predicted_step_share=Decimal("0.5"),
+            bound_share=Decimal("0.02"),
+            premium_share=Decimal("0.05"),
+            trip_after_ns=30 * SECOND_NS,
+        ),
+        divergence=p.DivergencePolicy(
+            base=Decimal("0.01"),
+            hull_widths=Decimal(2),
+            window_ns=30 * SECOND_NS,
+            trip_after_ns=30 * SECOND_NS,
+            trip_at_once_base=Decimal("0.20"),
+            trip_at_once_hull_widths=Decimal(3),
+            index_base=Decimal("0.25"),
+            execution_base=Decimal("0.10"),
+            settle_ns=15 * SECOND_NS,
+        ),
+        references=p.ReferencePolicy(
+            sources=frozenset(), sources_max=16, age_max_ns=10 * SECOND_NS, quorum=3, outlier_share=Decimal("0.20")
+        ),
+        staleness=p.StalenessPolicy(
+            deny_after_ns=15 * SECOND_NS, recovering_after_ns=30 * SECOND_NS, future_skew_ns=2 * SECOND_NS
+        ),
+        band=p.BandPolicy(
+            share=Decimal("0.0005"),
+            center_age_max_ns=60 * SECOND_NS,
+            post_only_closures=p.RestrictedClosures.BANDED,
+            recovering_closures=p.RestrictedClosures.BANDED,
+            agreement_share=Decimal("0.005"),
+            agreement_ns=30 * SECOND_NS,
+        ),
+        basis=p.BasisPolicy(
+            required=True,
+            mark_share=Decimal("0.01"),
+            window_ns=30 * SECOND_NS,
+            trip_after_ns=30 * SECOND_NS,
+            trip_count_min=3,
+        ),
+        breaker=p.BreakerPolicy(cooldown_ns=60 * SECOND_NS, healthy_ns=30 * SECOND_NS, half_open_ns=60 * SECOND_NS),
+        shadow_rules=frozenset(),
+    )
+
+
+def policy(markets: Iterable[str] = (BTC,), revision: str = "r1") -> p.Policy:
+    """Return a policy for these markets with every default."""
+    return p.Policy(
+        revision=revision,
+        shadow=False,
+        global_breaker=p.GlobalPolicy(3, Decimal("0.2"), 60 * SECOND_NS, shadow=False),
+        remembered_requests_max=20_000,
+        markets={market: market_policy() for market in markets},
+    )
+
+
+def changed(part: Any, changes: Mapping[str, str]) -> Any:
+    """Return a policy value with changes such as {"funding.gap": "10s", "references.quorum": "2"}."""
+    for path, text in changes.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            part = replace(part, **{name: changed(getattr(part, name), {rest: text})})
+            continue
+        known = {known.name for known in fields(part)}
+        name = name if name in known else f"{name}_ns"
+        part = replace(part, **{name: _like(getattr(part, name), text)})
+    return part
+
+
+def _like(before: Any, text: str) -> Any:
+    if isinstance(before, bool):
+        return {"yes": True, "no": False}[text]
+    if isinstance(before, frozenset):
+        return frozenset(text.split(","))
+    if isinstance(before, int):
+        return duration_ns(text) if text.endswith("s") else int(text)
+    return type(before)(text)
+
+
+@dataclass
+class Feed:
+    """An exchange's published state of one market, and the venues' prices for it. Funding accrues as time passes."""
+
+    market: str
+    mark: Decimal
+    funding: Decimal
+    rate: Decimal = Decimal("0.0001")
+    index: Decimal = Decimal(0)
+    premium: Decimal = Decimal(0)
+    references: list[Decimal] = field(default_factory=list)
+    epoch: int = 1
+    sequence: int = 0
+    source: str = "exchange"
+    now_ns: int | None = None
+    published: Observation | None = None
+
+    def __post_init__(self) -> None:
+        self.move_to(self.mark)
+
+    def move_to(self, price: Decimal) -> None:
+        """Let mark, index and venues agree on a price, a little apart as they are."""
+        self.mark = self.index = price
+        self.references = [EXACT.multiply(price, Decimal(share)) for share in ("0.9999", "1", "1.0001")]
+        self.premium = EXACT.multiply(self.rate, price)
+
+    def accrue(self, now_ns: int) -> None:
+        """Let funding accrue until now."""
+        if self.now_ns is not None:
+            step = EXACT.divide(EXACT.multiply(self.premium, Decimal(now_ns - self.now_ns)), 28_800 * SECOND_NS)
+            self.funding = EXACT.add(self.funding, step).quantize(Decimal("1e-12"), context=EXACT)
+        self.now_ns = now_ns
+
+    def observation(self, now_ns: int, **given: Any) -> Observation:
+        """Publish the state of now; `given` replaces what is published, and nothing else."""
+        self.accrue(now_ns)
+        self.epoch = given.get("epoch", self.epoch)
+        self.sequence = given.get("feed_sequence", self.sequence + 1)
+        honest = {
+            "source": self.source,
+            "epoch": self.epoch,
+            "feed_sequence": self.sequence,
+            "event_time_ns": now_ns,
+            "mark_price": self.mark,
+            "index_price": self.index,
+            "funding_index": self.funding,
+            "funding_rate": self.rate,
+            "funding_premium": self.premium,
+        }
+        self.published = Observation(now_ns, self.market, **{**honest, **given})
+        return self.published
+
+    def quotes(self, now_ns: int, prices: Sequence[Decimal] = ()) -> list[Reference]:
+        """Publish the prices of all venues, or other ones."""
+        return [
+            Reference(now_ns, self.market, venue, now_ns, price)
+            for venue, price in zip(VENUES, prices or self.references, strict=False)
+        ]
+
+
+def feed_of(market: str) -> Feed:
+    """Return the feed of a market with the magnitudes it really has."""
+    magnitudes = {
+        BTC: ("92600", "20511.93"),
+        ETH: ("3200", "702.4"),
+        SOL: ("133.5", "11.27"),
+        PAXG: ("4670", "-61.3"),
+        BERA: ("0.515", "-2.314983676759534478"),
+    }
+    mark, funding = magnitudes.get(market, ("10", "1"))
+    return Feed(market, Decimal(mark), Decimal(funding))

@@ -1,0 +1,221 @@
+"""Style as a test: where imports point, what the core must not call, how long things may be.
+
+Each failure names the offenders, one a line.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "circuit_guard"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "v1" not in path.parts)
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
+
+FILE_LINES_MAX = 250
+FUNCTION_LINES_MAX = 60
+
+LAYERS = (
+    ("cli",),
+    ("app",),
+    ("server", "replay"),
+    ("engine",),
+    ("telemetry", "settings", "policy_file"),
+    ("core",),
+)
+"""From the top down; imports point down. A module that is in no layer is a leaf: anybody above the core may use it."""
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+STUBS = "circuit_guard.v1"
+MAY_USE_STUBS = ("server", "cli")
+
+BANNED_IN_CORE = {
+    r"\btime\.\w+\(": "time arrives inside the input, as at_ns",
+    r"\bdatetime\b": "times are integers, nanoseconds",
+    r"\brandom\b": "equal inputs, equal facts",
+    r"\buuid\d?\b": "equal inputs, equal facts",
+    r"\bprint\(": "return a fact, the shell shows it",
+    r"\blogging\b|\bstructlog\b": "return a fact, the shell logs it",
+    r"\bfloat\(": "money is Decimal",
+    r"\bos\.\w+|\bopen\(": "the core does no I/O",
+    r"\bhash\(|\bid\(": "both differ from run to run",
+}
+
+
+def name_of(path: Path) -> str:
+    """Return a file as messages name it."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def part_of(module: str) -> str:
+    """Return the part of the package a module belongs to: `circuit_guard.core.guard` to `core`."""
+    return [*module.split("."), ""][1]
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def level_of(part: str) -> int | None:
+    return next((level for level, parts in enumerate(LAYERS) if part in parts), None)
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Return every module that a file imports, with its line. `from a import b` counts as `a` and as `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno} imports relatively"
+            yield node.lineno, node.module or ""
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def public_definitions(path: Path) -> Iterator[tuple[str, Definition]]:
+    """Return the public classes and functions, and the public methods of public classes that override nothing."""
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        yield node.name, node
+        bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+        inherits = [base for base in bases if base.partition("[")[0] not in ("Protocol", "NamedTuple", "Exception")]
+        if isinstance(node, ast.ClassDef) and not inherits:
+            methods = (child for child in node.body if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+            yield from ((f"{node.name}.{child.name}", child) for child in methods if not child.name.startswith("_"))
+
+
+def code_of(path: Path) -> str:
+    """Return a file without its comments and docstrings."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | Definition):
+            node.body = [child for child in node.body if not is_prose(child)] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def is_prose(node: ast.AST) -> bool:
+    """Return whether a node is a docstring."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def test_imports_when_in_the_core_then_they_are_of_the_standard_library_or_the_core() -> None:
+    offenders = [
+        f"{name_of(path)}:{line} imports {module}"
+        for path in FILES
+        if part_of(module_of(path)) == "core"
+        for line, module in imports_of(path)
+        if module.partition(".")[0] not in sys.stdlib_module_names and not module.startswith("circuit_guard.core")
+        if module != "circuit_guard"
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_imports_when_between_layers_then_they_point_down() -> None:
+    offenders = []
+    for path in FILES:
+        level = level_of(part_of(module_of(path)))
+        for line, module in imports_of(path):
+            other = level_of(part_of(module)) if module.startswith("circuit_guard.") else None
+            if level is not None and other is not None and other < level:
+                offenders.append(f"{name_of(path)}:{line} imports {module}, which is above it")
+            same = level is not None and other == level and part_of(module) != part_of(module_of(path))
+            if same:
+                offenders.append(f"{name_of(path)}:{line} imports {module}, which is beside it")
+    assert not offenders, "\n".join(offenders)
+
+
+def test_imports_when_of_the_generated_stubs_then_only_the_edges_have_them() -> None:
+    offenders = [
+        f"{name_of(path)}:{line} imports {module}"
+        for path in FILES
+        if part_of(module_of(path)) not in MAY_USE_STUBS
+        for line, module in imports_of(path)
+        if module.startswith(STUBS)
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+@pytest.mark.parametrize(("call", "instead"), BANNED_IN_CORE.items(), ids=list(BANNED_IN_CORE))
+def test_core_when_it_computes_then_it_calls_nothing_impure(call: str, instead: str) -> None:
+    offenders = []
+    for path in FILES:
+        if part_of(module_of(path)) != "core":
+            continue
+        code = code_of(path)
+        offenders += [f"{name_of(path)}: {found}: {instead}" for found in re.findall(call, code)]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_files_when_counted_then_none_is_longer_than_a_reader_can_hold() -> None:
+    counted = {name_of(path): len(path.read_text().splitlines()) for path in FILES}
+    offenders = [f"{name} has {lines} lines" for name, lines in counted.items() if lines > FILE_LINES_MAX]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_functions_when_counted_then_each_fits_on_a_screen() -> None:
+    offenders = [
+        f"{name_of(path)}:{node.lineno} {node.name} has {lines} lines"
+        for path in FILES
+        for node in functions_of(path)
+        if (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_functions_when_counted_then_most_are_short() -> None:
+    lengths = sorted((node.end_lineno or 0) - node.lineno + 1 for path in FILES for node in functions_of(path))
+    assert lengths[len(lengths) // 2] < 15
+
+
+def test_public_names_when_defined_then_each_says_what_it_is() -> None:
+    offenders = [
+        f"{name_of(path)}:{node.lineno} {name}"
+        for path in FILES
+        for name, node in public_definitions(path)
+        if not ast.get_docstring(node)
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_type_ignores_when_written_then_they_name_what_they_ignore() -> None:
+    bare = re.compile(r"#\s*type:\s*ignore(?!\[[\w-]+)|#\s*noqa(?!:)")
+    offenders = [
+        f"{name_of(path)}:{number} {line.strip()}"
+        for path in (*FILES, *EXAMPLES)
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if bare.search(line)
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_errors_when_caught_then_none_is_swallowed() -> None:
+    offenders = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and all(isinstance(child, ast.Pass) for child in node.body)
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_work_when_committed_then_none_is_left_to_do() -> None:
+    left = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    offenders = [
+        f"{name_of(path)}:{number}"
+        for path in (*FILES, *EXAMPLES)
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if left.search(line)
+    ]
+    assert not offenders, "\n".join(offenders)
