@@ -20,9 +20,12 @@ def advance(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact
 
     Everything takes effect as of when it was due, so it makes no difference how often this is asked.
     """
-    facts: list[Fact] = []
     received_ns, gap_max_ns = market.feed.received_ns, policy.staleness.recovering_after_ns
-    if received_ns is not None and now_ns - received_ns > gap_max_ns:
+    silent = received_ns is not None and now_ns - received_ns > gap_max_ns
+    if not silent and not market.phase.recovering and market.breaker.state is BreakerState.CLOSED:
+        return []
+    facts: list[Fact] = []
+    if silent and received_ns is not None:
         facts += recover(market, received_ns + gap_max_ns, f"no observation for {show_seconds(gap_max_ns)}")
     while changed := breakers.advance(market.breaker, policy.breaker, market.healthy, now_ns):
         facts.append(changed)
