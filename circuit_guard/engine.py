@@ -7,13 +7,10 @@ No method awaits, so nothing interleaves; call all of them on the loop's thread.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import localcontext
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from circuit_guard.clock import Clock, EngineClock
 from circuit_guard.core import guard
@@ -24,6 +21,7 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
 from circuit_guard.core.types import ARITHMETIC
 from circuit_guard.errors import CircuitGuardError
+from circuit_guard.watching import Subscription, TooManyWatchers
 
 WATCHERS_MAX = 32
 WATCH_QUEUE_MAX = 10_000
@@ -35,73 +33,11 @@ class EngineFailed(CircuitGuardError):  # it says what happened
     """The engine stopped on an error of its own and answers nothing more: nobody can vouch for its state."""
 
 
-class TooManyWatchers(CircuitGuardError):  # it says what happened
-    """There is no room for another watcher."""
-
-
-class EventsLost(CircuitGuardError):  # it says what happened
-    """A watcher was too slow: `count` facts did not fit into its queue, and its subscription has ended."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(f"{count} events were lost because the watcher read too slowly")
-        self.count = count
-
-
 class Observer(Protocol):
     """Is told of everything that happens, in order, before the caller is answered."""
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Take the facts of one input and how long the core took. An exception stops the engine."""
-
-
-class Subscription:
-    """What one watcher reads: facts in order, from `Engine.subscribe` until either side ends it."""
-
-    def __init__(self, wanted: Callable[[Fact], bool], queue_max: int, leave: Callable[[Subscription], None]) -> None:
-        self._wanted = wanted
-        self._queue_max = queue_max
-        self._leave = leave
-        self._facts: deque[Fact] = deque()
-        self._changed = asyncio.Event()
-        self._ended = False
-        self._lost = 0
-
-    def offer(self, facts: Sequence[Fact]) -> int:
-        """Queue the facts that are wanted and return how many were lost. After a loss nothing more is queued."""
-        wanted = [fact for fact in facts if self._wanted(fact)]
-        room = 0 if self._lost else self._queue_max - len(self._facts)
-        self._facts.extend(wanted[:room])
-        lost = max(len(wanted) - room, 0)
-        self._lost += lost
-        self._changed.set()
-        return lost
-
-    def end(self) -> None:
-        """Let the watcher read what is queued, then end its iteration."""
-        self._ended = True
-        self._changed.set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave(self)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Fact:
-        """Return the next fact; EventsLost once the queued ones are read and some did not fit."""
-        while not self._facts:
-            if self._lost:
-                raise EventsLost(self._lost)
-            if self._ended:
-                raise StopAsyncIteration
-            self._changed.clear()
-            await self._changed.wait()
-        return self._facts.popleft()
 
 
 class Engine:

@@ -12,7 +12,8 @@ import pytest
 from circuit_guard.core.facts import DecisionMade, Fact, HaltChanged, ObservationJudged, PolicyChanged
 from circuit_guard.core.inputs import HaltCommand, Order, OrderAction, OrdersCheck, Side, Tick
 from circuit_guard.core.types import SECOND_NS, BreakerState, Verdict
-from circuit_guard.engine import Engine, EngineFailed, EventsLost, Subscription, TooManyWatchers
+from circuit_guard.engine import Engine, EngineFailed
+from circuit_guard.watching import EventsLost, Subscription, TooManyWatchers
 from tests.driver import BTC, ETH, PRICE, Driver, ManualClock, policy_of
 
 SOL = "SOL-USD-PERP"

@@ -11,6 +11,7 @@ from circuit_guard.core.inputs import (
     PhaseCommand,
     PolicyCommand,
     ResetCommand,
+    Restarted,
     ResumeCommand,
 )
 from circuit_guard.core.market import BasisDoubt, Feed, Halt, MarketState
@@ -25,6 +26,8 @@ def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
     match command:
         case PolicyCommand():
             return _change_policy(state, command, policy)
+        case Restarted():
+            return _restart(state, command)
         case PhaseCommand(markets=named) | HaltCommand(markets=named) | ResumeCommand(markets=named):
             scopes = named
         case ResetCommand(scopes=named):
@@ -141,3 +144,13 @@ def _change_policy(state: GuardState, command: PolicyCommand, policy: Policy) ->
     while len(state.remembered) > policy.remembered_requests_max:
         state.remembered.popitem(last=False)
     return [PolicyChanged(command.at_ns, command.revision, added, removed)]
+
+
+def _restart(state: GuardState, command: Restarted) -> list[Fact]:
+    """Make every market prove itself against what was last trusted. Breakers, halts and phases stay as they were."""
+    facts: list[Fact] = []
+    for market in state.markets.values():
+        market.consistent_observations, market.warm = 0, False
+        market.reconsidered = None
+        facts += recover(market, command.at_ns, "the guard restarted")
+    return facts

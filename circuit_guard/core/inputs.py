@@ -102,6 +102,13 @@ class PolicyCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """The guard itself restarted, with the state it had: what it has not seen since, it does not know."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed. It reports what time alone changes; decisions never depend on ticks."""
 
@@ -203,4 +210,14 @@ class OrdersCheck:
     orders: tuple[Order, ...]
 
 
-Input = Observation | Reference | PhaseCommand | HaltCommand | ResumeCommand | ResetCommand | PolicyCommand | Tick
+Input = (
+    Observation
+    | Reference
+    | PhaseCommand
+    | HaltCommand
+    | ResumeCommand
+    | ResetCommand
+    | PolicyCommand
+    | Restarted
+    | Tick
+)

@@ -24,9 +24,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from circuit_guard.core.facts import CheckRefused, CommandRefused
-from circuit_guard.engine import EngineFailed, EventsLost, TooManyWatchers
+from circuit_guard.engine import EngineFailed
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError, shown
 from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut
+from circuit_guard.watching import EventsLost, TooManyWatchers
 
 DOMAIN = "circuit_guard"
 DETAILS_KEY = "grpc-status-details-bin"
