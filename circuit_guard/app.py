@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
 
 import structlog
 from prometheus_client import CollectorRegistry, start_http_server
@@ -15,10 +16,14 @@ from prometheus_client import CollectorRegistry, start_http_server
 from circuit_guard import __version__
 from circuit_guard.clock import Clock, SystemClock
 from circuit_guard.core.facts import Fact
+from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine import Engine, EngineFailed
 from circuit_guard.errors import DocumentError, PolicyError
-from circuit_guard.policy_file import load_policy
+from circuit_guard.journal.errors import StateDirectoryHeld
+from circuit_guard.journal.journal import Journal
+from circuit_guard.policy_watch import PolicyContent, PolicyWatch, read_content
+from circuit_guard.remembering import remembering
 from circuit_guard.server.build import GuardServer, ListenError, create_server
 from circuit_guard.settings import Settings
 from circuit_guard.telemetry.fact_log import FactLog
@@ -37,29 +42,36 @@ _log = structlog.stdlib.get_logger(__name__)
 class App:
     """One running guard. Make it with `build`, run it with `running` or `run`."""
 
-    def __init__(self, settings: Settings, engine: Engine, metrics: Metrics, log: LogPipeline) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, policy: PolicyContent, metrics: Metrics, log: LogPipeline
+    ) -> None:
         self.engine = engine
         self.grpc_address = ""
         """Where clients connect, with the port that was bound; empty before the start."""
         self.metrics_address = ""
         """Where metrics are scraped, with the port that was bound; empty before the start."""
+        self.policy_watch = PolicyWatch(policy, self.take_policy)
+        """What looks at the policy file."""
         self._settings = settings
         self._metrics = metrics
         self._log_pipeline = log
+        self._journal: Journal | None = None
         self._ticks: asyncio.Task[None] | None = None
         self._serving = False
         self._refresh_failed = False
 
     def reload_policy(self) -> list[Fact]:
         """Put the policy file into force, whole or not at all. Raise PolicyError; the old policy then stays."""
-        try:
-            policy = load_policy(self._settings.policy.path)
-        except PolicyError as error:
-            self._metrics.reload_failed()
-            violations = [str(violation) for violation in error.violations]
-            _log.error("policy_refused", in_force=self.engine.policy.revision, violations=violations)
-            raise
-        return self.engine.reload(policy)
+        return self.policy_watch.reload()
+
+    def take_policy(self, judged: Policy | Exception) -> list[Fact]:
+        """Put a policy into force. Where it could not be read, report why, raise that, and keep the one in force."""
+        if isinstance(judged, Policy):
+            return self.engine.reload(judged)
+        self._metrics.reload_failed()
+        problems = judged.violations if isinstance(judged, PolicyError) else [repr(judged)]
+        _log.error("policy_refused", in_force=self.engine.policy.revision, violations=[str(it) for it in problems])
+        raise judged
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
@@ -67,20 +79,25 @@ class App:
         with self._log_pipeline, _serving_metrics(self._settings.metrics.listen, self._metrics.registry) as address:
             server = create_server(self.engine, self._settings, self.reload_policy)
             self.grpc_address, self.metrics_address = server.address, address
-            await server.start()
-            await self._show_gauges(loop_lag_s=0.0)
-            _log.info("started", version=__version__, grpc=server.address, metrics=address, **self._in_force())
-            self._ticks = asyncio.create_task(self._tick(server))
-            try:
-                yield self
-            finally:
-                await self._drain(server, self._ticks)
+            async with remembering(self.engine, self._settings.journal) as self._journal:
+                await server.start()
+                await self._show_gauges(loop_lag_s=0.0)
+                _log.info("started", version=__version__, grpc=server.address, metrics=address, **self._in_force())
+                self._ticks = asyncio.create_task(self._tick(server))
+                policy = self._settings.policy
+                watch = self.policy_watch.running(policy.watch_interval_ms / 1000) if policy.watch else nullcontext()
+                try:
+                    async with watch:
+                        yield self
+                finally:
+                    await self._drain(server, self._ticks)
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain. A second signal ends the process at once."""
-        stop = asyncio.Event()
+        """Serve until SIGTERM or SIGINT, then drain; a second ends the process at once. SIGHUP reloads the policy."""
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, _stop_or_exit, stop, number)
+            loop.add_signal_handler(number, _stop_or_exit, stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self.policy_watch.reload_for, "signal", "SIGHUP")
         async with self.running():
             stopped = asyncio.create_task(stop.wait())
             ticks = self._ticks
@@ -121,6 +138,15 @@ class App:
             clock_offset_s=engine.clock_offset_ns() / SECOND_NS,
             loop_lag_s=loop_lag_s,
         )
+        if self._journal is not None:
+            journal = self._journal.status()
+            vitals = replace(
+                vitals,
+                journal_in_use=journal.failure is None,
+                journal_queued=journal.queued,
+                journal_dropped=journal.dropped,
+                journal_over_budget_bytes=journal.over_budget_bytes,
+            )
         try:
             self._metrics.show_guard(state.global_breaker, state.global_halt, vitals)
             for number, market in enumerate(tuple(engine.policy.markets)):
@@ -152,7 +178,8 @@ class App:
 
 def build(settings: Settings, clock: Clock | None = None) -> App:
     """Put a guard together, on the system's clock unless another is given. Raise PolicyError for an invalid policy."""
-    policy, clock = load_policy(settings.policy.path), clock or SystemClock()
+    content, clock = read_content(settings.policy.path), clock or SystemClock()
+    policy = content.policy()
     metrics = Metrics(policy, __version__, clock.wall_ns())
     engine = Engine(
         policy,
@@ -161,7 +188,7 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         watchers_max=settings.grpc.watchers_max,
         watch_queue_max=settings.engine.watch_queue_max,
     )
-    return App(settings, engine, metrics, LogPipeline(settings.log.level, settings.log.format))
+    return App(settings, engine, content, metrics, LogPipeline(settings.log.level, settings.log.format))
 
 
 @asynccontextmanager
@@ -175,7 +202,7 @@ def serve(settings: Settings) -> int:
     """Run a guard until a signal ends it, and return the exit code of the process."""
     try:
         asyncio.run(build(settings).run())
-    except (DocumentError, ListenError) as error:
+    except (DocumentError, ListenError, StateDirectoryHeld) as error:
         sys.stderr.write(f"circuit-guard: {error}\n")
         return EXIT_BAD_DOCUMENT if isinstance(error, DocumentError) else EXIT_NOT_STARTED
     return 0

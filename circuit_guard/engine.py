@@ -1,8 +1,8 @@
 """The one writer: every input passes here, one at a time, on one event loop.
 
-    stamp time -> core -> observers (metrics, log) -> watchers -> the caller
+    stamp time -> core -> journal -> observers (metrics, log) -> watchers -> the caller
 
-No method awaits, so nothing interleaves; call all of them on the loop's thread.
+No method that changes anything awaits, so nothing interleaves; call all of them on the loop's thread.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from circuit_guard.clock import Clock, EngineClock
 from circuit_guard.core import guard
 from circuit_guard.core.facts import Fact, MarketWarm, PolicyChanged
 from circuit_guard.core.guard import GuardState
-from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand, Tick
+from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand, Restarted, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
 from circuit_guard.core.types import ARITHMETIC
 from circuit_guard.errors import CircuitGuardError
+from circuit_guard.journal.errors import JournalFailed
+from circuit_guard.journal.record import Start
+from circuit_guard.journal.recorder import Recorder
+from circuit_guard.journal.recovery import Rerun
 from circuit_guard.watching import Subscription, TooManyWatchers
 
 WATCHERS_MAX = 32
@@ -54,6 +58,7 @@ class Engine:
         self._clock = EngineClock(clock)
         self._policy = policy
         self._state = guard.new_state(policy, self._clock.now_ns())
+        self._recorder: Recorder | None = None
         self._observers = tuple(observers)
         self._watchers_max = watchers_max
         self._watch_queue_max = watch_queue_max
@@ -90,9 +95,47 @@ class Engine:
         """Return how far the wall clock has moved ahead of the engine's since the start."""
         return self._clock.offset_ns()
 
+    def begin(self, start: Start, recorder: Recorder, recovered: Rerun | None) -> list[Fact]:
+        """Record everything from now on, and go on from the recovered state, under the policy in force now.
+
+        Every market then proves itself against what was last trusted. Raise EngineFailed.
+        """
+        facts: list[Fact] = []
+        self._recorder = recorder
+        recorder.start(start)
+        if recovered is not None:
+            policy, self._state, self._policy = self._policy, recovered.state, recovered.policy
+            self._was_ready = False
+            facts += self.step(Restarted(self.now_ns()))
+            if policy.revision != self._policy.revision:
+                facts += self.reload(policy)
+            self._policy = policy
+        return facts
+
+    def refuse(self, problem: str) -> None:
+        """Answer nothing from now on, and say why: whoever asks treats that as a deny."""
+        self._failure = problem
+        _log.critical("%s", problem)
+
+    async def checkpoint(self) -> None:
+        """Have the state as it is now on the disk: a restart runs again only what came after. Raise EngineFailed."""
+        if self._recorder is not None:
+            try:
+                await self._recorder.checkpoint(self._state, self._policy)
+            except JournalFailed as error:
+                raise self._stop(error) from error
+
+    async def settled(self, facts: Sequence[Fact]) -> None:
+        """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
+        if self._recorder is not None:
+            try:
+                await self._recorder.settled(facts)
+            except JournalFailed as error:
+                raise self._stop(error) from error
+
     def step(self, input_: Input) -> list[Fact]:
         """Take market data or a command, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
-        return self._apply(lambda: guard.step(self._state, input_, self._policy))
+        return self._apply(input_, lambda: guard.step(self._state, input_, self._policy))
 
     def tick(self) -> list[Fact]:
         """Let passing time take effect. Raise EngineFailed where the engine has stopped."""
@@ -100,21 +143,24 @@ class Engine:
 
     def decide(self, check: Check) -> list[Fact]:
         """Answer a check, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
-        return self._apply(lambda: guard.decide(self._state, check, self._policy))
+        return self._apply(check, lambda: guard.decide(self._state, check, self._policy))
 
     def decide_orders(self, check: OrdersCheck) -> list[Fact]:
         """Answer a batch of orders, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
-        return self._apply(lambda: guard.decide_orders(self._state, check, self._policy))
+        return self._apply(check, lambda: guard.decide_orders(self._state, check, self._policy))
 
     def reload(self, policy: Policy) -> list[Fact]:
         """Put a policy into force. Breakers, halts and phases stay. Raise EngineFailed where the engine has stopped."""
+        command = PolicyCommand(self.now_ns(), policy.revision)
 
         def swap() -> list[Fact]:
-            facts = guard.step(self._state, PolicyCommand(self.now_ns(), policy.revision), policy)
+            if self._recorder is not None:
+                self._recorder.policy(policy, command.at_ns)
+            facts = guard.step(self._state, command, policy)
             self._policy = policy
             return facts
 
-        return self._apply(swap)
+        return self._apply(command, swap)
 
     def status(self) -> GuardStatus:
         """Return what the guard knows of every market now."""
@@ -153,13 +199,15 @@ class Engine:
         for watcher in self._watchers:
             watcher.end()
 
-    def _apply(self, compute: Callable[[], list[Fact]]) -> list[Fact]:
+    def _apply(self, input_: Input | Check | OrdersCheck, compute: Callable[[], list[Fact]]) -> list[Fact]:
         if self._failure is not None:
             raise EngineFailed(self._failure)
         started_ns = self._clock.now_ns()
         try:
             facts = compute()
             took_ns = self._clock.elapsed_ns(started_ns)
+            if self._recorder is not None:
+                self._recorder.record(input_, facts)
             for observer in self._observers:
                 observer.on_facts(facts, took_ns)
         except Exception as error:

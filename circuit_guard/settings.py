@@ -55,10 +55,19 @@ def _file_path(value: object) -> Path:
     return Path(value)
 
 
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("true", "false"):
+        raise expected("true or false")
+    return value == "true"
+
+
 _TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 TcpAddress = Annotated[str, PlainValidator(_tcp_address), _TEXT_SCHEMA]
 GrpcAddress = Annotated[str, PlainValidator(_grpc_address), _TEXT_SCHEMA]
 FilePath = Annotated[Path, PlainValidator(_file_path), _TEXT_SCHEMA]
+Switch = Annotated[bool, PlainValidator(_switch), WithJsonSchema({"type": "boolean"})]
 
 
 class GrpcSettings(Table):
@@ -86,10 +95,27 @@ class MetricsSettings(Table):
 
 
 class PolicySettings(Table):
-    """Where the policy is."""
+    """Where the policy is, and whether it is watched."""
 
     path: FilePath = Path("config/policy.toml")
     """The policy file, relative to the working directory."""
+    watch: Switch = True
+    """Whether a changed file takes effect by itself. SIGHUP and `circuit-guard reload` always work."""
+    watch_interval_ms: Annotated[int, Whole(10, 60_000, text=True)] = 2000
+    """Milliseconds between two looks at the file; a change takes effect when two in a row have seen the same."""
+
+
+class JournalSettings(Table):
+    """Where the guard remembers across its own restart, and how much."""
+
+    directory: Annotated[Path | None, PlainValidator(_file_path), _TEXT_SCHEMA] = None
+    """The state directory, for one guard alone. Not given: nothing is remembered, and that is logged at each start."""
+    checkpoint_interval_s: Annotated[int, Whole(1, 3600, text=True)] = 120
+    """Seconds between checkpoints. A restart runs again what came after the last one."""
+    bytes_max: Annotated[int, Whole(10_000_000, 10**13, text=True)] = 2_000_000_000
+    """Inputs older than 24 h are dropped, oldest first, while the journal is larger than this."""
+    overflow: Literal["block", "drop"] = "block"
+    """What happens to decisions that the disk is too slow for: block keeps them queued, drop loses and counts them."""
 
 
 class LogSettings(Table):
@@ -116,6 +142,7 @@ class Settings(Table):
     grpc: GrpcSettings = GrpcSettings()
     metrics: MetricsSettings = MetricsSettings()
     policy: PolicySettings = PolicySettings()
+    journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
     engine: EngineSettings = EngineSettings()
 

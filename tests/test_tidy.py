@@ -24,9 +24,10 @@ FUNCTION_LINES_MAX = 60
 LAYERS = (
     ("cli",),
     ("app",),
+    ("remembering", "policy_watch"),
     ("server", "replay"),
     ("engine",),
-    ("telemetry", "settings", "policy_file"),
+    ("journal", "telemetry", "settings", "policy_file"),
     ("core",),
 )
 """From the top down; imports point down. A module that is in no layer is a leaf: anybody above the core may use it."""

@@ -23,23 +23,14 @@ from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase
 
 def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
     """Carry out a command whole, or refuse it whole: one unknown market refuses it for all."""
+    refused = _unknown_scopes(command, policy)
+    if refused is not None:
+        return [refused]
     match command:
         case PolicyCommand():
             return _change_policy(state, command, policy)
         case Restarted():
             return _restart(state, command)
-        case PhaseCommand(markets=named) | HaltCommand(markets=named) | ResumeCommand(markets=named):
-            scopes = named
-        case ResetCommand(scopes=named):
-            scopes = tuple(scope for scope in named if scope != GLOBAL_SCOPE)
-            if not named:
-                return [CommandRefused(command.at_ns, "scopes", "none", "a market, or GLOBAL")]
-        case _:
-            raise TypeError(f"not a command: {command!r}")
-    unknown = [market for market in scopes if market not in policy.markets]
-    if unknown:
-        return [CommandRefused(command.at_ns, "markets", ", ".join(unknown), "markets that the policy names")]
-    match command:
         case PhaseCommand():
             return _set_phase(state, command, policy)
         case HaltCommand():
@@ -48,6 +39,23 @@ def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
             return _resume(state, command)
         case ResetCommand():
             return _reset(state, command)
+        case _:
+            raise TypeError(f"not a command: {command!r}")
+
+
+def _unknown_scopes(command: Input, policy: Policy) -> CommandRefused | None:
+    match command:
+        case PhaseCommand(markets=named) | HaltCommand(markets=named) | ResumeCommand(markets=named):
+            unknown = [market for market in named if market not in policy.markets]
+        case ResetCommand(scopes=()):
+            return CommandRefused(command.at_ns, "scopes", "none", "a market, or GLOBAL")
+        case ResetCommand(scopes=named):
+            unknown = [scope for scope in named if scope != GLOBAL_SCOPE and scope not in policy.markets]
+        case _:
+            return None
+    if not unknown:
+        return None
+    return CommandRefused(command.at_ns, "markets", ", ".join(unknown), "markets that the policy names")
 
 
 def _set_phase(state: GuardState, command: PhaseCommand, policy: Policy) -> list[Fact]:

@@ -34,24 +34,24 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     async def Halt(self, request: admin_pb2.HaltRequest, context: Context) -> admin_pb2.HaltResponse:
         """Deny every closure in the scopes until Resume."""
         command = requests.halt(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.HaltResponse(events=self._command(command, request.scopes))
+        return admin_pb2.HaltResponse(events=await self._command(command, request.scopes))
 
     async def Resume(self, request: admin_pb2.ResumeRequest, context: Context) -> admin_pb2.ResumeResponse:
         """Lift the halts of the scopes."""
         command = requests.resume(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.ResumeResponse(events=self._command(command, request.scopes))
+        return admin_pb2.ResumeResponse(events=await self._command(command, request.scopes))
 
     async def ResetBreaker(
         self, request: admin_pb2.ResetBreakerRequest, context: Context
     ) -> admin_pb2.ResetBreakerResponse:
         """Close the breakers of the scopes."""
         command = requests.reset(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.ResetBreakerResponse(events=self._command(command, request.scopes))
+        return admin_pb2.ResetBreakerResponse(events=await self._command(command, request.scopes))
 
     async def SetPhase(self, request: admin_pb2.SetPhaseRequest, context: Context) -> admin_pb2.SetPhaseResponse:
         """Take what the exchange is doing."""
         command = requests.set_phase(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.SetPhaseResponse(events=self._command(command, request.scopes))
+        return admin_pb2.SetPhaseResponse(events=await self._command(command, request.scopes))
 
     async def GetStatus(self, request: admin_pb2.GetStatusRequest, context: Context) -> admin_pb2.GetStatusResponse:
         """Return the state of the guard and of every market."""
@@ -72,7 +72,9 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         actor, reason = requests.operator(request.actor, request.reason)
         _log.info("policy_reload_requested", actor=actor, reason=reason)
         before = self._engine.policy.revision
-        changed = [fact for fact in self._reload_policy() if isinstance(fact, PolicyChanged)]
+        facts = self._reload_policy()
+        await self._engine.settled(facts)
+        changed = [fact for fact in facts if isinstance(fact, PolicyChanged)]
         return admin_pb2.ReloadPolicyResponse(
             revision=self._engine.policy.revision,
             previous_revision=before,
@@ -80,10 +82,11 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             removed=[market for fact in changed for market in fact.removed],
         )
 
-    def _command(
+    async def _command(
         self, command: HaltCommand | ResumeCommand | ResetCommand | PhaseCommand, scopes: Sequence[str]
     ) -> list[event_pb2.Event]:
         facts = self._engine.step(command)
+        await self._engine.settled(facts)
         for fact in facts:
             if isinstance(fact, CommandRefused):
                 known = {GLOBAL_SCOPE, *self._engine.policy.markets}

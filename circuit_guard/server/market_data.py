@@ -6,7 +6,7 @@ A batch is taken in one go: were others to get a turn in between, two batches of
 # ruff: noqa: N802 - methods are named as in the contract
 from __future__ import annotations
 
-from circuit_guard.core.facts import ObservationJudged, ReferenceJudged
+from circuit_guard.core.facts import Fact, ObservationJudged, ReferenceJudged
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.engine import Engine
 from circuit_guard.errors import WireError
@@ -27,10 +27,12 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
     ) -> market_data_pb2.PublishObservationsResponse:
         """Take published state, one answer an observation, in order."""
         requests.batch(request.observations, "observations", self._batch_max)
+        happened: list[Fact] = []
         results = [
-            self._observe(observation, f"observations[{number}]")
+            self._observe(observation, f"observations[{number}]", happened)
             for number, observation in enumerate(request.observations)
         ]
+        await self._engine.settled(happened)
         return market_data_pb2.PublishObservationsResponse(results=results)
 
     async def PublishReferences(
@@ -38,26 +40,34 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
     ) -> market_data_pb2.PublishReferencesResponse:
         """Take independent prices, one answer a reference, in order."""
         requests.batch(request.references, "references", self._batch_max)
+        happened: list[Fact] = []
         results = [
-            self._refer(reference, f"references[{number}]") for number, reference in enumerate(request.references)
+            self._refer(reference, f"references[{number}]", happened)
+            for number, reference in enumerate(request.references)
         ]
+        await self._engine.settled(happened)
         return market_data_pb2.PublishReferencesResponse(results=results)
 
-    def _observe(self, message: market_data_pb2.Observation, path: str) -> market_data_pb2.PublishResult:
+    def _observe(
+        self, message: market_data_pb2.Observation, path: str, happened: list[Fact]
+    ) -> market_data_pb2.PublishResult:
         try:
             observation = requests.observation(message, path, self._engine.now_ns())
         except WireError as error:
             return answers.refused(error)
-        return self._step(observation)
+        return self._step(observation, happened)
 
-    def _refer(self, message: market_data_pb2.Reference, path: str) -> market_data_pb2.PublishResult:
+    def _refer(
+        self, message: market_data_pb2.Reference, path: str, happened: list[Fact]
+    ) -> market_data_pb2.PublishResult:
         try:
             reference = requests.reference(message, path, self._engine.now_ns())
         except WireError as error:
             return answers.refused(error)
-        return self._step(reference)
+        return self._step(reference, happened)
 
-    def _step(self, item: Observation | Reference) -> market_data_pb2.PublishResult:
+    def _step(self, item: Observation | Reference, happened: list[Fact]) -> market_data_pb2.PublishResult:
         facts = self._engine.step(item)
+        happened += facts
         judged = next(fact for fact in facts if isinstance(fact, ObservationJudged | ReferenceJudged))
         return answers.published(judged)

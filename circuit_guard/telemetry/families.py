@@ -123,6 +123,16 @@ class Families:
         self.refresh_failures = self._counter(
             "state_refresh_failures_total", "Times that the state could not be shown: what it says is old."
         )
+        self.journal_in_use = self._gauge(
+            "journal_in_use", "1 if what happens is recorded; 0 is memory only, or failed."
+        )
+        self.journal_queued = self._gauge("journal_queued_records", "Records that wait for the disk.")
+        self.journal_dropped = self._counter(
+            "journal_dropped_records_total", "Decisions that were not recorded because the disk was too slow."
+        )
+        self.journal_over_budget = self._gauge(
+            "journal_over_budget_bytes", "By how much what must be kept exceeds the budget; 0 while it fits."
+        )
         self.clock_offset = self._gauge(
             "clock_offset_seconds", "How far the wall clock has moved ahead of the guard's own clock since the start."
         )

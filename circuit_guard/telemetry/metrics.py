@@ -51,6 +51,10 @@ class Vitals:
     log_lines_dropped: int
     clock_offset_s: float
     loop_lag_s: float
+    journal_in_use: bool = False
+    journal_queued: int = 0
+    journal_dropped: int = 0
+    journal_over_budget_bytes: int = 0
 
 
 class Metrics:
@@ -65,7 +69,7 @@ class Metrics:
         self._states = {market: MarketGauges(self._families, market) for market in policy.markets}
         self._other = MarketCounts(self._families, OTHER)
         self._global = ScopeSeries(self._families, GLOBAL_SCOPE)
-        self._events_lost = self._log_lines_dropped = 0
+        self._events_lost = self._log_lines_dropped = self._journal_dropped = 0
         self._families.build_info.labels(version).set(1)
         self._start_reasons()
         self._families.reloads.labels("success")
@@ -111,6 +115,11 @@ class Metrics:
         families.events_lost.inc(vitals.events_lost - self._events_lost)
         families.log_lines_dropped.inc(vitals.log_lines_dropped - self._log_lines_dropped)
         self._events_lost, self._log_lines_dropped = vitals.events_lost, vitals.log_lines_dropped
+        families.journal_in_use.set(vitals.journal_in_use)
+        families.journal_queued.set(vitals.journal_queued)
+        families.journal_dropped.inc(vitals.journal_dropped - self._journal_dropped)
+        self._journal_dropped = vitals.journal_dropped
+        families.journal_over_budget.set(vitals.journal_over_budget_bytes)
         families.clock_offset.set(vitals.clock_offset_s)
         families.loop_lag.observe(vitals.loop_lag_s)
 

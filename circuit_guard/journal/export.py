@@ -1,0 +1,86 @@
+"""Records for other programs: JSON Lines to read and grep, Parquet to query."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from circuit_guard.journal.errors import JournalUnusable
+from circuit_guard.journal.record import Record
+
+_ROWS_AT_A_TIME = 10_000
+
+
+def json_line(record: Record) -> str:
+    """Return a record as one line of JSON, without its end."""
+    head = {"sequence": record.sequence, "kind": record.kind, "at_ns": record.at_ns, "scope": record.scope}
+    return f'{json.dumps(head)[:-1]}, "value": {record.payload}}}'
+
+
+def write_json_lines(records: Iterable[Record], file: TextIO) -> int:
+    """Write a line a record, and return how many there were."""
+    count = 0
+    for count, record in enumerate(records, start=1):  # noqa: B007  # the last count is wanted
+        file.write(json_line(record) + "\n")
+    return count
+
+
+def export_json_lines(records: Iterable[Record], path: Path) -> int:
+    """Write a JSON Lines file and return how many records it has. Raise JournalUnusable where it cannot be written."""
+
+    def write(partial: Path) -> int:
+        with partial.open("w", encoding="ascii") as file:
+            return write_json_lines(records, file)
+
+    return _whole(path, write)
+
+
+def export_parquet(records: Iterable[Record], path: Path) -> int:
+    """Write a Parquet file and return how many records it has. Raise JournalUnusable where it cannot be written.
+
+    Columns: sequence, kind, at (UTC, nanoseconds), scope, value (JSON as text).
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        remedy = "install the extra (pip install circuit-guard[parquet]), or export JSON Lines"
+        raise JournalUnusable(path, "Parquet needs the extra `parquet`", remedy) from None
+    schema = pyarrow.schema(
+        [
+            ("sequence", pyarrow.int64()),
+            ("kind", pyarrow.string()),
+            ("at", pyarrow.timestamp("ns", tz="UTC")),
+            ("scope", pyarrow.string()),
+            ("value", pyarrow.string()),
+        ]
+    )
+
+    def write(partial: Path) -> int:
+        count, rest = 0, iter(records)
+        with pyarrow.parquet.ParquetWriter(partial, schema) as file:
+            while rows := list(islice(rest, _ROWS_AT_A_TIME)):
+                columns = zip(*rows, strict=True)
+                arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                file.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+                count += len(rows)
+        return count
+
+    return _whole(path, write)
+
+
+def _whole(path: Path, write: Callable[[Path], int]) -> int:
+    """Let a file be written beside its place, which it takes only when it is whole."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        count = write(partial)
+        partial.replace(path)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror or error})"
+        raise JournalUnusable(path, problem, "name a file in a directory with room that you may write to") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return count

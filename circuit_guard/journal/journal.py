@@ -1,0 +1,170 @@
+"""The journal in use: opened once by the process that holds the state directory, appended to by the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.state import GuardState
+from circuit_guard.journal.checkpoint import Checkpoint, pack
+from circuit_guard.journal.entry_queue import Appended, EntryQueue
+from circuit_guard.journal.lock import DirectoryLock
+from circuit_guard.journal.options import JournalOptions
+from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
+from circuit_guard.journal.record import Entry, Kind, Snapshot
+from circuit_guard.journal.retention import prune_all
+from circuit_guard.journal.schema import UNREADABLE, connect, unusable
+from circuit_guard.journal.snapshot import snapshot
+from circuit_guard.journal.store import Store
+from circuit_guard.journal.walk import Walk, read_bounds
+from circuit_guard.journal.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatus:
+    """How the journal is doing, for metrics and readiness."""
+
+    last_sequence: int
+    durable_sequence: int
+    queued: int
+    dropped: int
+    """Decisions that were not recorded because the queue was full, since the start."""
+    over_budget_bytes: int
+    """By how much what must be kept exceeds `bytes_max`; 0 while it fits."""
+    failure: str | None
+
+
+class Journal:
+    """The journal of a state directory, from construction until `close`.
+
+    Opening an absent journal creates it. Raises StateDirectoryHeld where another process has the directory, and
+    JournalUnusable where the file is damaged, of another program, of a newer schema, or cannot be written.
+    `append` and `durable` are for the event loop: neither ever waits for the disk while it runs.
+    """
+
+    def __init__(self, directory: Path, started_ns: int, options: JournalOptions) -> None:
+        self._directory = directory
+        self._lock = DirectoryLock(directory, started_ns)
+        try:
+            store = _open(directory)
+            self._queue = EntryQueue(options, store.last_sequence)
+            self._packer = ThreadPoolExecutor(1, thread_name_prefix="journal-packer")
+            self._writer = Writer(directory / JOURNAL_NAME, store, self._queue, options)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing more can be kept; None while all is well. It stays: only a restart helps."""
+        return self._queue.failure
+
+    def status(self) -> JournalStatus:
+        """Return how the journal is doing."""
+        queue = self._queue
+        return JournalStatus(
+            last_sequence=queue.last_sequence,
+            durable_sequence=queue.durable_sequence,
+            queued=len(queue),
+            dropped=queue.dropped,
+            over_budget_bytes=self._writer.over_budget_bytes,
+            failure=queue.failure,
+        )
+
+    def append(self, entries: Iterable[Entry]) -> Appended:
+        """Take entries to be written in this order, right after all before. Raise JournalFailed after a failure.
+
+        Under overflow `drop` decisions are dropped while the queue is full; nothing else ever is.
+        """
+        return self._queue.append(entries)
+
+    async def durable(self, sequence: int) -> None:
+        """Return once the record is on the disk. Raise JournalFailed where it may never get there."""
+        await asyncio.wrap_future(self._queue.durable(sequence))
+
+    async def room(self) -> None:
+        """Return once the queue is not full: await it before an input is accepted. Raise JournalFailed."""
+        await asyncio.wrap_future(self._queue.room())
+
+    def begin_checkpoint(self, state: GuardState, policy: Policy, name: str = "") -> Future[Checkpoint]:
+        """Take the state as it is now, and let another thread append a checkpoint of it, which the future then has.
+
+        Whatever was stepped must be appended already. Where it cannot be made, the journal fails. A named checkpoint is
+        kept as long as the audit chain, others are thinned out.
+        """
+        covers, at_ns = self._queue.last_sequence, state.now_ns
+        return self._packer.submit(self._pack, Snapshot(snapshot(state), policy), covers, at_ns, name)
+
+    async def checkpoint(self, state: GuardState, policy: Policy, name: str = "") -> Checkpoint:
+        """Return a checkpoint of the state as it is now, once it is on the disk. Raise JournalFailed."""
+        checkpoint = await asyncio.wrap_future(self.begin_checkpoint(state, policy, name))
+        await self.durable(checkpoint.sequence)
+        return checkpoint
+
+    def reader(self) -> JournalReader:
+        """Return a reader of what is on the disk."""
+        return JournalReader(self._directory)
+
+    def close(self) -> None:
+        """Write what is queued, close the file, and let another process have the directory. Waits for the disk."""
+        self._packer.shutdown()
+        self._writer.close()
+        self._lock.release()
+
+    def _pack(self, taken: Snapshot, covers: int, at_ns: int, name: str) -> Checkpoint:
+        try:
+            packed = pack(taken, covers)
+            appended = self._queue.append([Entry(Kind.CHECKPOINT, at_ns, name, packed)])
+        except Exception as error:
+            self._queue.fail(f"a checkpoint cannot be written: {error}")
+            raise
+        return Checkpoint(appended.last_sequence, at_ns, name, covers, packed.note.digest, None)
+
+
+def prune(directory: Path, started_ns: int, now_ns: int, options: JournalOptions) -> int:
+    """Drop what need not be kept at `now_ns`, give the space back, and return how many blocks went.
+
+    The journal must not be in use: a guard prunes its own. Raise StateDirectoryHeld or JournalUnusable.
+    """
+    lock = DirectoryLock(directory, started_ns)
+    try:
+        store = _open(directory)
+        try:
+            return prune_all(store, options, now_ns)
+        except UNREADABLE as error:
+            raise unusable(directory / JOURNAL_NAME, error) from error
+        finally:
+            store.close()
+    finally:
+        lock.release()
+
+
+def _open(directory: Path) -> Store:
+    """Return the store of a directory, once the latest records are proved."""
+    path = directory / JOURNAL_NAME
+    connection = connect(path)
+    try:
+        for chain, bounds in read_bounds(connection, path).items():
+            for _ in Walk(connection, chain, path, bounds).records(bounds.last.sequence):
+                """Reading is proving."""
+        return Store(connection)
+    except UNREADABLE as error:
+        connection.close()
+        raise unusable(path, error) from error
+    except BaseException:
+        connection.close()
+        raise

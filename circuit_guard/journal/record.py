@@ -1,0 +1,140 @@
+"""What the journal is made of: records, and the hash that chains each to the one before it.
+
+There are two chains, because they are kept for different times: `recorder` holds the inputs, `audit` everything else.
+Sequences are counted over both, so that the order of all that happened is kept, and a hole in either is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import NamedTuple
+
+from circuit_guard.core.facts import DecisionMade, Fact
+from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.state import GuardState
+
+GENESIS = bytes(32)
+"""The hash before the first record of a chain."""
+
+
+class Kind(StrEnum):
+    """What a record holds."""
+
+    START = "START"
+    POLICY = "POLICY"
+    INPUT = "INPUT"
+    FACT = "FACT"
+    DECISION = "DECISION"
+    CHECKPOINT = "CHECKPOINT"
+
+
+class Chain(StrEnum):
+    """The chain that a record belongs to."""
+
+    RECORDER = "recorder"
+    AUDIT = "audit"
+
+
+def chain_of(kind: Kind) -> Chain:
+    """Return the chain that records of this kind belong to."""
+    return Chain.RECORDER if kind is Kind.INPUT else Chain.AUDIT
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A process began to write."""
+
+    at_ns: int
+    program_version: str
+    host: str
+    pid: int
+
+
+class Entry(NamedTuple):
+    """Something to be recorded. It must not change any more: it is encoded later, by the writer."""
+
+    kind: Kind
+    at_ns: int
+    scope: str
+    """A market, GLOBAL, or the name of a checkpoint; empty for what concerns no single one."""
+    value: object
+
+
+class Record(NamedTuple):
+    """Something recorded; the payload is the encoded value."""
+
+    sequence: int
+    kind: Kind
+    at_ns: int
+    scope: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a checkpoint holds: the state, and the policy that it was reached under."""
+
+    state: GuardState
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointNote:
+    """What the record of a checkpoint says: which record it comes after, and the SHA-256 of its snapshot's text."""
+
+    covers: int
+    digest: str
+
+
+class PackedCheckpoint(NamedTuple):
+    """A checkpoint as it is stored: its note, and the compressed text of its snapshot."""
+
+    note: CheckpointNote
+    body: bytes
+
+
+def start_entry(start: Start) -> Entry:
+    """Return the entry of a process that begins to write."""
+    return Entry(Kind.START, start.at_ns, "", start)
+
+
+def policy_entry(policy: Policy, at_ns: int) -> Entry:
+    """Return the entry of a policy that is in force from now on."""
+    return Entry(Kind.POLICY, at_ns, "", policy)
+
+
+def input_entry(input_: Input | Check | OrdersCheck) -> Entry:
+    """Return the entry of an input."""
+    return Entry(Kind.INPUT, input_.at_ns, _scope(input_), input_)
+
+
+def fact_entry(fact: Fact) -> Entry:
+    """Return the entry of a fact; an answered check is a DECISION."""
+    if isinstance(fact, DecisionMade):
+        return Entry(Kind.DECISION, fact.at_ns, _scope(fact.decision), fact)
+    return Entry(Kind.FACT, fact.at_ns, _scope(fact), fact)
+
+
+def hash_after(previous: bytes, record: Record) -> bytes:
+    """Return the hash of a record that follows the one whose hash is `previous`."""
+    scope = record.scope
+    text = f"{record.sequence} {record.kind.value} {record.at_ns} {len(scope)} {scope} {record.payload}"
+    return sha256(previous + text.encode()).digest()
+
+
+def chain_hashes(previous: bytes, records: Iterable[Record]) -> list[bytes]:
+    """Return the hash of each of the records, which follow the one whose hash is `previous`."""
+    hashes = []
+    for record in records:
+        previous = hash_after(previous, record)
+        hashes.append(previous)
+    return hashes
+
+
+def _scope(value: object) -> str:
+    scope: str = getattr(value, "market", "") or getattr(value, "scope", "")
+    return scope.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,68 @@
+"""What the engine records of each input: the input itself, what it changed, and the decision it led to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from circuit_guard.core.facts import (
+    BreakerChanged,
+    CommandRefused,
+    DecisionMade,
+    Fact,
+    HaltChanged,
+    MarketWarm,
+    PhaseChanged,
+    PolicyChanged,
+)
+from circuit_guard.core.inputs import Check, Input, OrdersCheck, Tick
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.state import GuardState
+from circuit_guard.journal.journal import Journal
+from circuit_guard.journal.record import (
+    Entry,
+    Start,
+    fact_entry,
+    input_entry,
+    policy_entry,
+    start_entry,
+)
+
+PROMISED = (BreakerChanged, HaltChanged, PhaseChanged, PolicyChanged)
+"""What is on the disk before anybody is told of it."""
+RECORDED = (*PROMISED, CommandRefused, MarketWarm)
+
+
+class Recorder:
+    """Records what happens to the one guard that holds the journal. Every method raises JournalFailed after one."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def start(self, start: Start) -> None:
+        """Record that a process begins to write."""
+        self._journal.append((start_entry(start),))
+
+    def policy(self, policy: Policy, at_ns: int) -> None:
+        """Record a policy before the command that puts it into force."""
+        self._journal.append((policy_entry(policy, at_ns),))
+
+    def record(self, input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> None:
+        """Record an input and what came of it. Ticks are left out: decisions never depend on them."""
+        self._journal.append(_entries(input_, facts))
+
+    async def checkpoint(self, state: GuardState, policy: Policy) -> None:
+        """Record the state as it is now, and return once it is on the disk."""
+        await self._journal.checkpoint(state, policy)
+
+    async def settled(self, facts: Sequence[Fact]) -> None:
+        """Return once what was promised in these facts is on the disk; at once where nothing was."""
+        if any(isinstance(fact, PROMISED) for fact in facts):
+            await self._journal.durable(self._journal.status().last_sequence)
+
+
+def _entries(input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> Iterator[Entry]:
+    if not isinstance(input_, Tick):
+        yield input_entry(input_)
+    for fact in facts:
+        if isinstance(fact, RECORDED) or (isinstance(fact, DecisionMade) and not fact.repeated):
+            yield fact_entry(fact)

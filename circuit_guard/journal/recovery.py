@@ -1,0 +1,80 @@
+"""From the journal back to the state: the last checkpoint, and every input after it run again.
+
+A run is the same function of the same inputs, so what comes out is the state that the records were made in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuit_guard.core import guard
+from circuit_guard.core.facts import Fact
+from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.state import GuardState
+from circuit_guard.journal.checkpoint import Checkpoint
+from circuit_guard.journal.codec import CodecError, decode, decode_as
+from circuit_guard.journal.errors import JournalUnusable
+from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
+from circuit_guard.journal.record import Kind, Record
+
+REMEDY = "run the version of circuit_guard that wrote it, or start with an empty state directory"
+
+
+@dataclass(slots=True)
+class Rerun:
+    """The core run again over records, under the policies that were in force."""
+
+    state: GuardState
+    policy: Policy
+    inputs: int = 0
+
+    def take(self, record: Record) -> list[Fact]:
+        """Take the next record in order and return what it makes happen; only inputs make anything happen."""
+        if record.kind is Kind.POLICY:
+            self.policy = decode_as(Policy, record.payload)
+        if record.kind is not Kind.INPUT:
+            return []
+        self.inputs += 1
+        return apply(self.state, decode(record.payload), self.policy)
+
+
+def apply(state: GuardState, value: object, policy: Policy) -> list[Fact]:
+    """Feed one recorded input to the core."""
+    match value:
+        case Check():
+            return guard.decide(state, value, policy)
+        case OrdersCheck():
+            return guard.decide_orders(state, value, policy)
+        case _:
+            input_: Input = value  # type: ignore[assignment]  # an INPUT record holds nothing else
+            return guard.step(state, input_, policy)
+
+
+def rerun_from(checkpoint: Checkpoint, path: Path) -> Rerun:
+    """Return a run that stands at a checkpoint. Raise JournalUnusable where its state cannot be read any more."""
+    try:
+        snapshot = checkpoint.snapshot()
+    except (CodecError, ValueError) as error:
+        raise JournalUnusable(path, f"checkpoint {checkpoint.sequence} cannot be read: {error}", REMEDY) from error
+    return Rerun(snapshot.state, snapshot.policy)
+
+
+def recover(directory: Path) -> Rerun | None:
+    """Return the state that a journal leads to, or None where it holds none yet.
+
+    Raise JournalUnusable, and RecordBroken for the first record that is not as it was written.
+    """
+    path = directory / JOURNAL_NAME
+    with JournalReader(directory) as reader:
+        checkpoint = reader.last_checkpoint()
+        if checkpoint is None:
+            return None
+        rerun = rerun_from(checkpoint, path)
+        for record in reader.records(checkpoint.covers + 1, (Kind.INPUT, Kind.POLICY)):
+            try:
+                rerun.take(record)
+            except (CodecError, guard.InvariantViolated) as error:
+                raise JournalUnusable(path, f"record {record.sequence} cannot be run again: {error}", REMEDY) from error
+    return rerun

@@ -1,0 +1,117 @@
+"""Entries to append, in the shapes that a guard produces."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+from circuit_guard.core import guard
+from circuit_guard.core.facts import DecisionMade, HaltChanged
+from circuit_guard.core.inputs import Check, HaltCommand, Observation
+from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Decision, Phase, Verdict
+from circuit_guard.journal.codec import encode
+from circuit_guard.journal.journal import Journal
+from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
+from circuit_guard.journal.record import (
+    Entry,
+    Record,
+    Start,
+    fact_entry,
+    input_entry,
+    start_entry,
+)
+from tests.core import world
+
+START_NS = 1_768_780_800 * SECOND_NS
+MARKET = "BTC-USD-PERP"
+
+
+def at(second: float) -> int:
+    return START_NS + int(second * SECOND_NS)
+
+
+def observation(number: int, second: float | None = None) -> Entry:
+    at_ns = at(number if second is None else second)
+    price = Decimal(92_600) + Decimal(number) / 10
+    return input_entry(Observation(at_ns, MARKET, "exchange", 1, number, at_ns - 12_000_000, price, price))
+
+
+def check(number: int, second: float) -> Entry:
+    return input_entry(Check(at(second), f"request-{number}", "account", MARKET, Decimal("-0.5")))
+
+
+def decision(number: int, second: float) -> Entry:
+    made = Decision(
+        decision_id=f"d-{number}",
+        request_id=f"request-{number}",
+        account_id="account",
+        market=MARKET,
+        kind=CheckKind.LIQUIDATION,
+        at_ns=at(second),
+        verdict=Verdict.DENY,
+        shadow_verdict=Verdict.DENY,
+        findings=(),
+        phase=Phase.OPEN,
+        breaker=BreakerState.OPEN,
+        policy_revision="r1",
+    )
+    return fact_entry(DecisionMade(at(second), made))
+
+
+def halt(number: int, second: float) -> list[Entry]:
+    reason = f"halt {number}"
+    return [
+        input_entry(HaltCommand(at(second), (MARKET,), "alice", reason)),
+        fact_entry(HaltChanged(at(second), MARKET, halted=True, actor="alice", reason=reason)),
+    ]
+
+
+def start(second: float) -> Entry:
+    return start_entry(Start(at(second), "0.2.0", "host-1", 4711))
+
+
+def state(second: float) -> GuardState:
+    return guard.new_state(world.policy(), at(second))
+
+
+def mixed(count: int) -> list[Entry]:
+    """Return a plausible mix: mostly observations, now and then a decision or a halt."""
+    entries = [start(0)]
+    for number in range(count):
+        second = 1 + number / 10
+        entries.append(observation(number, second))
+        if number % 7 == 3:
+            entries += [check(number, second), decision(number, second)]
+        if number % 50 == 20:
+            entries += halt(number, second)
+    return entries
+
+
+def recorded(sequence: int, entry: Entry) -> Record:
+    """Return the record that an entry becomes."""
+    return Record(sequence, entry.kind, entry.at_ns, entry.scope, encode(entry.value))
+
+
+def read(directory: Path) -> list[Record]:
+    with JournalReader(directory) as reader:
+        return list(reader.records())
+
+
+async def keep(journal: Journal, entries: Iterable[Entry]) -> int:
+    """Append entries and wait until they are durable."""
+    appended = journal.append(entries)
+    await journal.durable(appended.last_sequence)
+    return appended.last_sequence
+
+
+def tamper(directory: Path, *statements: str, change: Callable[[sqlite3.Connection], None] | None = None) -> None:
+    """Do to a closed journal what somebody with an SQLite shell can do."""
+    with closing(sqlite3.connect(directory / JOURNAL_NAME, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        if change is not None:
+            change(connection)

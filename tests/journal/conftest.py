@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from circuit_guard.journal.journal import Journal
+from circuit_guard.journal.options import JournalOptions
+from tests.journal.builders import START_NS
+
+settings.register_profile("no deadline", deadline=None)  # the cores are shared: time is no test
+settings.load_profile("no deadline")
+
+
+class Opened:
+    """Opens journals of the test's own state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __call__(self, **options: Any) -> Journal:
+        return Journal(self.directory, START_NS, JournalOptions(**options))
+
+
+@pytest.fixture(name="opened")
+def _opened(tmp_path: Path) -> Opened:
+    return Opened(tmp_path / "state")

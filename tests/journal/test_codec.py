@@ -1,0 +1,251 @@
+"""Text and back: exact for every value that a type can hold, and the same text for the same value."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from circuit_guard.core import guard
+from circuit_guard.core.facts import Fact, MarketWarm
+from circuit_guard.core.inputs import Basis, Check, HaltCommand, Input, OrdersCheck, PhaseCommand, Reference, Tick
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.reasons import Reason
+from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import CheckKind, Phase
+from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode
+from circuit_guard.journal.decoding import decoder_of
+from circuit_guard.journal.record import Snapshot
+from circuit_guard.journal.snapshot import snapshot
+from tests.core import hostile, world
+
+NUMBERS = st.one_of(hostile.numbers, st.sampled_from([Decimal("1e-999999999"), Decimal("9" * 40 + "." + "1" * 40)]))
+TEXTS = st.text(max_size=20)
+WHOLE = st.integers(-(2**80), 2**80)
+
+
+@cache
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Return a strategy for every value that a type can hold."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    simple = {Decimal: NUMBERS, int: WHOLE, str: TEXTS, bool: st.booleans(), type(None): st.none()}
+    if hint in simple:
+        return simple[hint]
+    if origin in (Union, UnionType):
+        return st.one_of(*map(values, arguments))
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return st.lists(values(arguments[0]), max_size=3).map(tuple)
+    if origin is frozenset:
+        return st.frozensets(values(arguments[0]), max_size=3)
+    if origin is Mapping:
+        return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=2)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return st.sampled_from(hint)
+    hints = get_type_hints(hint)
+    return st.builds(hint, **{field.name: values(hints[field.name]) for field in fields(hint)})
+
+
+def exactly(value: Any) -> Any:
+    """Return a value in a form in which only the same is equal: a NaN itself, 1.0 not 1.00, True not 1."""
+    if is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields  # type: ignore[union-attr]
+        return type(value).__name__, [exactly(getattr(value, name)) for name in names]
+    if isinstance(value, Mapping):
+        return type(value).__name__, [(exactly(key), exactly(item)) for key, item in value.items()]
+    if isinstance(value, set | frozenset):
+        return type(value).__name__, sorted(map(exactly, value))
+    if isinstance(value, tuple | list | deque):
+        return type(value).__name__, [exactly(item) for item in value]
+    if isinstance(value, Reason | CheckKind):
+        return "str", repr(str(value))  # where a field is declared as text, its members become text
+    return type(value).__name__, repr(value)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KNOWN.values() if kind not in (GuardState, Snapshot)], ids=lambda kind: kind.__name__
+)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_value_when_encoded_and_decoded_then_it_is_exactly_the_same(kind: type, data: st.DataObject) -> None:
+    value = data.draw(values(kind))
+    text = encode(value)
+    assert text.isascii()
+    assert exactly(decode(text)) == exactly(value)
+    assert encode(decode(text)) == text
+
+
+def test_types_when_listed_then_every_input_and_fact_is_among_them() -> None:
+    expected = {*get_args(Input), *get_args(Fact), Check, OrdersCheck, GuardState, Policy}
+    assert expected <= set(KNOWN.values())
+    assert all(KNOWN[kind.__name__] is kind for kind in expected)
+
+
+@pytest.mark.parametrize("text", hostile.STRANGE)
+def test_decimal_when_strange_then_it_comes_back_digit_for_digit(text: str) -> None:
+    reference = Reference(1, "m", "s", 1, Decimal(text))
+    assert str(decode_as(Reference, encode(reference)).price) == str(Decimal(text))
+
+
+def test_text_when_read_by_people_then_it_names_type_and_fields() -> None:
+    assert encode(Tick(5)) == '{"Tick":{"at_ns":5}}'
+    assert encode(PhaseCommand(5, Phase.OPEN, ("A",))) == (
+        '{"PhaseCommand":{"at_ns":5,"phase":"OPEN","markets":["A"],"actor":"","reason":"","rollback":false}}'
+    )
+
+
+def test_record_when_older_than_a_field_then_it_has_the_default() -> None:
+    old = '{"PhaseCommand":{"at_ns":5,"phase":"OPEN"}}'
+    assert decode(old) == PhaseCommand(5, Phase.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "a payload was ''"),
+        ("[]", "a payload was '[]'"),
+        ("{}", "a payload was '{}'"),
+        ('{"Tick":{"at_ns":1}} x', "a payload was"),
+        ('{"Flood":{}}', "a payload was of type 'Flood', expected one of Observation"),
+        ('{"Tick":{}}', "expected the fields of a Tick; at_ns differ"),
+        ('{"Tick":{"at_ns":1,"more":2}}', "expected the fields of a Tick; more differ"),
+        ('{"Tick":{"at_ns":"1"}}', "a recorded value was '1', expected of type int"),
+        ('{"Tick":{"at_ns":true}}', "a recorded value was 'True', expected of type int"),
+        ('{"Tick":{"at_ns":1.0}}', "a recorded value was '1.0', expected of type int"),
+        ('{"Tick":[1]}', "expected the fields of a Tick"),
+        ('{"MarketWarm":{"at_ns":1,"market":null}}', "a recorded value was 'None', expected of type str"),
+        ('{"PhaseCommand":{"at_ns":1,"phase":"SHUT"}}', "a recorded value was 'SHUT', expected a Phase"),
+        ('{"PhaseCommand":{"at_ns":1,"phase":[]}}', "expected a Phase"),
+        ('{"HaltCommand":{"at_ns":1,"markets":"A","actor":"","reason":""}}', "expected a list"),
+        ('{"Reference":{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":"one"}}', "a decimal as text"),
+        ('{"Reference":{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":1}}', "a decimal as text"),
+        ("[" * 100_000, "a payload was"),
+    ],
+)
+def test_text_when_not_ours_then_the_error_says_what_was_expected(text: str, told: str) -> None:
+    with pytest.raises(CodecError) as refusal:
+        decode(text)
+    assert told in str(refusal.value)
+
+
+def test_value_when_of_an_unknown_type_then_it_is_refused() -> None:
+    with pytest.raises(CodecError, match="a value was of type int, expected one of Observation"):
+        encode(5)
+    with pytest.raises(CodecError, match="a payload was of type Tick, expected MarketWarm"):
+        decode_as(MarketWarm, encode(Tick(1)))
+    with pytest.raises(CodecError, match="a value was of type object"):
+        encode(HaltCommand(1, (), object(), ""))  # type: ignore[arg-type]
+
+
+@dataclass
+class _Odd:
+    value: int | str
+
+
+@pytest.mark.parametrize("hint", [float, int | str, _Odd, type[int], object])
+def test_type_when_it_has_no_form_then_that_is_said_at_once(hint: Any) -> None:
+    with pytest.raises(CodecError, match="has no form in the journal"):
+        decoder_of(hint)
+
+
+def lived_in() -> tuple[Policy, GuardState, dict[str, world.Feed], int]:
+    """Return a guard that has seen everything: good and bad data, halts, trips, checks, orders."""
+    policy, state, feeds = pickle.loads(hostile.WARM)  # noqa: S301  # our own bytes
+    now_ns = state.now_ns
+    for second, (mark, epoch) in enumerate([("92600", 1), ("NaN", 1), ("100000", 1), ("92600", 2), ("92600.10", 2)]):
+        now_ns += world.SECOND_NS
+        for feed in feeds.values():
+            for quote in feed.quotes(now_ns):
+                guard.step(state, quote, policy)
+        published = feeds[world.BTC].observation(now_ns, mark_price=Decimal(mark), epoch=epoch)
+        guard.step(state, published, policy)
+        basis = Basis(feeds[world.BTC].mark, Decimal(0))
+        asked = Check(now_ns, f"r{second}", "a", world.BTC, Decimal(-1), basis=basis)
+        guard.decide(state, asked, policy)
+    guard.step(state, feeds[world.ETH].observation(now_ns, funding_index=Decimal(0)), policy)
+    guard.step(state, HaltCommand(now_ns, (), "alice", "a test"), policy)
+    guard.step(state, HaltCommand(now_ns, (world.ETH,), "bob", "another"), policy)
+    guard.step(state, PhaseCommand(now_ns, Phase.POST_ONLY, (world.BTC,), rollback=True), policy)
+    return policy, state, feeds, now_ns
+
+
+def texts(facts: list[Fact]) -> list[str]:
+    return [encode(fact) for fact in facts]
+
+
+def test_state_when_decoded_then_it_is_the_same_and_goes_on_the_same() -> None:
+    policy, state, feeds, now_ns = lived_in()
+    text = encode(state)
+    copy = decode_as(GuardState, text)
+    assert exactly(copy) == exactly(state)
+    for second in range(1, 90):
+        later_ns = now_ns + second * world.SECOND_NS
+        inputs: list[Input] = [quote for feed in feeds.values() for quote in feed.quotes(later_ns)]
+        inputs += [feed.observation(later_ns) for feed in feeds.values()]
+        for input_ in [*inputs, Tick(later_ns)]:
+            assert texts(guard.step(copy, input_, policy)) == texts(guard.step(state, input_, policy))
+        # r1 is a request that was answered before the state was encoded.
+        for request_id in ("r1", f"later{second}"):
+            asked = Check(later_ns, request_id, "a", world.BTC, Decimal(-1))
+            assert texts(guard.decide(copy, asked, policy)) == texts(guard.decide(state, asked, policy))
+    assert encode(copy) == encode(state)
+
+
+def test_state_when_equal_then_its_text_is_too_whatever_the_order_of_its_sets() -> None:
+    _, state, _, _ = lived_in()
+    market = state.markets[world.BTC]
+    market.given = {"mark_price", "funding_index", "index_price", "funding_rate"}
+    once = encode(state)
+    market.given = {*sorted(market.given, reverse=True)}
+    assert encode(state) == once
+
+
+def test_snapshot_when_the_state_goes_on_then_it_does_not() -> None:
+    policy, state, feeds, now_ns = lived_in()
+    before = encode(state)
+    taken = snapshot(state)
+    assert exactly(taken) == exactly(state)
+    for second in range(1, 40):
+        later_ns = now_ns + second * world.SECOND_NS
+        hostile.publish(state, policy, feeds, later_ns)
+        guard.decide(state, Check(later_ns, f"s{second}", "a", world.BTC, Decimal(-1)), policy)
+    assert encode(state) != before
+    assert encode(taken) == before
+
+
+def test_snapshot_when_of_any_container_then_nothing_that_can_change_is_shared() -> None:
+    value = [OrderedDict(a=[1]), {"b": [2]}, deque([[3]], maxlen=5), {4}, ("shared", 5)]
+    taken = snapshot(value)
+    assert exactly(taken) == exactly(value)
+    assert taken[2].maxlen == 5  # type: ignore[union-attr]
+    value[0]["a"].append(9)  # type: ignore[index]
+    value[1]["b"].append(9)  # type: ignore[index]
+    value[2][0].append(9)  # type: ignore[index]
+    value[3].add(9)  # type: ignore[union-attr]
+    assert exactly(taken) == exactly([OrderedDict(a=[1]), {"b": [2]}, deque([[3]], maxlen=5), {4}, ("shared", 5)])
+
+
+def test_every_mutable_part_of_the_state_when_listed_then_the_snapshot_knows_its_container() -> None:
+    known = {dict, OrderedDict, deque, list, set}
+    unseen, seen = [GuardState], set()
+    while unseen:
+        hint: Any = unseen.pop()
+        if hint in seen:
+            continue
+        seen.add(hint)
+        if is_dataclass(hint):
+            assert isinstance(hint, type)
+            unseen += get_type_hints(hint).values()
+        elif get_origin(hint) not in (None, tuple, Union, UnionType):
+            assert get_origin(hint) in known, f"{hint} is a container that snapshot does not copy"
+        unseen += get_args(hint)
+    assert len(seen) > 20
