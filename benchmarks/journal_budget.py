@@ -69,7 +69,9 @@ def main(minutes: int) -> int:
         [(plain, plain_bytes)] = query(directory, PLAIN)
         total = records + plain
         print(f"{total} inputs of {minutes} minutes written and compressed in {took_s:.1f} s ({total / took_s:.0f}/s)")
-        print(f"plain rows: {plain}, {plain_bytes / plain:.0f} bytes each, {plain_bytes / 1e6:.1f} MB at any time")
+        print(
+            f"plain rows: {plain}, {plain_bytes / plain:.0f} bytes each, {plain_bytes / 1e6:.1f} MB, not yet in a block"
+        )
         a_day = PER_SECOND * DAY_NS // 10**9
         mb_a_day = compressed / records * a_day / 1e6
         print(f"blocks: {compressed / records:.2f} bytes a record, {mb_a_day:.0f} MB a day (budget {BUDGET_MB})")

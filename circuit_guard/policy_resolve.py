@@ -140,6 +140,9 @@ def _staleness(table: StalenessTable) -> core.StalenessPolicy:
         deny_after_ns=_ns(table.deny_after_s),
         recovering_after_ns=_ns(table.recovering_after_s),
         future_skew_ns=_ns(table.future_skew_s),
+        frozen_after_ns=_ns(table.frozen_after_s),
+        frozen_move_share=table.frozen_move_share,
+        frozen_trip_after_ns=_ns(table.frozen_trip_after_s),
     )
 
 

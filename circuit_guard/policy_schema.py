@@ -96,6 +96,12 @@ class StalenessTable(Table):
     """Seconds without an observation after which the market is RECOVERING (DESIGN 4)."""
     future_skew_s: Annotated[Decimal, Number(least=Decimal(0), most=Decimal(60), places=9)] = Decimal(2)
     """Seconds that a stamp may lie in the future: the difference between two synchronised clocks, and no more."""
+    frozen_after_s: LongSeconds = Decimal(15)
+    """Seconds that the mark price may stay the same to the last digit after ..."""
+    frozen_move_share: Share = Decimal("0.0025")
+    """... the reference price has moved by more than this fraction. A book that stands still does not move it."""
+    frozen_trip_after_s: Seconds = Decimal(30)
+    """Seconds that a frozen mark price denies before it trips."""
 
 
 class BandTable(Table):

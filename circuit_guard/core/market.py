@@ -73,6 +73,14 @@ class Feed:
             del self.recent[next(iter(self.recent))]
 
 
+class Unchanged(NamedTuple):
+    """The mark price as it was last published, the reference price when it became so, and since when that is away."""
+
+    mark_price: Decimal
+    reference_price: Decimal
+    away_since_ns: int | None
+
+
 @dataclass(slots=True)
 class BasisDoubt:
     """A run of checks whose callers computed with values that were never published."""
@@ -105,6 +113,7 @@ class MarketState:
     """Trusted mark prices of the last seconds, oldest first: what a caller may have computed with."""
     rejections: tuple[Finding, ...] = ()
     """Why the latest observation was rejected; empty once one is accepted again."""
+    unchanged: Unchanged | None = None
     given: set[str] = field(default_factory=set)
     """The values that some observation has given: one that stops giving them is noticed."""
     reconsidered: Observation | None = None

@@ -12,7 +12,7 @@ from circuit_guard.core.facts import (
     ShadowWould,
 )
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import Judged, MarketState, MarketView, Published, published
+from circuit_guard.core.market import Judged, MarketState, MarketView, Published, Unchanged, published
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.reasons import REASONS, Reason
@@ -50,6 +50,7 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     unanswered = _unanswered(market.rejections, observation)
     market.standing = {f.reason: market.standing.get(f.reason, now_ns) for f in (*findings, *unanswered)}
     _note_reverted_mark(view, market_policy, findings)
+    _note_change(view, market_policy)
     facts.append(_judged(observation, findings, accepted=not rejecting))
     if rejecting:
         _reject(market, observation, rejecting, unanswered)
@@ -188,6 +189,19 @@ def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
         return advance(market, policy, now_ns)
     market.warm = market.was_warm = True
     return [MarketWarm(now_ns, market.market), *advance(market, policy, now_ns)]
+
+
+def _note_change(view: MarketView, policy: MarketPolicy) -> None:
+    """Remember the published mark price, trusted or not, and since when the references have been away from it."""
+    mark, price, known = view.published.mark_price, view.references.price, view.state.unchanged
+    if mark is None or price is None:
+        return
+    if known is None or known.mark_price != mark:
+        view.state.unchanged = Unchanged(mark, price, None)
+    elif abs(price - known.reference_price) <= abs(known.reference_price) * policy.staleness.frozen_move_share:
+        view.state.unchanged = known._replace(away_since_ns=None)
+    elif known.away_since_ns is None:
+        view.state.unchanged = known._replace(away_since_ns=view.now_ns)
 
 
 def _note_reverted_mark(view: MarketView, policy: MarketPolicy, findings: tuple[Finding, ...]) -> None:

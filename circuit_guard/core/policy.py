@@ -78,6 +78,11 @@ class StalenessPolicy:
     deny_after_ns: int
     recovering_after_ns: int
     future_skew_ns: int
+    frozen_after_ns: int
+    """How long a mark price may stay the same to the last digit after ..."""
+    frozen_move_share: Decimal
+    """... the reference price has moved away by more than this share."""
+    frozen_trip_after_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     EPOCH_INTERLEAVED = "epoch_interleaved"
     DATA_STALE = "data_stale"
     FUTURE_STAMP = "future_stamp"
+    MARK_FROZEN = "mark_frozen"
     FUNDING_JUMP = "funding_jump"
     FUNDING_MOVED_IN_GAP = "funding_moved_in_gap"
     FUNDING_STEP_UNPREDICTED = "funding_step_unpredicted"
@@ -89,6 +90,7 @@ REASONS: dict[Reason, ReasonInfo] = {
         (Reason.EPOCH_INTERLEAVED, "ordering", "an older publishing process is still writing: two writers", _FRESH),
         (Reason.DATA_STALE, "staleness", "the last trusted value is too old", _FRESH),
         (Reason.FUTURE_STAMP, "staleness", "the event time lies in the future", _FRESH),
+        (Reason.MARK_FROZEN, "staleness", "the mark price stands still while the references move", _FRESH),
         (Reason.FUNDING_JUMP, "funding_continuity", "the funding index moved further than funding can move it", _FRESH),
         (
             Reason.FUNDING_MOVED_IN_GAP,

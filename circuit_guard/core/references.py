@@ -53,7 +53,7 @@ class ReferenceView:
     """What a price is held against. With a quorum the hull. Without one no median can be told from a wick, so a price
     must be near every fresh one: from the highest of them (`low`) to the lowest (`high`)."""
     width: Decimal
-    """How far the reference price has moved within the window, as far as a quorum saw it."""
+    """How far the reference price has moved within the window. Without a quorum: as far as every fresh source has."""
     last_quorum_price: Decimal | None
     last_quorum_ns: int | None
 
@@ -70,6 +70,8 @@ class ReferenceBook:
     """The mutable record behind `ReferenceView`."""
 
     quotes: dict[str, Quote] = field(default_factory=dict)
+    recent: dict[str, deque[Quote]] = field(default_factory=dict)
+    """What each source has said within the window, oldest first."""
     points: deque[MedianPoint] = field(default_factory=deque)
     last_quorum_price: Decimal | None = None
     last_quorum_ns: int | None = None
@@ -77,7 +79,12 @@ class ReferenceBook:
     def record(self, reference: Reference, others: list[Decimal], policy: MarketPolicy) -> None:
         """Take one accepted reference, and the median it makes with the fresh `others`. Only a quorum makes history."""
         now_ns, event_time_ns = reference.at_ns, reference.event_time_ns
-        self.quotes[reference.source] = Quote(reference.price, event_time_ns, min(now_ns, event_time_ns))
+        quote = Quote(reference.price, event_time_ns, min(now_ns, event_time_ns))
+        self.quotes[reference.source] = quote
+        recent = self.recent.setdefault(reference.source, deque())
+        recent.append(quote)
+        while recent[0].seen_ns < now_ns - policy.divergence.window_ns:
+            recent.popleft()
         self._expire(now_ns - policy.divergence.window_ns)
         if len(others) + 1 >= policy.references.quorum:
             price = median([*others, reference.price])
@@ -85,7 +92,8 @@ class ReferenceBook:
                 self.points.append(MedianPoint(now_ns, price))
             self.last_quorum_price, self.last_quorum_ns = price, now_ns
         if len(self.quotes) > policy.references.sources_max:
-            del self.quotes[min(self.quotes, key=lambda source: self.quotes[source].seen_ns)]
+            oldest = min(self.quotes, key=lambda source: self.quotes[source].seen_ns)
+            del self.quotes[oldest], self.recent[oldest]
 
     def fresh_prices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Decimal]:
         """Return the prices young enough to count, leaving out one source if named."""
@@ -104,9 +112,18 @@ class ReferenceBook:
             seen.append(price)
             hull = Interval(min(seen), max(seen))
             return ReferenceView(len(fresh), True, price, hull, hull, hull.high - hull.low, *last)
-        width = max(seen) - min(seen) if seen else Decimal(0)
+        width = max(max(seen) - min(seen) if seen else Decimal(0), self._moved(now_ns, policy))
         agreed = Interval(max(fresh), min(fresh)) if fresh else None
         return ReferenceView(len(fresh), False, median(fresh) if fresh else None, None, agreed, width, *last)
+
+    def _moved(self, now_ns: int, policy: MarketPolicy) -> Decimal:
+        """Return how far every fresh source has moved within the window: a single one's wick moves only itself."""
+        ranges = [
+            max(quote.price for quote in recent) - min(quote.price for quote in recent)
+            for recent in self.recent.values()
+            if recent[-1].seen_ns >= now_ns - policy.references.age_max_ns
+        ]
+        return min(ranges, default=Decimal(0))
 
     def _since(self, start_ns: int) -> list[Decimal]:
         """Return the medians that were in force at some time since then."""

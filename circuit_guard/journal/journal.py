@@ -51,11 +51,15 @@ class Journal:
     def __init__(self, directory: Path, started_ns: int, options: JournalOptions) -> None:
         self._directory = directory
         self._lock = DirectoryLock(directory, started_ns)
+        path = directory / JOURNAL_NAME
         try:
             store = _open(directory)
             self._queue = EntryQueue(options, store.last_sequence)
             self._packer = ThreadPoolExecutor(1, thread_name_prefix="journal-packer")
-            self._writer = Writer(directory / JOURNAL_NAME, store, self._queue, options)
+            self._writer = Writer(path, store, self._queue, options)
+        except UNREADABLE as error:
+            self._lock.release()
+            raise unusable(path, error) from error
         except BaseException:
             self._lock.release()
             raise

@@ -122,8 +122,16 @@ def test_hull_when_there_has_been_no_quorum_for_an_hour_then_no_old_median_widen
     for second in range(0, 3600, 5):
         venues.quote(START_NS + second * SECOND_NS, "binance", 92_600 - 5 * second)
     view = venues.view(START_NS + 3595 * SECOND_NS)
-    assert (view.hull, view.width) == (None, 0)
+    assert (view.hull, view.width) == (None, 150)  # what the one source has moved within 30 s
     assert view.agreed == Interval(Decimal(92_600 - 5 * 3595), Decimal(92_600 - 5 * 3595))
+
+
+def test_width_when_one_of_two_sources_wicks_then_the_one_that_stands_still_allows_no_more() -> None:
+    venues = Venues()
+    for second in range(10):
+        venues.quote(START_NS + second * SECOND_NS, "binance", 92_600 - 1_000 * second)
+        venues.quote(START_NS + second * SECOND_NS, "okx", 92_600)
+    assert venues.view(START_NS + 9 * SECOND_NS).width == 0
 
 
 def test_agreed_when_two_sources_without_a_quorum_differ_then_no_price_can_be_near_both() -> None:

@@ -74,7 +74,12 @@ def market_policy() -> p.MarketPolicy:
             sources=frozenset(), sources_max=16, age_max_ns=10 * SECOND_NS, quorum=3, outlier_share=Decimal("0.20")
         ),
         staleness=p.StalenessPolicy(
-            deny_after_ns=15 * SECOND_NS, recovering_after_ns=30 * SECOND_NS, future_skew_ns=2 * SECOND_NS
+            deny_after_ns=15 * SECOND_NS,
+            recovering_after_ns=30 * SECOND_NS,
+            future_skew_ns=2 * SECOND_NS,
+            frozen_after_ns=15 * SECOND_NS,
+            frozen_move_share=Decimal("0.0025"),
+            frozen_trip_after_ns=30 * SECOND_NS,
         ),
         band=p.BandPolicy(
             share=Decimal("0.0005"),

@@ -22,7 +22,7 @@ from circuit_guard.core.inputs import Basis, Check, HaltCommand, Input, OrdersCh
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
-from circuit_guard.core.types import CheckKind, Phase
+from circuit_guard.core.types import SECOND_NS, CheckKind, Phase
 from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode
 from circuit_guard.journal.decoding import decoder_of
 from circuit_guard.journal.record import Snapshot
@@ -58,7 +58,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 def exactly(value: Any) -> Any:
     """Return a value in a form in which only the same is equal: a NaN itself, 1.0 not 1.00, True not 1."""
     if is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields  # type: ignore[union-attr]
+        names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields
         return type(value).__name__, [exactly(getattr(value, name)) for name in names]
     if isinstance(value, Mapping):
         return type(value).__name__, [(exactly(key), exactly(item)) for key, item in value.items()]
@@ -162,7 +162,7 @@ def lived_in() -> tuple[Policy, GuardState, dict[str, world.Feed], int]:
     policy, state, feeds = pickle.loads(hostile.WARM)  # noqa: S301  # our own bytes
     now_ns = state.now_ns
     for second, (mark, epoch) in enumerate([("92600", 1), ("NaN", 1), ("100000", 1), ("92600", 2), ("92600.10", 2)]):
-        now_ns += world.SECOND_NS
+        now_ns += SECOND_NS
         for feed in feeds.values():
             for quote in feed.quotes(now_ns):
                 guard.step(state, quote, policy)
@@ -188,7 +188,7 @@ def test_state_when_decoded_then_it_is_the_same_and_goes_on_the_same() -> None:
     copy = decode_as(GuardState, text)
     assert exactly(copy) == exactly(state)
     for second in range(1, 90):
-        later_ns = now_ns + second * world.SECOND_NS
+        later_ns = now_ns + second * SECOND_NS
         inputs: list[Input] = [quote for feed in feeds.values() for quote in feed.quotes(later_ns)]
         inputs += [feed.observation(later_ns) for feed in feeds.values()]
         for input_ in [*inputs, Tick(later_ns)]:
@@ -215,7 +215,7 @@ def test_snapshot_when_the_state_goes_on_then_it_does_not() -> None:
     taken = snapshot(state)
     assert exactly(taken) == exactly(state)
     for second in range(1, 40):
-        later_ns = now_ns + second * world.SECOND_NS
+        later_ns = now_ns + second * SECOND_NS
         hostile.publish(state, policy, feeds, later_ns)
         guard.decide(state, Check(later_ns, f"s{second}", "a", world.BTC, Decimal(-1)), policy)
     assert encode(state) != before
@@ -223,14 +223,14 @@ def test_snapshot_when_the_state_goes_on_then_it_does_not() -> None:
 
 
 def test_snapshot_when_of_any_container_then_nothing_that_can_change_is_shared() -> None:
-    value = [OrderedDict(a=[1]), {"b": [2]}, deque([[3]], maxlen=5), {4}, ("shared", 5)]
+    value: list[Any] = [OrderedDict(a=[1]), {"b": [2]}, deque([[3]], maxlen=5), {4}, ("shared", 5)]
     taken = snapshot(value)
     assert exactly(taken) == exactly(value)
-    assert taken[2].maxlen == 5  # type: ignore[union-attr]
-    value[0]["a"].append(9)  # type: ignore[index]
-    value[1]["b"].append(9)  # type: ignore[index]
-    value[2][0].append(9)  # type: ignore[index]
-    value[3].add(9)  # type: ignore[union-attr]
+    assert taken[2].maxlen == 5
+    value[0]["a"].append(9)
+    value[1]["b"].append(9)
+    value[2][0].append(9)
+    value[3].add(9)
     assert exactly(taken) == exactly([OrderedDict(a=[1]), {"b": [2]}, deque([[3]], maxlen=5), {4}, ("shared", 5)])
 
 

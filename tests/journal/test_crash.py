@@ -35,7 +35,7 @@ def test_writer_when_killed_again_and_again_then_nothing_durable_is_lost(tmp_pat
 
 def written_until_killed(directory: Path, lines: int) -> dict[int, str]:
     """Let a process write until it has printed so many lines, kill it, and return all that it was told is durable."""
-    command = [sys.executable, "-m", "tests.journal.crash_writer", directory]
+    command = [sys.executable, "-m", "tests.journal.crash_writer", str(directory)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         printed = [writer.stdout.readline() for _ in range(lines)]

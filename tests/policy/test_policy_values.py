@@ -60,7 +60,9 @@ DEFAULTS = MarketPolicy(
         settle_ns=15 * SECOND_NS,
     ),
     references=ReferencePolicy(frozenset(), 16, 10 * SECOND_NS, 3, Decimal("0.20")),
-    staleness=StalenessPolicy(15 * SECOND_NS, 30 * SECOND_NS, 2 * SECOND_NS),
+    staleness=StalenessPolicy(
+        15 * SECOND_NS, 30 * SECOND_NS, 2 * SECOND_NS, 15 * SECOND_NS, Decimal("0.0025"), 30 * SECOND_NS
+    ),
     band=BandPolicy(
         share=Decimal("0.0005"),
         center_age_max_ns=60 * SECOND_NS,
@@ -228,7 +230,7 @@ def test_revision_when_the_meaning_changes_then_it_changes(text: str) -> None:
 
 
 def test_revision_is_short_and_the_same_on_every_machine() -> None:
-    assert parse_policy(ONE_MARKET, "policy.toml").revision == "99e83144c3ed"
+    assert parse_policy(ONE_MARKET, "policy.toml").revision == "affac1f47466"
 
 
 def test_recording_markets_when_unknown_to_the_policy_then_they_get_the_default_class_and_their_facts() -> None:
