@@ -8,9 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 from circuit_guard import __version__
-from circuit_guard.cli import ask, demo, files, look, operate, policy, recording, replay, serve, watch
+from circuit_guard.cli import ask, demo, files, journal, look, operate, policy, recording, replay, serve, watch
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.errors import DocumentError, RecordingError
+from circuit_guard.journal.errors import JournalError
 
 EXIT_CODES = (
     "Exit codes: 0 done, or ALLOW; 1 DENY, a file that does not pass, or nothing could be changed; "
@@ -27,7 +28,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except CommandError as failure:
             _end(failure.message, failure.exit_code)
-        except (DocumentError, RecordingError) as error:
+        except (DocumentError, JournalError, RecordingError) as error:
             _end(str(error), ExitCode.BAD_INPUT)
 
 
@@ -55,6 +56,7 @@ app.command()(demo.demo)
 app.add_typer(policy.app, name="policy")
 app.add_typer(files.settings, name="settings")
 app.add_typer(recording.app, name="recording")
+app.add_typer(journal.app, name="journal")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""`replay`: run recordings through the core under a policy, and score the answers."""
+"""`replay`: run recordings through the core under a policy and score the answers, or prove a journal's decisions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from circuit_guard import __version__
 from circuit_guard.cli import options
-from circuit_guard.cli.output import display, print_json, screen
+from circuit_guard.cli.output import ExitCode, display, print_json, screen
 from circuit_guard.policy_file import read_policy_file
 from circuit_guard.replay.fields import JsonObject
+from circuit_guard.replay.journal_replay import JournalReplay, replay_journal
 from circuit_guard.replay.replayer import RETRY_FOR_S, replay_files
 from circuit_guard.replay.report import render
 
@@ -22,22 +25,44 @@ GARBAGE_THRESHOLD = 200_000
 
 
 def replay(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="Recordings, plain or gzipped.")],
-    policy: Annotated[Path, typer.Option("--policy", help="The policy file.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILES", help="Recordings, plain or gzipped.", show_default=False)
+    ] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="The policy file, for recordings.")] = None,
     retry_for: Annotated[
-        int,
-        typer.Option(min=0, max=RETRY_FOR_S_MAX, metavar="SECONDS", help="A denied check is asked again each second."),
-    ] = RETRY_FOR_S,
+        int | None,
+        typer.Option(
+            min=0,
+            max=RETRY_FOR_S_MAX,
+            metavar="SECONDS",
+            help=f"A denied check of a recording is asked again each second; {RETRY_FOR_S} s if not given.",
+        ),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="DIRECTORY", help="Instead: the journal of this state directory."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Run recordings through the guard's core.
+    """Run recordings through the guard's core, or a journal once more.
 
-    Each from a cold start, with a score of the answers. Equal recordings and policies give equal digests.
+    Recordings: each from a cold start, with a score of the answers. Equal recordings and policies give equal digests.
 
-    Exit code 2: a file cannot be used; the message says where.
+    --journal: every recorded decision must come out again, bit for bit, from the recorded inputs and policies.
+
+    Exit code 1: a decision of the journal comes out otherwise. 2: a file cannot be used; the message says where.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
-    result = _replayed(files, policy, retry_for)
+    if journal is not None:
+        if files or policy is not None or retry_for is not None:
+            raise typer.BadParameter("--journal stands alone: FILES, --policy and --retry-for are for recordings")
+        _show_journal(journal, _replayed_journal(journal), json)
+        return
+    if not files:
+        raise typer.BadParameter("give FILES, recordings to replay, or --journal DIRECTORY")
+    if policy is None:
+        raise typer.BadParameter("recordings need --policy FILE; a journal has its own")
+    result = _replayed(files, policy, RETRY_FOR_S if retry_for is None else retry_for)
     if json:
         print_json(result)
     else:
@@ -46,12 +71,53 @@ def replay(
 
 def _replayed(files: list[Path], policy: Path, retry_for_s: int) -> JsonObject:
     """Replay with a progress bar on standard error, where that is a terminal."""
-    policy_file, console = read_policy_file(policy), screen(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    policy_file = read_policy_file(policy)
+    with _progress() as progress:
         tasks = {path: progress.add_task(path.name, total=None) for path in files}
 
         def show(path: Path, done: int, size: int) -> None:
             progress.update(tasks[path], completed=done, total=size)
 
         return replay_files(files, policy_file, retry_for_s, show)
+
+
+def _replayed_journal(directory: Path) -> JournalReplay:
+    with _progress() as progress:
+        task = progress.add_task(str(directory), total=None)
+        return replay_journal(directory, lambda done, count: progress.update(task, completed=done, total=count))
+
+
+def _progress() -> Progress:
+    console = screen(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _show_journal(directory: Path, result: JournalReplay, json: bool) -> None:
+    """Print how the decisions compare, and end with exit code 1 where they differ."""
+    if json:
+        print_json({"journal": str(directory), **result.as_json()})
+    else:
+        _print_comparison(screen(), directory, result)
+    if not result.identical:
+        raise typer.Exit(ExitCode.DENIED)
+
+
+def _print_comparison(console: Console, directory: Path, result: JournalReplay) -> None:
+    verdict, style = ("identical", "green") if result.identical else ("DIFFERENT", "bold red")
+    console.print(f"{directory}: {verdict}", style=style)
+    console.print(f"records {result.covers + 1} to {result.last_sequence}: {result.inputs} inputs run again")
+    console.print(f"{result.decisions} decisions compared, {result.different} different, {result.missing} missing")
+    console.print(f"digest of the decisions {result.digest}")
+    if result.cut_off:
+        console.print(f"{result.cut_off} inputs are the last before an end, and their decisions were not recorded")
+    if result.missing:
+        console.print('A missing decision was removed, or dropped under overflow = "drop": the journal cannot tell.')
+    if first := result.first_difference:
+        console.print(f"first difference: record {first.sequence}, {first.field}", style="bold")
+        console.print(f"  recorded  {first.recorded}")
+        console.print(f"  replayed  {first.replayed}")
+    foreign = [version for version in result.versions if version != __version__]
+    if foreign:
+        wrote = ", ".join(foreign)
+        console.print(f"Written by circuit_guard {wrote}, run by {__version__}: another version may decide otherwise.")

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from circuit_guard.journal.checkpoint import Checkpoint, unpack_text
-from circuit_guard.journal.codec import decode_as
+from circuit_guard.journal.codec import CodecError, decode_as
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
 from circuit_guard.journal.record import Chain, CheckpointNote, Kind, Record, chain_of
 from circuit_guard.journal.schema import connect_read_only, query
@@ -114,6 +114,8 @@ class JournalReader:
             report.bad_sequence, report.problem = broken.sequence, str(broken)
         except JournalUnusable as error:
             report.problem = str(error)
+        except CodecError as error:
+            report.problem = f"{self._path}: a checkpoint's note cannot be read: {error}"
         return report
 
     def _proved(self, bounds: dict[Chain, Bounds]) -> Iterator[Record]:

@@ -28,13 +28,13 @@ def test_serve_when_started_then_it_says_which_settings_and_policy_it_uses(tmp_p
 
     with subprocess.Popen(command, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        lines = [json.loads(process.stderr.readline()) for _ in range(2)]
+        lines = [json.loads(process.stderr.readline()) for _ in range(3)]
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=20)
 
     assert lines[0]["settings"] == (str(settings) if with_file else "built-in defaults")
     assert lines[0]["policy"] == str(policy)
-    assert lines[1]["event"] == "started"
+    assert [line["event"] for line in lines[1:]] == ["memory_only", "started"]
     assert code == 0
 
 

@@ -1,0 +1,193 @@
+"""`journal`: prove, read, export and prune the journal of a state directory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from circuit_guard.cli import options, record_lines
+from circuit_guard.cli.output import CommandError, ExitCode, print_json, screen
+from circuit_guard.core.types import SECOND_NS
+from circuit_guard.journal.errors import StateDirectoryHeld
+from circuit_guard.journal.export import export_json_lines, export_parquet, json_line
+from circuit_guard.journal.journal import prune as prune_journal
+from circuit_guard.journal.options import DAY_NS, HOUR_NS, JournalOptions
+from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
+from circuit_guard.journal.record import Kind, Record
+from circuit_guard.replay.fields import EXPECTED_TIME, format_time, parse_time_ns
+
+app = typer.Typer(help="Prove, read, export and prune what the guard has recorded.", no_args_is_help=True)
+
+LAST = 50
+LOOK_BACK_FIRST = 1000
+LATE_NS = 60 * SECOND_NS
+"""A checkpoint is recorded some time after the instant it is of; everything else is in the order of time."""
+EXPORTS = {".jsonl": export_json_lines, ".parquet": export_parquet}
+MEGABYTE = 1_000_000
+
+Directory = Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The state directory of a guard.")]
+Kinds = Annotated[
+    list[Kind] | None, typer.Option("--kind", case_sensitive=False, help="Only records of this kind; may be repeated.")
+]
+
+
+@app.command("verify")
+def verify(directory: Directory, json: options.Json = False) -> None:
+    """Prove that nothing in a journal was changed, removed or moved, in use or not.
+
+    Exit code 1: a record is not as it was written; the message names the first. 2: the journal cannot be read.
+    """
+    with JournalReader(directory) as reader:
+        report = reader.verify()
+    if json:
+        print_json({"directory": str(directory), "ok": report.ok, **asdict(report)})
+    elif report.ok:
+        _print_proof(directory, report)
+    if report.ok:
+        return
+    code = ExitCode.BAD_INPUT if report.bad_sequence is None else ExitCode.DENIED
+    if json:
+        raise typer.Exit(code)
+    raise CommandError(report.problem, code)
+
+
+def _print_proof(directory: Path, report: VerifyReport) -> None:
+    console = screen()
+    console.print(f"{directory}: as it was written", style="green")
+    span = f" from {report.first_sequence} to {report.last_sequence}" if report.records else ""
+    console.print(f"{report.records} records{span}, {report.checkpoints} of them checkpoints")
+    console.print("Note the heads where nobody who can write to this file can write:")
+    for chain, head in report.heads.items():
+        console.print(f"  {chain:<8}  {head}")
+
+
+@app.command("show")
+def show(
+    directory: Directory,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, metavar="N", help=f"Only so many, the last; {LAST} without --since.")
+    ] = None,
+    kind: Kinds = None,
+    market: Annotated[
+        str | None, typer.Option("--market", metavar="M", help="Only of this market, or of GLOBAL.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only from this time on: 2026-01-19T04:30:00Z.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for a machine.")] = False,
+) -> None:
+    """Print records, one a line, in use or not."""
+    since_ns = _time("--since", since)
+    last = LAST if last is None and since_ns is None else last
+    with JournalReader(directory) as reader:
+        records = _matching(reader, last, tuple(kind or Kind), market, since_ns)
+        console = screen()
+        count = 0
+        for count, record in enumerate(records, start=1):  # noqa: B007  # the last count is wanted
+            if json:
+                sys.stdout.write(json_line(record) + "\n")
+            else:
+                console.print(record_lines.line(record))
+    if not count:
+        screen(stderr=True).print("no record is like that")
+
+
+@app.command("export")
+def export(
+    directory: Directory,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .jsonl or .parquet.")],
+    kind: Kinds = None,
+) -> None:
+    """Write records to a file for other programs, in use or not. It is proved on the way, and whole or not there."""
+    write = EXPORTS.get(output.suffix)
+    if write is None:
+        raise typer.BadParameter(f"--output was {output}, expected a name that ends in {' or '.join(EXPORTS)}")
+    with JournalReader(directory) as reader:
+        count = write(reader.records(kinds=tuple(kind or Kind)), output)
+    screen().print(f"{output}: {count} records", style="green")
+
+
+@app.command("prune")
+def prune(
+    directory: Directory,
+    bytes_max: Annotated[
+        int, typer.Option("--bytes-max", min=0, metavar="BYTES", help="The journal.bytes_max of the guard's settings.")
+    ] = JournalOptions().bytes_max,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Drop what need not be kept, and give the space back; a guard that runs does that itself.
+
+    Age counts from the last record. Exit code 1: a guard holds the directory, and the message says which.
+    """
+    with JournalReader(directory) as reader:
+        newest_ns = max((record.at_ns for record in _from(reader, _end(reader) - LOOK_BACK_FIRST)), default=0)
+    kept = JournalOptions(bytes_max=bytes_max)
+    hours, days, megabytes = kept.inputs_kept_ns // HOUR_NS, kept.audit_kept_ns // DAY_NS, bytes_max / MEGABYTE
+    rule = f"inputs of more than {hours} h while it is larger than {megabytes:,.0f} MB, all else after {days} days"
+    if not yes:
+        typer.confirm(f"Drop from {directory} {rule}, before {format_time(newest_ns)}?", abort=True, err=True)
+    before = _size_bytes(directory)
+    try:
+        blocks = prune_journal(directory, time.time_ns(), newest_ns, kept)
+    except StateDirectoryHeld as held:
+        raise CommandError(str(held), ExitCode.DENIED) from held
+    sizes = f"{before / MEGABYTE:,.1f} MB before, {_size_bytes(directory) / MEGABYTE:,.1f} MB now"
+    screen().print(f"{directory}: {blocks} blocks of records dropped; {sizes}", style="green")
+
+
+def _matching(
+    reader: JournalReader, last: int | None, kinds: tuple[Kind, ...], market: str | None, since_ns: int | None
+) -> Iterator[Record] | deque[Record]:
+    """Return the records asked for, looking back only as far as it takes to find them."""
+    end = _end(reader)
+
+    def matching(start: int) -> Iterator[Record]:
+        for record in reader.records(start, kinds):
+            if (market is None or record.scope == market) and (since_ns is None or record.at_ns >= since_ns):
+                yield record
+
+    for start in _starts(end):
+        older = next(_from(reader, start), None)
+        reached = start == 1 or (since_ns is not None and older is not None and older.at_ns < since_ns - LATE_NS)
+        if last is None and reached:
+            return matching(start)
+        if last is not None:
+            found = deque(matching(start), maxlen=last)
+            if reached or len(found) == last:
+                return found
+    return deque()
+
+
+def _starts(end: int) -> Iterator[int]:
+    """Return where to start reading: further and further back, at last at the first record."""
+    span = LOOK_BACK_FIRST
+    while span < end:
+        yield end - span + 1
+        span *= 8
+    yield 1
+
+
+def _from(reader: JournalReader, sequence: int) -> Iterator[Record]:
+    return reader.records(max(sequence, 1))
+
+
+def _end(reader: JournalReader) -> int:
+    return max(bounds.last.sequence for bounds in reader.bounds().values())
+
+
+def _size_bytes(directory: Path) -> int:
+    return (directory / JOURNAL_NAME).stat().st_size
+
+
+def _time(option: str, text: str | None) -> int | None:
+    at_ns = None if text is None else parse_time_ns(text)
+    if text is not None and at_ns is None:
+        raise typer.BadParameter(f"{option} was {text}, expected {EXPECTED_TIME}")
+    return at_ns
