@@ -81,7 +81,9 @@ class ReferenceBook:
         now_ns, event_time_ns = reference.at_ns, reference.event_time_ns
         quote = Quote(reference.price, event_time_ns, min(now_ns, event_time_ns))
         self.quotes[reference.source] = quote
-        recent = self.recent.setdefault(reference.source, deque())
+        recent = self.recent.get(reference.source)
+        if recent is None:
+            recent = self.recent[reference.source] = deque()
         recent.append(quote)
         while recent[0].seen_ns < now_ns - policy.divergence.window_ns:
             recent.popleft()
