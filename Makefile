@@ -1,6 +1,6 @@
 # What a developer types. `make run` and `make test` need python3 with venv, and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stubs schemas reference lock recordings test-slow released-protos clean
+.PHONY: help run test check format stubs schemas reference lock recordings test-slow crash released-protos clean
 
 BIN := .venv/bin
 RECORDINGS := ../shared/data/recordings
@@ -23,6 +23,9 @@ test: .venv/installed ## install into .venv, then run every test but the slow on
 
 test-slow: .venv/installed ## the tests too slow for every change
 	$(BIN)/python -m pytest -n auto -m slow
+
+crash: .venv/installed ## kill -9 a guard under load, 200 times; slow
+	$(BIN)/python -m pytest -n auto tests/crash/test_kill.py
 
 check: .venv/installed ## lint, types, import direction, protos
 	$(BIN)/ruff check .

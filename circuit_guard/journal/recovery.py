@@ -10,7 +10,7 @@ from pathlib import Path
 
 from circuit_guard.core import guard
 from circuit_guard.core.facts import Fact
-from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.journal.checkpoint import Checkpoint
@@ -29,15 +29,20 @@ class Rerun:
     state: GuardState
     policy: Policy
     inputs: int = 0
+    announced: Policy | None = None
+    """A recorded policy that its command has not put into force yet: a crash may come between the two."""
 
     def take(self, record: Record) -> list[Fact]:
         """Take the next record in order and return what it makes happen; only inputs make anything happen."""
         if record.kind is Kind.POLICY:
-            self.policy = decode_as(Policy, record.payload)
+            self.announced = decode_as(Policy, record.payload)
         if record.kind is not Kind.INPUT:
             return []
         self.inputs += 1
-        return apply(self.state, decode(record.payload), self.policy)
+        input_ = decode(record.payload)
+        if isinstance(input_, PolicyCommand) and self.announced is not None:
+            self.policy, self.announced = self.announced, None
+        return apply(self.state, input_, self.policy)
 
 
 def apply(state: GuardState, value: object, policy: Policy) -> list[Fact]:

@@ -1,0 +1,92 @@
+"""kill -9 at any instant under load: what was acknowledged is still so, and nothing comes back open.
+
+20 kills here; `make crash` does 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from random import Random
+
+import grpc
+import pytest
+from grpc import aio
+
+from circuit_guard.v1 import types_pb2
+from tests.crash.client import Client, shown
+from tests.crash.guard_process import MARKETS, GuardProcess
+from tests.crash.load import Load, Model
+
+KILLS = 20
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))]
+LOAD_S_MAX = 0.6
+START_S = (0.6, 1.2)
+"""When a starting guard recovers, on a machine with nothing else to do."""
+STARTS_KILLED_SHARE = 0.2
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_guard_when_killed_again_and_again_then_what_was_acknowledged_stays_and_nothing_comes_back_open(
+    tmp_path: Path, seed: int
+) -> None:
+    random, model = Random(seed), Model()  # noqa: S311  # any instant will do
+    sequences = dict.fromkeys(MARKETS, 0)
+    for kill in range(KILLS):
+        process = GuardProcess(tmp_path)
+        try:
+            if random.random() < STARTS_KILLED_SHARE:
+                await asyncio.sleep(random.uniform(*START_S))
+            else:
+                async with aio.insecure_channel(process.address) as channel:
+                    client = Client(channel)
+                    await hold_against(client, model, kill)
+                    load = Load(client, model, tmp_path, random, sequences)
+                    await under(load, random.uniform(0, LOAD_S_MAX), f"{seed}-{kill}", process)
+        finally:
+            told = process.remains()
+        assert not told, told
+        assert_proved(process)
+    async with aio.insecure_channel((last := GuardProcess(tmp_path)).address) as channel:
+        await hold_against(Client(channel), model, KILLS)
+    last.remains()
+    assert model.durable > KILLS
+    assert model.verdicts["VERDICT_ALLOW"] > KILLS, "a guard that denies everything proves nothing"
+
+
+async def hold_against(client: Client, model: Model, kill: int) -> None:
+    """Hold a guard that has just started against what was acknowledged before."""
+    status = await client.status()
+    assert status.not_ready_reasons == []
+    model.adopt(shown(status))
+    for market in MARKETS:
+        decision = await client.check(market, f"after-{kill}-{market}-{time.time_ns()}")
+        assert decision.verdict == types_pb2.VERDICT_DENY, decision
+        assert "warming" in [finding.reason for finding in decision.findings]
+    if model.durable:
+        known = model.answered[model.durable - 1]
+        again = await client.check(known.market, known.request_id)
+        assert again.repeated, f"the decision {known.decision_id} was recorded and is forgotten"
+        assert again.decision_id == known.decision_id
+
+
+async def under(load: Load, seconds: float, name: str, process: GuardProcess) -> None:
+    """Have the guard under load for so long, then kill it, and raise what went wrong before."""
+    running = (load.publish(), load.operate(), load.ask(f"{name}-a"), load.ask(f"{name}-b"))
+    tasks = [asyncio.create_task(task) for task in running]
+    ended, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    process.kill()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if not isinstance(outcome, aio.AioRpcError) or outcome.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise outcome or AssertionError("a task of the load ended")
+        assert "the engine has stopped" not in (outcome.details() or "")
+    assert not ended, "a task of the load ended before the kill"
+
+
+def assert_proved(process: GuardProcess) -> None:
+    """Prove the journal, where the guard came far enough to make one."""
+    if process.has_journal():
+        report = process.verify()
+        assert report.ok, report.problem
