@@ -125,6 +125,14 @@ class Engine:
             except JournalFailed as error:
                 raise self._stop(error) from error
 
+    async def durable(self) -> None:
+        """Return once all that happened so far is on the disk. Raise EngineFailed."""
+        if self._recorder is not None:
+            try:
+                await self._recorder.durable()
+            except JournalFailed as error:
+                raise self._stop(error) from error
+
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
         if self._recorder is not None:

@@ -57,7 +57,11 @@ class Recorder:
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what was promised in these facts is on the disk; at once where nothing was."""
         if any(isinstance(fact, PROMISED) for fact in facts):
-            await self._journal.durable(self._journal.status().last_sequence)
+            await self.durable()
+
+    async def durable(self) -> None:
+        """Return once all that was recorded is on the disk."""
+        await self._journal.durable(self._journal.status().last_sequence)
 
 
 def _entries(input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> Iterator[Entry]:

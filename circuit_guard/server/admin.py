@@ -86,7 +86,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, command: HaltCommand | ResumeCommand | ResetCommand | PhaseCommand, scopes: Sequence[str]
     ) -> list[event_pb2.Event]:
         facts = self._engine.step(command)
-        await self._engine.settled(facts)
+        await self._engine.durable()  # a rollback that changes no phase is to be remembered as well
         for fact in facts:
             if isinstance(fact, CommandRefused):
                 known = {GLOBAL_SCOPE, *self._engine.policy.markets}

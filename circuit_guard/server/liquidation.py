@@ -28,7 +28,7 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
         self, request: liquidation_pb2.CheckLiquidationRequest, context: Context
     ) -> liquidation_pb2.CheckLiquidationResponse:
         """Judge one forced closure."""
-        answer = self._decide(request.check, "check")
+        answer = await self._decide(request.check, "check")
         if isinstance(answer, CheckRefused):
             raise errors.conflict_refusal(errors.conflict(answer, "check"))
         return liquidation_pb2.CheckLiquidationResponse(decision=answers.decision(answer))
@@ -42,12 +42,12 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
         for number, check in enumerate(request.checks):
             if number and number % CHECKS_PER_TURN == 0:
                 await asyncio.sleep(0)
-            response.results.append(self._result(check, f"checks[{number}]"))
+            response.results.append(await self._result(check, f"checks[{number}]"))
         return response
 
-    def _result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
+    async def _result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
         try:
-            answer = self._decide(check, path)
+            answer = await self._decide(check, path)
         except WireError as error:
             return liquidation_pb2.LiquidationResult(error=answers.request_error(error, answers.MALFORMED_REQUEST))
         if isinstance(answer, CheckRefused):
@@ -55,6 +55,8 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
             return liquidation_pb2.LiquidationResult(error=answers.request_error(conflict, answers.REQUEST_ID_CONFLICT))
         return liquidation_pb2.LiquidationResult(decision=answers.decision(answer))
 
-    def _decide(self, check: liquidation_pb2.LiquidationCheck, path: str) -> DecisionMade | CheckRefused:
+    async def _decide(self, check: liquidation_pb2.LiquidationCheck, path: str) -> DecisionMade | CheckRefused:
+        """Answer from memory; only an answer that comes with a breaker or a phase having moved waits for the disk."""
         facts = self._engine.decide(requests.check(check, path, self._engine.now_ns()))
+        await self._engine.settled(facts)
         return next(fact for fact in facts if isinstance(fact, DecisionMade | CheckRefused))
