@@ -8,7 +8,8 @@ No method that changes anything awaits, so nothing interleaves; call all of them
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import localcontext
 from typing import Protocol
 
@@ -120,26 +121,20 @@ class Engine:
     async def checkpoint(self) -> None:
         """Have the state as it is now on the disk: a restart runs again only what came after. Raise EngineFailed."""
         if self._recorder is not None:
-            try:
+            with self._stopping():
                 await self._recorder.checkpoint(self._state, self._policy)
-            except JournalFailed as error:
-                raise self._stop(error) from error
 
     async def durable(self) -> None:
         """Return once all that happened so far is on the disk. Raise EngineFailed."""
         if self._recorder is not None:
-            try:
+            with self._stopping():
                 await self._recorder.durable()
-            except JournalFailed as error:
-                raise self._stop(error) from error
 
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
         if self._recorder is not None:
-            try:
+            with self._stopping():
                 await self._recorder.settled(facts)
-            except JournalFailed as error:
-                raise self._stop(error) from error
 
     def step(self, input_: Input) -> list[Fact]:
         """Take market data or a command, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
@@ -225,6 +220,14 @@ class Engine:
         for watcher in self._watchers:
             self._events_lost += watcher.offer(facts)
         return facts
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Stop the engine where the journal can keep nothing more."""
+        try:
+            yield
+        except JournalFailed as error:
+            raise self._stop(error) from error
 
     def _stop(self, error: Exception) -> EngineFailed:
         self._failure = f"the engine stopped on {type(error).__name__}: {error}; restart the guard"
