@@ -149,6 +149,7 @@ class App:
             )
         try:
             self._metrics.show_guard(state.global_breaker, state.global_halt, vitals)
+            self._metrics.show_state(state, engine.now_ns())
             for number, market in enumerate(tuple(engine.policy.markets)):
                 if number and number % MARKETS_PER_TURN == 0:
                     await asyncio.sleep(0)

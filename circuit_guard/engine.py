@@ -7,27 +7,30 @@ No method that changes anything awaits, so nothing interleaves; call all of them
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import localcontext
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from circuit_guard.clock import Clock, EngineClock
 from circuit_guard.core import guard
-from circuit_guard.core.facts import Fact, MarketWarm, PolicyChanged
+from circuit_guard.core.facts import Fact
 from circuit_guard.core.guard import GuardState
 from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand, Restarted, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
 from circuit_guard.core.types import ARITHMETIC
 from circuit_guard.errors import CircuitGuardError
-from circuit_guard.journal.errors import JournalFailed
+from circuit_guard.journal.checkpoint import Checkpoint
+from circuit_guard.journal.errors import CheckpointGone, JournalFailed
 from circuit_guard.journal.record import Start
 from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import Rerun
-from circuit_guard.watching import Subscription, TooManyWatchers
+from circuit_guard.readiness import Readiness
+from circuit_guard.watching import Subscription, Watchers
 
+T = TypeVar("T")
 WATCHERS_MAX = 32
 WATCH_QUEUE_MAX = 10_000
 
@@ -36,6 +39,10 @@ _log = logging.getLogger(__name__)
 
 class EngineFailed(CircuitGuardError):  # it says what happened
     """The engine stopped on an error of its own and answers nothing more: nobody can vouch for its state."""
+
+
+class EngineRefuses(EngineFailed):  # it says why
+    """The guard could not take up what it knew before it started: it answers nothing, and has nothing to show."""
 
 
 class Observer(Protocol):
@@ -61,12 +68,10 @@ class Engine:
         self._state = guard.new_state(policy, self._clock.now_ns())
         self._recorder: Recorder | None = None
         self._observers = tuple(observers)
-        self._watchers_max = watchers_max
-        self._watch_queue_max = watch_queue_max
-        self._watchers: list[Subscription] = []
-        self._events_lost = 0
+        self._watchers = Watchers(watchers_max, watch_queue_max)
         self._failure: str | None = None
-        self._was_ready = not self._cold_markets()
+        self._refuses = False
+        self._readiness = Readiness(self._state, policy)
 
     @property
     def policy(self) -> Policy:
@@ -86,7 +91,7 @@ class Engine:
     @property
     def events_lost(self) -> int:
         """How many facts did not fit into a watcher's queue, over all watchers."""
-        return self._events_lost
+        return self._watchers.lost
 
     def now_ns(self) -> int:
         """Return the time to stamp an input with; never less than before."""
@@ -101,40 +106,50 @@ class Engine:
 
         Every market then proves itself against what was last trusted. Raise EngineFailed.
         """
-        facts: list[Fact] = []
         self._recorder = recorder
         recorder.start(start)
-        if recovered is not None:
-            policy, self._state, self._policy = self._policy, recovered.state, recovered.policy
-            self._was_ready = False
-            facts += self.step(Restarted(self.now_ns()))
-            if policy.revision != self._policy.revision:
-                facts += self.reload(policy)
-            self._policy = policy
+        if recovered is None:
+            return []
+        policy, self._state, self._policy = self._policy, recovered.state, recovered.policy
+        facts = self.step(Restarted(self.now_ns()))
+        if policy.revision != self._policy.revision:
+            facts += self.reload(policy)
+        self._policy = policy
+        self._readiness = Readiness(self._state, policy)
         return facts
 
     def refuse(self, problem: str) -> None:
-        """Answer nothing from now on, and say why: whoever asks treats that as a deny."""
-        self._failure = problem
+        """Answer nothing from now on, show nothing, and say why: whoever asks treats that as a deny."""
+        self._failure, self._refuses = problem, True
         _log.critical("%s", problem)
 
-    async def checkpoint(self) -> None:
-        """Have the state as it is now on the disk: a restart runs again only what came after. Raise EngineFailed."""
-        if self._recorder is not None:
-            with self._stopping():
-                await self._recorder.checkpoint(self._state, self._policy)
+    async def checkpoint(self, name: str = "") -> Checkpoint | None:
+        """Have the state as it is now on the disk: a restart runs again only what came after. Raise EngineFailed.
+
+        A named one is kept as long as the decisions are. None where there is no journal.
+        """
+        return await self._of_journal(lambda recorder: recorder.checkpoint(self._state, self._policy, name))
+
+    async def recorded_checkpoint(self, sequence: int) -> Checkpoint | None:
+        """Return the checkpoint of that sequence with its state, None where there is none; read on another thread.
+
+        Raise CheckpointGone where its state is not kept, or nothing is; JournalUnusable where it cannot be read.
+        """
+        if self._recorder is None:
+            raise CheckpointGone(sequence, "the guard keeps no journal", "set journal.directory and restart the guard")
+        return await asyncio.to_thread(self._recorder.recorded_checkpoint, sequence)
+
+    async def room(self) -> None:
+        """Return once the journal has room: await it before an input is stamped and taken. Raise EngineFailed."""
+        await self._of_journal(Recorder.room)
 
     async def durable(self) -> None:
         """Return once all that happened so far is on the disk. Raise EngineFailed."""
-        if self._recorder is not None:
-            with self._stopping():
-                await self._recorder.durable()
+        await self._of_journal(Recorder.durable)
 
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
-        if self._recorder is not None:
-            with self._stopping():
-                await self._recorder.settled(facts)
+        await self._of_journal(lambda recorder: recorder.settled(facts))
 
     def step(self, input_: Input) -> list[Fact]:
         """Take market data or a command, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
@@ -166,7 +181,9 @@ class Engine:
         return self._apply(command, swap)
 
     def status(self) -> GuardStatus:
-        """Return what the guard knows of every market now."""
+        """Return what the guard knows of every market now, or knew when it stopped. Raise EngineRefuses."""
+        if self._refuses:
+            self._raise_failure()
         return guard_status(self._state, self._policy, self.now_ns())
 
     def market_status(self, market: str) -> MarketStatus:
@@ -177,34 +194,25 @@ class Engine:
     def ready(self) -> list[str]:
         """Return why the guard is not ready, one sentence each; empty when it is.
 
-        Once all required markets have been warm, only a failure of the engine takes readiness back: later trouble
-        with a market is answered check by check, and costs the other markets nothing.
+        Once all required markets have been warm, only a failure of the engine takes readiness back.
         """
-        if self._failure is not None:
-            return [self._failure]
-        if self._was_ready:
-            return []
-        return [f"market {market} is required and still warming" for market in self._cold_markets()]
+        reasons = self._readiness.reasons(self._state, self._policy)
+        return reasons if self._failure is None else [self._failure]
 
     def subscribe(self, wanted: Callable[[Fact], bool] = lambda _: True) -> Subscription:
-        """Return a subscription to the wanted facts from now on; use it in `async with`. Raise TooManyWatchers.
+        """Return a subscription to the wanted facts from now on; use it in `async with`.
 
-        Facts that are not wanted take no room in the watcher's queue.
+        Facts that are not wanted take no room in the queue. Raise TooManyWatchers; EngineFailed where none will come.
         """
-        if len(self._watchers) >= self._watchers_max:
-            raise TooManyWatchers(f"there are {len(self._watchers)} watchers, and at most {self._watchers_max} may be")
-        subscription = Subscription(wanted, self._watch_queue_max, self._watchers.remove)
-        self._watchers.append(subscription)
-        return subscription
+        self._raise_failure()
+        return self._watchers.subscribe(wanted)
 
     def end_watchers(self) -> None:
         """End every subscription once it has been read, so that a draining server need not wait for watchers."""
-        for watcher in self._watchers:
-            watcher.end()
+        self._watchers.end()
 
     def _apply(self, input_: Input | Check | OrdersCheck, compute: Callable[[], list[Fact]]) -> list[Fact]:
-        if self._failure is not None:
-            raise EngineFailed(self._failure)
+        self._raise_failure()
         started_ns = self._clock.now_ns()
         try:
             facts = compute()
@@ -215,25 +223,27 @@ class Engine:
                 observer.on_facts(facts, took_ns)
         except Exception as error:
             raise self._stop(error) from error
-        if not self._was_ready and any(isinstance(fact, MarketWarm | PolicyChanged) for fact in facts):
-            self._was_ready = not self._cold_markets()
-        for watcher in self._watchers:
-            self._events_lost += watcher.offer(facts)
+        self._readiness.look(self._state, self._policy, facts)
+        self._watchers.offer(facts)
         return facts
 
-    @contextmanager
-    def _stopping(self) -> Iterator[None]:
-        """Stop the engine where the journal can keep nothing more."""
+    async def _of_journal(self, work: Callable[[Recorder], Awaitable[T]]) -> T | None:
+        """Have the journal do something, None where there is none; where it can keep nothing more the engine stops."""
+        if self._recorder is None:
+            return None
+        self._raise_failure()
         try:
-            yield
+            return await work(self._recorder)
         except JournalFailed as error:
             raise self._stop(error) from error
 
-    def _stop(self, error: Exception) -> EngineFailed:
-        self._failure = f"the engine stopped on {type(error).__name__}: {error}; restart the guard"
-        _log.critical("%s", self._failure, exc_info=error)
-        return EngineFailed(self._failure)
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise (EngineRefuses if self._refuses else EngineFailed)(self._failure)
 
-    def _cold_markets(self) -> list[str]:
-        markets = self._state.markets
-        return [name for name, policy in self._policy.markets.items() if policy.required and not markets[name].warm]
+    def _stop(self, error: Exception) -> EngineFailed:
+        """Answer nothing from now on. Only the first error counts: all who wait for a dead journal come by here."""
+        if self._failure is None:
+            self._failure = f"the engine stopped on {type(error).__name__}: {error}; restart the guard"
+            _log.critical("%s", self._failure, exc_info=error)
+        return EngineFailed(self._failure)

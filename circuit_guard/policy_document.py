@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from circuit_guard.core.reasons import REASONS
+from circuit_guard.core.policy import FirstSight, TwoActorAct
+from circuit_guard.core.rules import RULES
 from circuit_guard.policy_schema import (
     BandTable,
     BasisTable,
@@ -16,15 +17,16 @@ from circuit_guard.policy_schema import (
     FundingTable,
     LongSeconds,
     ReferencesTable,
+    ReopeningTable,
     Share,
     StalenessTable,
     Text,
 )
 from circuit_guard.toml_document import Table
-from circuit_guard.toml_values import Name, Whole, expected
+from circuit_guard.toml_values import Name, Number, Whole, expected
 
 GLOBAL_RULE = "correlated_trips"
-MARKET_RULES = tuple(sorted({info.rule for info in REASONS.values()} - {"gate", GLOBAL_RULE}))
+MARKET_RULES = tuple(sorted(RULES))
 """The rules that can be in shadow, per market. Gates (phase, halt, breaker) are no rules: they cannot."""
 
 
@@ -42,6 +44,7 @@ CLASS_NAME = Name(
     "a name of 1 to 32 lower-case letters, digits and _ that starts with a letter", "[a-z][a-z0-9_]{0,31}"
 )
 RuleName = Annotated[str, PlainValidator(_known_rule), WithJsonSchema({"enum": list(MARKET_RULES)})]
+Act = Annotated[TwoActorAct, Field(strict=False)]
 
 
 class ClassTable(Table):
@@ -55,6 +58,9 @@ class ClassTable(Table):
     """Whether zero and negative prices are possible (WTI was at -37.63)."""
     warm_observations: Annotated[int, Whole(1, 10_000)] = 3
     """Consistent observations in a row before closures are judged (DESIGN 5)."""
+    first_sight: Annotated[FirstSight, Field(strict=False)] = FirstSight.CONFIRM
+    """How a market never seen before is taken up. confirm: by those observations; a funding index that is wrong from
+    the first one on is then the truth. operator: by a rebaseline; until somebody does it, its closures are denied."""
     shadow_rules: Annotated[tuple[RuleName, ...], Field(strict=False, max_length=100)] = ()
     """Rules that are evaluated, counted and shown, and enforce nothing."""
     funding: FundingTable = FundingTable()
@@ -64,6 +70,7 @@ class ClassTable(Table):
     band: BandTable = BandTable()
     basis: BasisTable = BasisTable()
     breaker: BreakerTable = BreakerTable()
+    reopening: ReopeningTable = ReopeningTable()
 
 
 class MarketTable(ClassTable):
@@ -82,6 +89,11 @@ class GuardTable(Table):
     """The class of markets that name none, and of those that a recording brings along."""
     remembered_requests_max: Annotated[int, Whole(1, 1_000_000)] = 10_000
     """How many answered request_ids are remembered, so that asking again gets the same answer."""
+    two_actors: Annotated[tuple[Act, ...], Field(strict=False, max_length=len(TwoActorAct))] = ()
+    """The acts that take effect only when a second actor asks for the same: resume, reset, rebaseline. No single
+    mistake then opens anything; a market held without need waits for the second. Names as given tell actors apart."""
+    two_actors_within_s: Annotated[Decimal, Number(least=Decimal(1), most=Decimal(86_400), places=9)] = Decimal(600)
+    """Seconds within which the second has to ask; after that both begin again. Long enough to wake somebody."""
 
 
 class GlobalBreakerTable(Table):

@@ -34,6 +34,7 @@ class Conflict(NamedTuple):
 
 
 _AT_ONCE = "what trips at once must be outside what denies"
+_OVERDUE = "a market that opens as soon as it may must not be overdue"
 
 
 class Order(NamedTuple):
@@ -57,6 +58,9 @@ ORDERS = (
     Order("references.age_max_s", "at most", "divergence.window_s", "the hull must span all references that count"),
     Order("staleness.deny_after_s", "at most", "staleness.recovering_after_s", "denial comes before RECOVERING"),
     Order("references.quorum", "at most", "references.sources_max", "more sources are never taken in"),
+    Order("reopening.deadline_s", "at least", "breaker.cooldown_s", _OVERDUE),
+    Order("reopening.deadline_s", "at least", "breaker.healthy_s", _OVERDUE),
+    Order("reopening.deadline_s", "at least", "band.post_only_min_s", _OVERDUE),
 )
 
 
@@ -94,6 +98,9 @@ def guard_conflicts(judged: Judged[PolicyDocument]) -> Iterator[Conflict]:
     if 0 < count < latched:
         expected = f"at most {count}, the number of markets: more can never latch"
         yield Conflict(("global_breaker", "latched_markets_min"), str(latched), expected, (("markets",),))
+    acts = document.guard.two_actors
+    for act in sorted({act for act in acts if acts.count(act) > 1}):
+        yield Conflict(("guard", "two_actors"), f"{shown(act)} twice", "each act once", ())
 
 
 def _name_conflicts(name: str) -> Iterator[Conflict]:

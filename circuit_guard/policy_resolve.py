@@ -18,6 +18,7 @@ from circuit_guard.policy_schema import (
     DivergenceTable,
     FundingTable,
     ReferencesTable,
+    ReopeningTable,
     StalenessTable,
 )
 from circuit_guard.toml_document import Table
@@ -54,6 +55,8 @@ def resolved(document: PolicyDocument) -> core.Policy:
         global_breaker=_global_breaker(document.global_breaker),
         remembered_requests_max=document.guard.remembered_requests_max,
         markets=markets,
+        two_actors=frozenset(document.guard.two_actors),
+        two_actors_within_ns=_ns(document.guard.two_actors_within_s),
     )
     return replace(policy, revision=_revision(policy))
 
@@ -94,6 +97,8 @@ def _market(class_name: str, table: ClassTable) -> core.MarketPolicy:
         basis=_basis(table.basis),
         breaker=_breaker(table.breaker),
         shadow_rules=frozenset(table.shadow_rules),
+        reopening=_reopening(table.reopening),
+        first_sight=table.first_sight,
     )
 
 
@@ -154,6 +159,7 @@ def _band(table: BandTable) -> core.BandPolicy:
         recovering_closures=table.recovering_closures,
         agreement_share=_share(table.agreement_bps),
         agreement_ns=_ns(table.agreement_s),
+        post_only_min_ns=_ns(table.post_only_min_s),
     )
 
 
@@ -172,6 +178,15 @@ def _breaker(table: BreakerTable) -> core.BreakerPolicy:
         cooldown_ns=_ns(table.cooldown_s),
         healthy_ns=_ns(table.healthy_s),
         half_open_ns=_ns(table.half_open_s),
+    )
+
+
+def _reopening(table: ReopeningTable) -> core.ReopeningPolicy:
+    return core.ReopeningPolicy(
+        start_share=table.ramp_start_share,
+        closures_per_s=table.closures_per_s,
+        notional_per_s=table.notional_per_s,
+        deadline_ns=_ns(table.deadline_s),
     )
 
 

@@ -105,7 +105,7 @@ class StalenessTable(Table):
 
 
 class BandTable(Table):
-    """The band round the reference price in POST_ONLY, RECOVERING and HALF_OPEN, and how RECOVERING ends."""
+    """The band round the reference price in POST_ONLY and RECOVERING, and how these phases end."""
 
     width_bps: BasisPoints = Decimal(5)
     """Half width of the band, basis points of the reference price. 5 is the band of published post-only rules."""
@@ -116,9 +116,12 @@ class BandTable(Table):
     recovering_closures: Closures = RestrictedClosures.BANDED
     """Closures in RECOVERING: banded (inside the band) or denied."""
     agreement_bps: BasisPoints = Decimal(50)
-    """RECOVERING ends when the mark price is so near the references, basis points (DESIGN 5)."""
+    """RECOVERING ends, and POST_ONLY after a maintenance, when the mark price is so near the references (DESIGN 5)."""
     agreement_s: Seconds = Decimal(30)
     """For so many seconds without a break (DESIGN 5)."""
+    post_only_min_s: SecondsOrZero = Decimal(120)
+    """Seconds that POST_ONLY lasts at least after a maintenance, for the book to fill; until then closures outside the
+    band wait. The maintenance sequence that Paradex publishes has about 2 min of it. 0: agreement alone ends it."""
 
 
 class BasisTable(Table):
@@ -143,5 +146,24 @@ class BreakerTable(Table):
     """Seconds in OPEN (denying) at least."""
     healthy_s: LongSeconds = Decimal(30)
     """Seconds of healthy data needed before HALF_OPEN, and before CLOSED."""
-    half_open_s: LongSeconds = Decimal(60)
-    """Seconds in HALF_OPEN at least, where closures inside the band go through."""
+    half_open_s: LongSeconds = Decimal(300)
+    """Seconds in HALF_OPEN at least, and of the ramp on which closures flow again (reopening), after a trip as after a
+    halt, a maintenance and a reset. Longer: genuine closures wait longer. Shorter: the book gets them all at once."""
+
+
+class ReopeningTable(Table):
+    """How fast closures flow once nothing holds them any more: what was held comes all at once.
+
+    The rates are for one market and rise in a straight line over breaker.half_open_s. Take what the market's book can
+    absorb: too low and genuine closures wait while their losses grow, too high and they move a thin book.
+    """
+
+    ramp_start_share: Share = Decimal("0.10")
+    """The share of both rates that the ramp begins with, a fraction; 1: no rise. It ends with all of them."""
+    closures_per_s: Annotated[Decimal, Number(over=Decimal(0), most=Decimal(1_000_000))] = Decimal(50)
+    """Closures a second at the end of the ramp; further ones are denied, to ask again. A guess: measure your engine."""
+    notional_per_s: Annotated[Decimal, Number(over=Decimal(0), most=Decimal(10**15))] = Decimal(5_000_000)
+    """Notional a second at the end of the ramp, quote currency. A guess: take it from the depth of the book. A single
+    closure may be larger: it goes through, and those after it wait the longer."""
+    deadline_s: LongSeconds = Decimal(1800)
+    """Seconds after which a market that is still held is reported as overdue. It calls a person and opens nothing."""

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from circuit_guard import __version__
+from circuit_guard.core.invariants import broken_in
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine import Engine, EngineFailed
 from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
@@ -21,7 +22,8 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.record import Start
 from circuit_guard.journal.recorder import Recorder
-from circuit_guard.journal.recovery import Rerun, recover
+from circuit_guard.journal.recovery import REMEDY, Rerun, recover
+from circuit_guard.replay.fields import format_time
 from circuit_guard.settings import JournalSettings
 
 CLOCK_BEHIND_WAITED_S = 5
@@ -75,6 +77,9 @@ async def _go_on(engine: Engine, journal: Journal, settings: JournalSettings) ->
     start = Start(engine.now_ns(), __version__, socket.gethostname(), os.getpid())
     with suppress(EngineFailed):  # the engine has logged it, and refuses from now on
         engine.begin(start, Recorder(journal), recovered)
+        if problems := broken_in(engine.state):
+            engine.refuse(f"the recovered state cannot be true: {'; '.join(problems)}: {REMEDY}")
+            return
         await engine.checkpoint()
     inputs = recovered.inputs if recovered is not None else 0
     _log.info(
@@ -84,11 +89,15 @@ async def _go_on(engine: Engine, journal: Journal, settings: JournalSettings) ->
 
 async def _clock_agrees(engine: Engine, recovered: Rerun) -> bool:
     """Return whether time goes on from where the journal ends, waiting where it nearly does."""
-    behind_s = (recovered.state.now_ns - engine.now_ns()) / SECOND_NS
+    now_ns, last_ns = engine.now_ns(), recovered.state.now_ns
+    behind_s = (last_ns - now_ns) / SECOND_NS
     if behind_s > CLOCK_BEHIND_WAITED_S:
         engine.refuse(
-            f"the clock is {behind_s:.1f} s behind the last record of the journal, expected at most "
-            f"{CLOCK_BEHIND_WAITED_S} s: set it right and restart the guard"
+            f"the clock says {format_time(now_ns)}, which is {behind_s:.1f} s before the last record of the journal, "
+            f"expected at most {CLOCK_BEHIND_WAITED_S} s. If the clock is wrong, set it right and restart the guard. "
+            f"If the clock was ahead when that was recorded, restart the guard after {format_time(last_ns)}, or at "
+            "once with a backup of the journal from before or with an empty state directory, and halt anew what was "
+            "halted"
         )
         return False
     if behind_s > 0:

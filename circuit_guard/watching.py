@@ -72,3 +72,39 @@ class Subscription:
             self._changed.clear()
             await self._changed.wait()
         return self._facts.popleft()
+
+
+class Watchers:
+    """Everybody who watches, each with a queue of their own."""
+
+    def __init__(self, watchers_max: int, queue_max: int) -> None:
+        self._watchers_max = watchers_max
+        self._queue_max = queue_max
+        self._subscriptions: list[Subscription] = []
+        self._lost = 0
+
+    def __len__(self) -> int:
+        return len(self._subscriptions)
+
+    @property
+    def lost(self) -> int:
+        """How many facts did not fit into a queue, over all watchers there ever were."""
+        return self._lost
+
+    def subscribe(self, wanted: Callable[[Fact], bool]) -> Subscription:
+        """Return a subscription to the wanted facts from now on. Raise TooManyWatchers."""
+        if len(self) >= self._watchers_max:
+            raise TooManyWatchers(f"there are {len(self)} watchers, and at most {self._watchers_max} may be")
+        subscription = Subscription(wanted, self._queue_max, self._subscriptions.remove)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def offer(self, facts: Sequence[Fact]) -> None:
+        """Let everybody have what they want of the facts."""
+        for subscription in self._subscriptions:
+            self._lost += subscription.offer(facts)
+
+    def end(self) -> None:
+        """End every subscription once it has been read."""
+        for subscription in self._subscriptions:
+            subscription.end()

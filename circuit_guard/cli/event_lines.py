@@ -10,6 +10,7 @@ from circuit_guard.cli import words
 from circuit_guard.v1 import event_pb2, liquidation_pb2, order_pb2, types_pb2
 
 _SEPARATOR = "; "
+NOT_CLEAN_SHOWN_MAX = 5
 
 
 def line(event: event_pb2.Event) -> Text:
@@ -38,6 +39,37 @@ def describe(event: event_pb2.Event) -> tuple[str, str]:
         case "shadow_would":
             found = event.shadow_would
             return f"{found.scope} shadow: enforced, this would act: {_sentences(found.findings)}", "dim"
+        case "halt_changed":
+            return _halt(event.halt_changed)
+        case _:
+            return _act(event)
+
+
+def _act(event: event_pb2.Event) -> tuple[str, str]:
+    match event.WhichOneof("kind"):
+        case "market_reopened":
+            again = event.market_reopened
+            held = words.lasting(again.held.ToTimedelta())
+            return f"{again.market} re-opens after {held}: closures go through at a rising rate", "bold green"
+        case "maintenance_began":
+            began = event.maintenance_began
+            what = f"maintenance begun by {began.actor}: {began.reason}; checkpoint {began.checkpoint_name}"
+            return what, "bold yellow"
+        case "state_validated":
+            return _validated(event.state_validated)
+        case "maintenance_ended":
+            ended = event.maintenance_ended
+            clean, latched = words.markets(len(ended.clean)), words.markets(len(ended.latched))
+            which = f": {words.scopes(ended.latched)}" if ended.latched else ""
+            what = f"maintenance ended by {ended.actor}: {ended.reason}; {clean} in POST_ONLY, {latched} latched{which}"
+            return what, "bold red" if ended.latched else "bold green"
+        case "rebaselined":
+            return _rebaselined(event.rebaselined), "bold yellow"
+        case "act_proposed":
+            asked = event.act_proposed
+            what = f"{asked.act} of {words.scopes(asked.scopes)} proposed by {asked.actor}: {asked.reason}"
+            until = words.time(asked.expires_at)
+            return f"{what}; not in effect before somebody else asks for the same, until {until}", "yellow"
         case _:
             return _plain(event)
 
@@ -49,10 +81,6 @@ def _plain(event: event_pb2.Event) -> tuple[str, str]:
             who = f" by {phase.actor}" if phase.actor else ""
             change = f"{words.phase(phase.before)} -> {words.phase(phase.after)}"
             return f"{phase.market} phase {change}{who}: {phase.note}", "cyan"
-        case "halt_changed":
-            halt = event.halt_changed
-            what, style = ("halted", "bold red") if halt.halted else ("resumed", "bold green")
-            return f"{halt.scope} {what} by {halt.actor}: {halt.reason}", style
         case "market_warm":
             return f"{event.market_warm.market} is warm: its closures are judged from now on", "green"
         case "policy_changed":
@@ -77,6 +105,32 @@ def _breaker(changed: event_pb2.BreakerChanged) -> tuple[str, str]:
     opened = changed.after == types_pb2.BREAKER_STATE_OPEN
     why = f": {_sentences(changed.findings)}" if opened and changed.findings else ""
     return f"{changed.scope} {state}{why}", style.get(changed.after, "bold green")
+
+
+def _halt(changed: event_pb2.HaltChanged) -> tuple[str, str]:
+    what, style = ("halted", "bold red") if changed.halted else ("resumed", "bold green")
+    who = f" by {changed.actor}" if changed.actor else ""
+    until = f"; until {words.time(changed.expires_at)}" if changed.HasField("expires_at") else ""
+    return f"{changed.scope} {what}{who}: {changed.reason}{until}", style
+
+
+def _validated(validated: event_pb2.StateValidated) -> tuple[str, str]:
+    clean = f"the exchange's state validated by {validated.actor}: {words.markets(validated.clean_count)} clean"
+    if not validated.not_clean:
+        return clean, "bold green"
+    shown = [words.outcome(found) for found in validated.not_clean[:NOT_CLEAN_SHOWN_MAX]]
+    more = len(validated.not_clean) - len(shown)
+    shown += [f"and {more} more"] if more else []
+    return f"{clean}, {len(validated.not_clean)} not: {_SEPARATOR.join(shown)}", "bold red"
+
+
+def _rebaselined(changed: event_pb2.Rebaselined) -> str:
+    who = f"says {changed.actor}: {changed.reason}"
+    if not changed.funding_index_after:
+        return f"{changed.market} accounts are repaired, none is tainted any more, {who}"
+    source = f", of checkpoint {changed.checkpoint_id}" if changed.HasField("checkpoint_id") else ""
+    before = changed.funding_index_before or "none"
+    return f"{changed.market} funding index is {changed.funding_index_after}{source}, instead of {before}, {who}"
 
 
 def _rejected(what: str, rejected: event_pb2.ItemRejected) -> str:

@@ -17,6 +17,8 @@ _SHOWN_BY_THE_STATE = frozenset({Reason.BREAKER_OPEN, Reason.GLOBAL_BREAKER_OPEN
 """Reasons that repeat a breaker or a halt, which are shown themselves."""
 _NO_CALLER = frozenset({Reason.BASIS_MISSING})
 """Reasons that blame a caller: here nobody has asked, and value_missing says what is missing."""
+_ENDED_BY_A_COMMAND = frozenset({Reason.PHASE_DENIES, Reason.FIRST_SIGHT})
+"""Reasons whose ending is said as a command."""
 _CLOSED_TO_ALL = (types_pb2.PHASE_CANCEL_ONLY, types_pb2.PHASE_MAINTENANCE)
 
 
@@ -49,7 +51,7 @@ def explanations(status: status_pb2.GuardStatus) -> list[Explanation]:
     for market in status.markets:
         if not _denies_itself(market):
             continue
-        one = explain_market(market, in_full=False)
+        one = explain_market(market, in_full=False, in_maintenance=status.HasField("maintenance"))
         known = markets.setdefault(one.content, one)
         if known is not one:
             known.scopes += one.scopes
@@ -76,10 +78,10 @@ def explain_global(status: status_pb2.GuardStatus) -> Explanation:
     )
 
 
-def explain_market(market: status_pb2.MarketStatus, *, in_full: bool) -> Explanation:
+def explain_market(market: status_pb2.MarketStatus, *, in_full: bool, in_maintenance: bool = False) -> Explanation:
     """Return why one market denies; GLOBAL's part of it is left to GLOBAL.
 
-    Not in full, what ends sooner than the rest is only named.
+    Not in full, what ends sooner than the rest is only named. `in_maintenance`: a maintenance has begun and not ended.
     """
     halt = market.halt if market.HasField("halt") else None
     opening = {(found.reason, found.subject) for found in market.breaker.findings} if _opened(market.breaker) else ()
@@ -96,11 +98,15 @@ def explain_market(market: status_pb2.MarketStatus, *, in_full: bool) -> Explana
         since = _earliest([since, market.phase_since])
     return Explanation(
         scopes=[market.market],
-        state=_state(market.breaker, halt, f"phase {words.phase(market.phase)}"),
+        state=_state(market.breaker, halt, f"phase {words.phase(market.phase)}", overdue=market.overdue),
         lifted_by=hardest(market),
         since=since,
         why=[*_why_halted(halt), *_why_opened(market.breaker), *_sentences(decisive), *_named(standing, decisive)],
-        lifting=[*_commands(market.market, market.breaker, halt), *_phase_command(market), *_by_itself(standing)],
+        lifting=[
+            *_commands(market.market, market.breaker, halt),
+            *_phase_command(market, in_maintenance),
+            *_by_itself(standing),
+        ],
     )
 
 
@@ -134,8 +140,11 @@ def _since(breaker: status_pb2.BreakerStatus, halt: status_pb2.Halt | None) -> T
     return _earliest([halt.since if halt else None, breaker.since if _opened(breaker) else None])
 
 
-def _state(breaker: status_pb2.BreakerStatus, halt: status_pb2.Halt | None, phase: str) -> str:
-    return ", ".join(filter(None, ["HALTED by an operator" if halt else "", words.breaker(breaker), phase]))
+def _state(
+    breaker: status_pb2.BreakerStatus, halt: status_pb2.Halt | None, phase: str, *, overdue: bool = False
+) -> str:
+    halted, late = "HALTED by an operator" if halt else "", "OVERDUE" if overdue else ""
+    return ", ".join(filter(None, [halted, words.breaker(breaker), phase, late]))
 
 
 def _why_halted(halt: status_pb2.Halt | None) -> list[str]:
@@ -168,6 +177,8 @@ def _commands(scope: str, breaker: status_pb2.BreakerStatus, halt: status_pb2.Ha
     if halt:
         named = "--all" if scope == GLOBAL_SCOPE else scope
         yield f"an operator: circuit-guard resume {named} {AUDIT}"
+        if halt.HasField("expires_at"):
+            yield f"or itself, at {words.time(halt.expires_at)}"
     if breaker.latched:
         yield f"an operator, once the cause is gone: circuit-guard reset {scope} {AUDIT}"
     elif _opened(breaker):
@@ -175,14 +186,20 @@ def _commands(scope: str, breaker: status_pb2.BreakerStatus, halt: status_pb2.Ha
         yield f"or an operator, at once: circuit-guard reset {scope} {AUDIT}"
 
 
-def _phase_command(market: status_pb2.MarketStatus) -> Iterator[str]:
-    if market.commanded_phase in _CLOSED_TO_ALL:
+def _phase_command(market: status_pb2.MarketStatus, in_maintenance: bool) -> Iterator[str]:
+    """Yield how a phase ends. While a maintenance runs, no phase that lets closures through can be set."""
+    if market.commanded_phase in _CLOSED_TO_ALL and in_maintenance:
+        yield f"the maintenance's end, once the exchange's state is validated: circuit-guard maintenance end {AUDIT}"
+    elif market.commanded_phase in _CLOSED_TO_ALL:
         yield f"the exchange, when it is back: circuit-guard phase POST_ONLY {market.market} {AUDIT}"
 
 
 def _by_itself(standing: Iterable[types_pb2.Finding]) -> Iterator[str]:
-    """Yield the endings that need no command, each once, the hardest to wait for first."""
-    lifts = {found.lifted_by for found in standing if found.reason != Reason.PHASE_DENIES}
+    """Yield the endings that name no scope, each once, the hardest to wait for first."""
+    named = {found.reason for found in standing}
+    if Reason.FIRST_SIGHT in named:
+        yield "an operator, who vouches for its funding index: circuit-guard rebaseline --help says how"
+    lifts = {found.lifted_by for found in standing if found.reason not in _ENDED_BY_A_COMMAND}
     yield from map(words.lifted_by, sorted(lifts, reverse=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import deque
@@ -15,12 +16,13 @@ import typer
 from circuit_guard.cli import options, record_lines
 from circuit_guard.cli.output import CommandError, ExitCode, print_json, screen
 from circuit_guard.core.types import SECOND_NS
+from circuit_guard.errors import shown
 from circuit_guard.journal.errors import StateDirectoryHeld
 from circuit_guard.journal.export import export_json_lines, export_parquet, json_line
 from circuit_guard.journal.journal import prune as prune_journal
 from circuit_guard.journal.options import DAY_NS, HOUR_NS, JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
-from circuit_guard.journal.record import Kind, Record
+from circuit_guard.journal.record import Chain, Kind, Record
 from circuit_guard.replay.fields import EXPECTED_TIME, format_time, parse_time_ns
 
 app = typer.Typer(help="Prove, read, export and prune what the guard has recorded.", no_args_is_help=True)
@@ -31,6 +33,7 @@ LATE_NS = 60 * SECOND_NS
 """A checkpoint is recorded some time after the instant it is of; everything else is in the order of time."""
 EXPORTS = {".jsonl": export_json_lines, ".parquet": export_parquet}
 MEGABYTE = 1_000_000
+_HEAD = re.compile(f"(?P<chain>{'|'.join(Chain)})=(?P<hash>[0-9a-fA-F]{{64}})")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The state directory of a guard.")]
 Kinds = Annotated[
@@ -39,20 +42,32 @@ Kinds = Annotated[
 
 
 @app.command("verify")
-def verify(directory: Directory, json: options.Json = False) -> None:
+def verify(
+    directory: Directory,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--head", metavar="CHAIN=HASH", help="A head noted before, which must still be there; one a chain."
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
     """Prove that nothing in a journal was changed, removed or moved, in use or not.
 
-    Exit code 1: a record is not as it was written; the message names the first. 2: the journal cannot be read.
+    Exit code 1: a record is not as it was written, the message names the first; or none has a noted head. 2: the
+    journal cannot be read.
     """
+    noted = _heads(head or [])
     with JournalReader(directory) as reader:
-        report = reader.verify()
+        report = reader.verify(noted)
     if json:
         print_json({"directory": str(directory), "ok": report.ok, **asdict(report)})
     elif report.ok:
         _print_proof(directory, report)
     if report.ok:
         return
-    code = ExitCode.BAD_INPUT if report.bad_sequence is None else ExitCode.DENIED
+    unreadable = report.bad_sequence is None and None not in report.noted.values()
+    code = ExitCode.BAD_INPUT if unreadable else ExitCode.DENIED
     if json:
         raise typer.Exit(code)
     raise CommandError(report.problem, code)
@@ -63,6 +78,8 @@ def _print_proof(directory: Path, report: VerifyReport) -> None:
     console.print(f"{directory}: as it was written", style="green")
     span = f" from {report.first_sequence} to {report.last_sequence}" if report.records else ""
     console.print(f"{report.records} records{span}, {report.checkpoints} of them checkpoints")
+    for chain, sequence in report.noted.items():
+        console.print(f"The noted head of {chain} is that of record {sequence}")
     console.print("Note the heads where nobody who can write to this file can write:")
     for chain, head in report.heads.items():
         console.print(f"  {chain:<8}  {head}")
@@ -184,6 +201,20 @@ def _end(reader: JournalReader) -> int:
 
 def _size_bytes(directory: Path) -> int:
     return (directory / JOURNAL_NAME).stat().st_size
+
+
+def _heads(options: list[str]) -> dict[Chain, bytes]:
+    """Return the hashes of options such as `audit=d2f2...`."""
+    heads: dict[Chain, bytes] = {}
+    for option in options:
+        match = _HEAD.fullmatch(option)
+        if match is None:
+            expected = "recorder=HASH or audit=HASH, a hash of 64 hexadecimal digits as `journal verify` prints it"
+            raise typer.BadParameter(f"--head was {shown(option)}, expected {expected}")
+        if Chain(match["chain"]) in heads:
+            raise typer.BadParameter(f"--head {match['chain']} was given twice, expected one head a chain")
+        heads[Chain(match["chain"])] = bytes.fromhex(match["hash"])
+    return heads
 
 
 def _time(option: str, text: str | None) -> int | None:

@@ -8,7 +8,22 @@ import typer
 from typer.core import TyperGroup
 
 from circuit_guard import __version__
-from circuit_guard.cli import ask, demo, files, journal, look, operate, policy, recording, replay, serve, watch
+from circuit_guard.cli import (
+    ask,
+    checkpoint,
+    demo,
+    files,
+    journal,
+    look,
+    maintenance,
+    operate,
+    policy,
+    rebaseline,
+    recording,
+    replay,
+    serve,
+    watch,
+)
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.errors import DocumentError, RecordingError
 from circuit_guard.journal.errors import JournalError
@@ -51,12 +66,15 @@ app.command()(operate.resume)
 app.command()(operate.reset)
 app.command()(operate.phase)
 app.command()(operate.reload)
+app.command()(rebaseline.rebaseline)
 app.command()(replay.replay)
 app.command()(demo.demo)
+app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(policy.app, name="policy")
 app.add_typer(files.settings, name="settings")
 app.add_typer(recording.app, name="recording")
 app.add_typer(journal.app, name="journal")
+app.add_typer(checkpoint.app, name="checkpoint")
 
 
 def _print_version(asked: bool) -> None:

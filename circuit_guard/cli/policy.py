@@ -14,7 +14,7 @@ from rich.table import Table
 
 from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
-from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import PolicyError
 from circuit_guard.policy_file import load_policy, policy_json_schema
@@ -30,7 +30,9 @@ def check(file: File, json: options.Json = False) -> None:
     policy = _loaded(file)
     if json:
         values = {name: dict(resolved(market)) for name, market in policy.markets.items()}
-        print_json({"file": str(file), "revision": policy.revision, "shadow": policy.shadow, "markets": values})
+        acts, within_s = sorted(policy.two_actors), policy.two_actors_within_ns / SECOND_NS
+        for_all = {"shadow": policy.shadow, "two_actors": acts, "two_actors_within_s": within_s}
+        print_json({"file": str(file), "revision": policy.revision, **for_all, "markets": values})
         return
     console = screen()
     console.print(f"{file}: valid, revision {policy.revision}", style="green")
@@ -90,10 +92,16 @@ def _notes(policy: Policy) -> Iterator[str]:
     shadow = " (in shadow)" if breaker.shadow else ""
     count = breaker.latched_markets_min
     yield f"GLOBAL latches when {count} markets and {share} of all latch within {window_s:g} s{shadow}"
+    if policy.two_actors:
+        acts, within_s = ", ".join(sorted(policy.two_actors)), policy.two_actors_within_ns / SECOND_NS
+        yield f"takes two actors, the second within {within_s:g} s: {acts}"
+    if waiting := [name for name, market in policy.markets.items() if market.first_sight is FirstSight.OPERATOR]:
+        yield f"denied at first sight until an operator rebaselines them: {', '.join(waiting)}"
 
 
 def _summary(console: Console, policy: Policy) -> Table:
-    rows = table(console, "MARKET", "CLASS", "FUNDING CAP", "MARK TOLERANCE", "BAND", "QUORUM", "STALE AFTER", "SHADOW")
+    limits = ("FUNDING CAP", "MARK TOLERANCE", "BAND", "QUORUM", "STALE AFTER", "RAMP", "SHADOW")
+    rows = table(console, "MARKET", "CLASS", *limits)
     for name, market in policy.markets.items():
         rows.add_row(name, market.market_class, *_limits(market))
     return rows
@@ -107,8 +115,15 @@ def _limits(market: MarketPolicy) -> tuple[str, ...]:
         f"{float(market.band.share) * 10_000:g} bps",
         str(market.references.quorum),
         f"{market.staleness.deny_after_ns / SECOND_NS:g} s",
+        _ramp(market),
         ", ".join(sorted(market.shadow_rules)) or "no rule",
     )
+
+
+def _ramp(market: MarketPolicy) -> str:
+    ramp, length_s = market.reopening, market.breaker.half_open_ns / SECOND_NS
+    rates = f"{ramp.closures_per_s:f}/s, {ramp.notional_per_s:f}/s"
+    return f"{rates} from {_percent(ramp.start_share)} in {length_s:g} s"
 
 
 def _percent(share: Decimal) -> str:

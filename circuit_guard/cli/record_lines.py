@@ -8,7 +8,8 @@ from typing import get_args
 
 from rich.text import Text
 
-from circuit_guard.cli import event_lines
+from circuit_guard.cli import event_lines, words
+from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.inputs import (
     Check,
@@ -25,7 +26,7 @@ from circuit_guard.core.inputs import (
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS
 from circuit_guard.journal.codec import CodecError, decode
-from circuit_guard.journal.record import CheckpointNote, Kind, Record, Start
+from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Kind, Record, Start
 from circuit_guard.server.convert import events
 
 _KIND_WIDTH = max(len(kind) for kind in Kind)
@@ -59,6 +60,8 @@ def _note(value: object, scope: str) -> str:
         case CheckpointNote():
             name = f" {scope}" if scope else ""
             return f"checkpoint{name} of the state after record {value.covers}, SHA-256 {value.digest}"
+        case DecisionsDropped():
+            return f"{value.count} decisions before this were not recorded: the disk was too slow"
         case _:
             return ""
 
@@ -85,7 +88,8 @@ def _market_data(value: object) -> str:
 def _command(value: object) -> str:
     match value:
         case HaltCommand():
-            return f"halt {_all(value.markets)}, says {value.actor}: {value.reason}"
+            until = "" if value.expires_ns is None else f" until {_time(value.expires_ns)}"
+            return f"halt {_all(value.markets)}{until}, says {value.actor}: {value.reason}"
         case ResumeCommand():
             return f"resume {_all(value.markets)}, says {value.actor}: {value.reason}"
         case ResetCommand():
@@ -98,6 +102,24 @@ def _command(value: object) -> str:
             return f"policy {value.revision} is to take effect"
         case Restarted():
             return "the guard has restarted with the state it had"
+        case _:
+            return _act(value)
+
+
+def _act(value: object) -> str:
+    match value:
+        case BeginMaintenance():
+            return f"maintenance begins, checkpoint {value.checkpoint}, says {value.actor}: {value.reason}"
+        case ValidateState():
+            return f"the exchange's state of {words.markets(len(value.rows))} to validate, says {value.actor}"
+        case EndMaintenance():
+            unvalidated = ", validated or not" if value.unvalidated else ""
+            return f"maintenance ends{unvalidated}, says {value.actor}: {value.reason}"
+        case RebaselineCommand():
+            source = "" if value.checkpoint is None else f" from checkpoint {value.checkpoint}"
+            values = [f"{item.market} to {item.funding_index}" for item in value.baselines]
+            repaired = [f"{market} repaired" for market in value.repaired]
+            return f"rebaseline{source}: {words.scopes(values + repaired)}, says {value.actor}: {value.reason}"
         case _:
             return f"a {type(value).__name__}, which this version has no words for"
 

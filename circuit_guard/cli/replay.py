@@ -111,8 +111,10 @@ def _print_comparison(console: Console, directory: Path, result: JournalReplay) 
     console.print(f"digest of the decisions {result.digest}")
     if result.cut_off:
         console.print(f"{result.cut_off} inputs are the last before an end, and their decisions were not recorded")
-    if result.missing:
-        console.print('A missing decision was removed, or dropped under overflow = "drop": the journal cannot tell.')
+    if result.dropped:
+        console.print(f'{result.dropped} of the missing were dropped under overflow = "drop", as the journal says')
+    if removed := result.missing - result.dropped:
+        console.print(f"{removed} are missing without a word: removed, or dropped just before the process was killed")
     if first := result.first_difference:
         console.print(f"first difference: record {first.sequence}, {first.field}", style="bold")
         console.print(f"  recorded  {first.recorded}")

@@ -11,7 +11,15 @@ import grpc
 from google.protobuf.message import Message
 
 from circuit_guard.cli.output import CommandError, ExitCode
-from circuit_guard.v1 import admin_pb2, admin_pb2_grpc, event_pb2, liquidation_pb2, liquidation_pb2_grpc, status_pb2
+from circuit_guard.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    event_pb2,
+    liquidation_pb2,
+    liquidation_pb2_grpc,
+    maintenance_pb2_grpc,
+    status_pb2,
+)
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 5.0
@@ -34,6 +42,7 @@ class Guard:
         self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
         self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self._channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
+        self.maintenance = maintenance_pb2_grpc.MaintenanceServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from circuit_guard.cli import explain, words
+from circuit_guard.cli import explain, status_notes, words
 from circuit_guard.cli.explain import Explanation
 from circuit_guard.cli.output import table
 from circuit_guard.core.types import GLOBAL_SCOPE
@@ -18,9 +18,7 @@ from circuit_guard.v1 import status_pb2, types_pb2
 
 EXPLAINED_MAX = 5
 """So many explanations fit on one screen; further markets have their reasons in the table below."""
-SCOPES_SHOWN_MAX = 6
 REASONS_MAX = 8
-NOT_READY_SHOWN_MAX = 3
 WIDE = 120
 """Columns of a terminal from which on there is room for the values."""
 _VALUE_COLUMNS = ("MARK", "REFERENCE", "MARK AGE", "ROOM LEFT")
@@ -30,7 +28,7 @@ _BANDED = (types_pb2.PHASE_POST_ONLY, types_pb2.PHASE_RECOVERING)
 def overview(console: Console, status: status_pb2.GuardStatus) -> RenderableType:
     """Return the whole screen."""
     found = explain.explanations(status)
-    parts: list[RenderableType] = [headline(status), *notes(status), Text()]
+    parts: list[RenderableType] = [headline(status), *status_notes.notes(status), Text()]
     for part in explained(found, status.at):
         parts += [part, Text()]
     return Group(*parts, markets_table(console, status, reasons_max=REASONS_MAX if len(found) > EXPLAINED_MAX else 0))
@@ -47,17 +45,6 @@ def headline(status: status_pb2.GuardStatus) -> Text:
     return text.append(f"   {words.time(status.at)}   policy {status.policy_revision}", style="not bold default")
 
 
-def notes(status: status_pb2.GuardStatus) -> list[Text]:
-    """Return what holds for the whole guard and is not as usual."""
-    reasons = status.not_ready_reasons
-    found = [f"not ready: {reason}" for reason in reasons[:NOT_READY_SHOWN_MAX]]
-    if len(reasons) > NOT_READY_SHOWN_MAX:
-        found.append(f"not ready: and {len(reasons) - NOT_READY_SHOWN_MAX} more reasons like these")
-    if status.shadow:
-        found.append("SHADOW: whatever is denied below goes through, except for operators' halts")
-    return [Text(note, style="yellow") for note in found]
-
-
 def explained(found: list[Explanation], at: Timestamp) -> list[RenderableType]:
     """Return as many explanations as fit on a screen, and where the others are."""
     parts: list[RenderableType] = [explanation(one, at) for one in found[:EXPLAINED_MAX]]
@@ -69,9 +56,7 @@ def explained(found: list[Explanation], at: Timestamp) -> list[RenderableType]:
 
 def explanation(one: Explanation, at: Timestamp) -> RenderableType:
     """Return one scope, or several alike: state, since when, why, who lifts it."""
-    shown = ", ".join(one.scopes[:SCOPES_SHOWN_MAX])
-    more = len(one.scopes) - SCOPES_SHOWN_MAX
-    title = Text(shown + (f" and {more} more" if more > 0 else ""), style="bold")
+    title = Text(words.scopes(one.scopes), style="bold")
     title.append(f"   {one.state}", style="not bold red")
     body = Table.grid(padding=(0, 2))
     body.add_column(no_wrap=True)
@@ -98,7 +83,8 @@ def markets_table(console: Console, status: status_pb2.GuardStatus, *, reasons_m
     """Return every market in one line, the hardest to lift first, each with at most so many of its reasons."""
     wide = not console.is_terminal or console.width >= WIDE
     values, reasons = _VALUE_COLUMNS if wide else (), ("REASONS",) if reasons_max else ()
-    result = table(console, "MARKET", "CLOSURES", "PHASE", "BREAKER", *values, *reasons)
+    held = ("HELD",) if any(market.HasField("held_since") for market in status.markets) else ()
+    result = table(console, "MARKET", "CLOSURES", "PHASE", "BREAKER", *held, *values, *reasons)
     for column in result.columns[:2]:
         column.no_wrap = True
     for market in sorted(status.markets, key=lambda market: -explain.hardest(market)):
@@ -107,6 +93,7 @@ def markets_table(console: Console, status: status_pb2.GuardStatus, *, reasons_m
             _closures(market),
             words.phase(market.phase),
             words.breaker(market.breaker).removeprefix("breaker "),
+            *((_held(status, market),) if held else ()),
             *(_value_cells(market) if wide else ()),
             *([_reasons(market, reasons_max)] if reasons_max else ()),
         )
@@ -115,11 +102,13 @@ def markets_table(console: Console, status: status_pb2.GuardStatus, *, reasons_m
 
 def market_detail(console: Console, status: status_pb2.GuardStatus, market: status_pb2.MarketStatus) -> RenderableType:
     """Return everything the guard knows of one market."""
-    parts: list[RenderableType] = [*notes(status)]
+    parts: list[RenderableType] = [*status_notes.notes(status)]
     if explain.denies_globally(status):
         parts += [explanation(explain.explain_global(status), status.at), Text()]
     if market.denying:
-        parts.append(explanation(explain.explain_market(market, in_full=True), status.at))
+        in_maintenance = status.HasField("maintenance")
+        found = explain.explain_market(market, in_full=True, in_maintenance=in_maintenance)
+        parts.append(explanation(found, status.at))
     else:
         parts.append(Text(market.market, style="bold").append("   closures: ").append(_closures(market)))
     return Group(*parts, Text(), _values(console, status, market))
@@ -129,9 +118,19 @@ def _closures(market: status_pb2.MarketStatus) -> Text:
     """Return what happens to closures in a market."""
     if market.denying:
         return Text("DENIED", style="red")
-    if market.phase in _BANDED or market.breaker.state == types_pb2.BREAKER_STATE_HALF_OPEN:
+    if market.phase in _BANDED:
         return Text("in the band", style="yellow")
+    if market.HasField("ramp_share"):
+        return Text(f"ramp, at {market.ramp_share:.0%}", style="yellow")
     return Text("allowed", style="green")
+
+
+def _held(status: status_pb2.GuardStatus, market: status_pb2.MarketStatus) -> Text:
+    """Return for how long closures have been held, and whether that is too long."""
+    if not market.HasField("held_since"):
+        return Text()
+    text = Text(words.between(market.held_since, status.at))
+    return text.append(", OVERDUE", style="bold red") if market.overdue else text
 
 
 def _value_cells(market: status_pb2.MarketStatus) -> tuple[str, ...]:
@@ -173,6 +172,14 @@ def _values(console: Console, status: status_pb2.GuardStatus, market: status_pb2
         "  can be": _interval(market.funding_envelope) if market.HasField("funding_envelope") else "unknown",
         "room left": ", ".join(f"{room.left_ratio:.0%} {room.rule}" for room in market.headroom) or "unknown",
     }
+    if market.HasField("held_since"):
+        rows["held"] = f"since {words.time(market.held_since)}, for {_held(status, market).plain}"
+    if market.HasField("ramp_share"):
+        rows["ramp"] = f"closures go through at {market.ramp_share:.0%} of the full rate"
+    if market.discarded_intervals:
+        count = market.discarded_intervals
+        known = f"{count} interval{'' if count == 1 else 's'} of wrong values"
+        rows["  discarded"] = f"{known}: an account that was settled with one is denied"
     result = table(console, "VALUE", "TRUSTED NOW")
     for name, value in rows.items():
         result.add_row(name, Text(value))

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from circuit_guard.cli import event_lines, options, status_view
+from circuit_guard.cli import event_lines, options, status_notes, status_view
 from circuit_guard.cli.output import CommandError, as_json, screen
 from circuit_guard.cli.rpc import Guard
 from circuit_guard.v1 import event_pb2, status_pb2
@@ -89,8 +89,8 @@ def _watch_live(console: Console, guard: Guard, events: Iterator[event_pb2.Event
 
 def live_screen(console: Console, status: status_pb2.GuardStatus, lines: list[Text]) -> RenderableType:
     """Return the table of the markets with the last events below it, as many as there is room for."""
-    room = max(console.height - len(status.markets) - _FRAME_LINES, EVENTS_SHOWN_MIN)
-    notes = status_view.notes(status)
+    notes = status_notes.notes(status)
+    room = max(console.height - len(notes) - len(status.markets) - _FRAME_LINES, EVENTS_SHOWN_MIN)
     shown = [_cut(line) for line in lines[-room:]] or [Text("nothing has happened yet", style="dim")]
     return Group(
         status_view.headline(status), *notes, status_view.markets_table(console, status, reasons_max=1), *shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -16,16 +17,38 @@ LIFTED_BY = {
     types_pb2.LIFTED_BY_CALLER: "the caller, by asking another question",
     types_pb2.LIFTED_BY_OPERATOR: "an operator",
 }
+SCOPES_SHOWN_MAX = 6
 _BREAKERS = {
     types_pb2.BREAKER_STATE_CLOSED: "CLOSED",
     types_pb2.BREAKER_STATE_OPEN: "OPEN (denying)",
-    types_pb2.BREAKER_STATE_HALF_OPEN: "HALF_OPEN (in the band only)",
+    types_pb2.BREAKER_STATE_HALF_OPEN: "HALF_OPEN (at a rising rate)",
 }
 
 
 def phase(value: types_pb2.Phase) -> str:
     """Return a phase, such as `POST_ONLY`."""
     return types_pb2.Phase.Name(value).removeprefix("PHASE_")
+
+
+def outcome_name(value: types_pb2.Outcome) -> str:
+    """Return the name of an outcome of a validation, such as `funding_jump`."""
+    return types_pb2.Outcome.Name(value).removeprefix("OUTCOME_").lower()
+
+
+def outcome(found: types_pb2.MarketOutcome) -> str:
+    """Return what was found of one market: `BTC-USD-PERP funding_jump: the sentence`."""
+    return f"{found.market} {outcome_name(found.outcome)}: {found.sentence}"
+
+
+def markets(count: int) -> str:
+    """Return a number of markets."""
+    return f"{count} market{'' if count == 1 else 's'}"
+
+
+def scopes(named: Sequence[str]) -> str:
+    """Return the first few of some scopes, and how many more there are."""
+    more = len(named) - SCOPES_SHOWN_MAX
+    return ", ".join(named[:SCOPES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def verdict(value: types_pb2.Verdict) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from circuit_guard.core.types import BreakerState, Decision, Finding, Phase, Verdict
+from circuit_guard.core.types import BreakerState, Decision, Finding, MarketOutcome, Phase, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,14 @@ class PhaseChanged:
 
 @dataclass(frozen=True, slots=True)
 class HaltChanged:
-    """An operator halted or resumed a scope (a market, or GLOBAL)."""
+    """An operator halted or resumed a scope (a market, or GLOBAL); or a halt expired, and `actor` is empty."""
 
     at_ns: int
     scope: str
     halted: bool
     actor: str
     reason: str
+    expires_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,70 @@ class MarketWarm:
 
     at_ns: int
     market: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarketReopened:
+    """Nothing holds a market's closures any more; from now on they go through at a rising rate."""
+
+    at_ns: int
+    market: str
+    held_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceBegan:
+    """The exchange is about to restart. `checkpoint` is the name of the state kept for it."""
+
+    at_ns: int
+    actor: str
+    reason: str
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateValidated:
+    """A dump was held against what was last trusted: one outcome a market, of the policy and of the dump."""
+
+    at_ns: int
+    actor: str
+    outcomes: tuple[MarketOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceEnded:
+    """The clean markets go on in POST_ONLY; the others are latched."""
+
+    at_ns: int
+    actor: str
+    reason: str
+    clean: tuple[str, ...]
+    latched: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebaselined:
+    """An operator set the value that a market is judged from. None: the market's tainted values were forgotten."""
+
+    at_ns: int
+    market: str
+    before: Decimal | None
+    after: Decimal | None
+    actor: str
+    reason: str
+    checkpoint: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActProposed:
+    """The policy wants two people for this act; it takes effect once another actor asks for the same in time."""
+
+    at_ns: int
+    act: str
+    scopes: tuple[str, ...]
+    actor: str
+    reason: str
+    expires_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +217,12 @@ Fact = (
     | PhaseChanged
     | HaltChanged
     | MarketWarm
+    | MarketReopened
+    | MaintenanceBegan
+    | StateValidated
+    | MaintenanceEnded
+    | Rebaselined
+    | ActProposed
     | ShadowWould
     | PolicyChanged
     | CommandRefused

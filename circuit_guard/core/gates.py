@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from circuit_guard.core import taint
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.inputs import Account
+from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.market import Halt, MarketState, MarketView
 from circuit_guard.core.phase import DENYING_PHASES
-from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.reasons import Reason
-from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Severity
+from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Severity, show
 
 
 def evaluate(
@@ -28,7 +29,10 @@ def evaluate(
         yield _open(state.breaker, Reason.BREAKER_OPEN)
     if view.phase in DENYING_PHASES:
         yield Finding(Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "OPEN, or POST_ONLY inside the band")
-    if not state.warm:
+    if policy.first_sight is FirstSight.OPERATOR and not state.was_warm:
+        limit = "a rebaseline by an operator"
+        yield Finding(Reason.FIRST_SIGHT, Severity.DENY, "market", "never confirmed", limit)
+    elif not state.warm:
         observed, limit = (
             str(state.consistent_observations),
             f"{policy.warm_observations} in a row inside the references",
@@ -40,8 +44,14 @@ def evaluate(
 def evaluate_account(
     account: Account, market: str, markets: Mapping[str, MarketState], policy: Policy, now_ns: int
 ) -> Iterator[Finding]:
-    """Deny where another position of the account is in a market not to be trusted now: cross margin carries it over."""
+    """Deny where the account rests on what cannot be trusted.
+
+    That is another position in a market not to be trusted now, since cross margin carries it over, and any position
+    that was settled with a discarded funding index.
+    """
     for position in account.positions:
+        if position.market in policy.markets:
+            yield from _tainted(position, markets[position.market])
         if position.market == market:
             continue
         other_policy = policy.markets.get(position.market)
@@ -51,6 +61,14 @@ def evaluate_account(
         if trouble:
             limit = "trusted data in every market of the account"
             yield Finding(Reason.ACCOUNT_MARKET_HALTED, Severity.DENY, position.market, trouble, limit)
+
+
+def _tainted(position: Position, market: MarketState) -> Iterator[Finding]:
+    discarded = taint.of(market, position.cached_funding_index) if market.discarded else None
+    if discarded is not None:
+        subject = f"cached_funding_index in {position.market}"
+        limit = f"a value outside {discarded}, which was discarded"
+        yield Finding(Reason.ACCOUNT_TAINTED, Severity.DENY, subject, show(position.cached_funding_index), limit)
 
 
 def _trouble(market: MarketState, policy: MarketPolicy, now_ns: int) -> str:

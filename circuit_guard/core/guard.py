@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from decimal import localcontext
 
-from circuit_guard.core import commands, gates, orders
+from circuit_guard.core import commands, gates, orders, reopening
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.observe import observe, trip
 from circuit_guard.core.policy import MarketPolicy, Policy
-from circuit_guard.core.progress import advance, view_of
+from circuit_guard.core.progress import advance, expire_global_halt, view_of
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.refer import refer
 from circuit_guard.core.rules import evaluate_all
@@ -34,49 +34,48 @@ __all__ = ["GuardState", "InvariantViolated", "decide", "decide_orders", "new_st
 
 def step(state: GuardState, input_: Input, policy: Policy) -> list[Fact]:
     """Take one input and return what it changed. Raises InvariantViolated if time goes back."""
-    _move_time(state, input_.at_ns)
+    facts = _move_time(state, input_.at_ns)
     with localcontext(ARITHMETIC):
         match input_:
             case Observation():
-                return observe(state, input_, policy)
+                return facts + observe(state, input_, policy)
             case Reference():
-                return refer(state, input_, policy)
+                return facts + refer(state, input_, policy)
             case Tick():
-                return [
+                return facts + [
                     fact
                     for market, market_policy in policy.markets.items()
-                    for fact in advance(state.markets[market], market_policy, input_.at_ns)
+                    for fact in advance(state, state.markets[market], market_policy, input_.at_ns)
                 ]
             case _:
-                return commands.apply(state, input_, policy)
+                return facts + commands.apply(state, input_, policy)
 
 
 def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
-    """Answer one check: facts with exactly one DecisionMade, or a lone CheckRefused.
+    """Answer one check: facts with exactly one DecisionMade, or with one CheckRefused.
 
     The same request_id gets the same decision as long as it is remembered (`remembered_requests_max`); with another
     content it is refused.
     """
-    _move_time(state, check.at_ns)
+    facts = _move_time(state, check.at_ns)
     known = state.remembered.get(check.request_id)
     if known is not None:
         asked, decision = known
         differing = [name for name, value in check.content().items() if asked[name] != value]
         if differing:
-            return [CheckRefused(check.at_ns, check.request_id, ", ".join(differing))]
-        return [DecisionMade(check.at_ns, decision, repeated=True)]
+            return [*facts, CheckRefused(check.at_ns, check.request_id, ", ".join(differing))]
+        return [*facts, DecisionMade(check.at_ns, decision, repeated=True)]
     with localcontext(ARITHMETIC):
-        return _decide(state, check, policy)
+        return facts + _decide(state, check, policy)
 
 
 def decide_orders(state: GuardState, check: OrdersCheck, policy: Policy) -> list[Fact]:
     """Answer a batch of orders: the facts of time passing, then one OrderJudged an order, in the order given."""
-    _move_time(state, check.at_ns)
-    facts: list[Fact] = []
+    facts = _move_time(state, check.at_ns)
     with localcontext(ARITHMETIC):
         for market in dict.fromkeys(order.market for order in check.orders):
             if market in policy.markets:
-                facts += advance(state.markets[market], policy.markets[market], check.at_ns)
+                facts += advance(state, state.markets[market], policy.markets[market], check.at_ns)
         for order in check.orders:
             market_policy = policy.markets.get(order.market)
             view = view_of(state.markets[order.market], market_policy, check.at_ns) if market_policy else None
@@ -91,7 +90,7 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         unknown = Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", check.market, limit)
         return [_answer(state, check, policy, (unknown,), Phase.RECOVERING, BreakerState.OPEN)]
     market = state.markets[check.market]
-    facts = advance(market, market_policy, check.at_ns)
+    facts = advance(state, market, market_policy, check.at_ns)
     view = view_of(market, market_policy, check.at_ns)
     view.closure = check
     findings = [*gates.evaluate(view, market_policy, state.global_breaker, state.global_halt)]
@@ -103,6 +102,9 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     facts += trip(state, market, tuple(finding for finding in ruled if not finding.shadow), policy, check.at_ns)
     would = tuple(finding for finding in ruled if finding.shadow and finding.severity >= Severity.TRIP)
     facts += [ShadowWould(check.at_ns, check.market, would)] if would else []
+    if market.ramp is not None and not any(f.severity >= Severity.DENY and not f.shadow for f in findings):
+        limited = reopening.take(market, check, market_policy, check.at_ns)
+        findings += [limited] if limited else []
     facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state))
     return facts
 
@@ -153,7 +155,9 @@ def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPol
         doubt.last_ns, doubt.count = now_ns, doubt.count + 1
 
 
-def _move_time(state: GuardState, at_ns: int) -> None:
+def _move_time(state: GuardState, at_ns: int) -> list[Fact]:
+    """Let time pass for what belongs to no single market."""
     if at_ns < state.now_ns:
         raise InvariantViolated(f"at_ns: {at_ns} is before {state.now_ns}, inputs must come in time order")
     state.now_ns = at_ns
+    return [] if state.global_halt is None else expire_global_halt(state, at_ns)

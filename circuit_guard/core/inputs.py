@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
 
+from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
 from circuit_guard.core.types import CheckKind, Phase
 
 
@@ -65,12 +66,13 @@ class PhaseCommand:
 
 @dataclass(frozen=True, slots=True)
 class HaltCommand:
-    """An operator halts the named markets, or everything where `markets` is empty."""
+    """An operator halts the named markets, or everything where `markets` is empty; until `expires_ns` if given."""
 
     at_ns: int
     markets: tuple[str, ...]
     actor: str
     reason: str
+    expires_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,10 @@ Input = (
     | HaltCommand
     | ResumeCommand
     | ResetCommand
+    | BeginMaintenance
+    | ValidateState
+    | EndMaintenance
+    | RebaselineCommand
     | PolicyCommand
     | Restarted
     | Tick

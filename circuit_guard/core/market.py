@@ -14,7 +14,7 @@ from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.phase import BANDED_PHASES, PhaseState
 from circuit_guard.core.policy import GapMode, MarketPolicy
 from circuit_guard.core.references import ReferenceBook, ReferenceView
-from circuit_guard.core.types import EXPONENT_MAX, BreakerState, Finding, Phase, Severity
+from circuit_guard.core.types import EXPONENT_MAX, Finding, Phase, Severity
 
 REDELIVERIES_REMEMBERED = 64
 
@@ -92,11 +92,22 @@ class BasisDoubt:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """An operator's halt."""
+    """An operator's halt. `expires_ns` None: until somebody resumes."""
 
     actor: str
     reason: str
     since_ns: int
+    expires_ns: int | None = None
+
+
+@dataclass(slots=True)
+class Ramp:
+    """What a re-opened market may still let through: a bucket of closures and one of notional (quote currency)."""
+
+    since_ns: int
+    filled_ns: int
+    closures: Decimal
+    notional: Decimal
 
 
 @dataclass(slots=True)
@@ -129,10 +140,18 @@ class MarketState:
     consistent_observations: int = 0
     warm: bool = False
     was_warm: bool = False
-    """Whether the market ever was: until then its trusted values are only a first sight."""
+    """Whether the market ever was, or an operator vouched for it: until then what is trusted is only a first sight."""
     halt: Halt | None = None
     rollback_ns: int | None = None
     basis_doubt: BasisDoubt = field(default_factory=BasisDoubt)
+    held_since_ns: int | None = None
+    """Since when closures are held: by a halt, a breaker or a phase, and until the market is OPEN again."""
+    ramp: Ramp | None = None
+    """The rising limit after a hold; None where there is none."""
+    discarded: deque[Interval] = field(default_factory=deque)
+    """Funding indices that were published and are not true: an account settled with one is tainted. Oldest first."""
+    regained: Interval | None = None
+    """The hull of what was trusted since the last rollback: the index passes again through values that it discarded."""
 
 
 def readable(value: Decimal | None) -> Decimal | None:
@@ -183,8 +202,8 @@ class MarketView:
 
     @property
     def restricted(self) -> bool:
-        """Whether only closures inside the band may pass: POST_ONLY, RECOVERING, or a breaker re-opening."""
-        return self.phase in BANDED_PHASES or self.state.breaker.state is BreakerState.HALF_OPEN
+        """Whether only closures inside the band may pass: POST_ONLY, RECOVERING."""
+        return self.phase in BANDED_PHASES
 
     def lasting(self, reason: str, trip_after_ns: int) -> Severity:
         """Return TRIP if every observation for so long has had this reason, else DENY: trip only after confirmation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core import breaker as breakers
+from circuit_guard.core import taint
 from circuit_guard.core.evidence import extended
 from circuit_guard.core.facts import (
     Fact,
@@ -13,17 +14,21 @@ from circuit_guard.core.facts import (
 )
 from circuit_guard.core.inputs import Observation
 from circuit_guard.core.market import Judged, MarketState, MarketView, Published, Unchanged, published
-from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy, TwoActorAct
 from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.reopening import follow, follow_all
 from circuit_guard.core.rules import correlated_trips, divergence, evaluate_all
 from circuit_guard.core.state import GuardState
+from circuit_guard.core.two_actors import withdraw
 from circuit_guard.core.types import Finding, Severity
 
 OUT_OF_ORDER = frozenset({Reason.SEQUENCE_BACK, Reason.SEQUENCE_CONFLICT, Reason.EPOCH_INTERLEAVED})
 """An observation with one of these does not say where the feed stands."""
 MISTIMED = frozenset({Reason.EVENT_TIME_BACK, Reason.FUTURE_STAMP})
 """One with one of these says where it stands, but not when: believing that would condemn the next one."""
+
+JUMPS = frozenset({Reason.FUNDING_JUMP, Reason.FUNDING_MOVED_IN_GAP})
 
 
 def observe(state: GuardState, observation: Observation, policy: Policy) -> list[Fact]:
@@ -36,7 +41,7 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     known = market.feed.recent.get((observation.epoch, observation.feed_sequence))
     if known is not None and known.observation.content() == observation.content():
         return [_judged(observation, known.findings, accepted=known.accepted, redelivered=True)]
-    facts = advance(market, market_policy, now_ns)
+    facts = advance(state, market, market_policy, now_ns)
     if -1 < market.feed.epoch < observation.epoch:
         facts += recover(
             market, now_ns, f"epoch {observation.epoch} after {market.feed.epoch}: the publisher restarted"
@@ -55,7 +60,7 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     if rejecting:
         _reject(market, observation, rejecting, unanswered)
     else:
-        facts += _accept(view, observation, market_policy, unanswered)
+        facts += _accept(state, view, observation, market_policy, unanswered)
     facts += _shadow(observation, findings)
     return facts + trip(state, market, rejecting, policy, now_ns)
 
@@ -68,15 +73,17 @@ def trip(
     changed = breakers.trip(market.breaker, tripping, now_ns) if tripping else None
     if changed is None:
         return []
-    facts: list[Fact] = [changed]
+    withdraw(state, TwoActorAct.RESET, (market.market,))
+    facts: list[Fact] = [changed, *follow(state, market, now_ns)]
     if changed.latched:
         state.latched_ns[market.market] = now_ns
         found = correlated_trips.evaluate(state.latched_ns, len(policy.markets), now_ns, policy.global_breaker)
         if found is not None and found.shadow:
             facts.append(ShadowWould(now_ns, state.global_breaker.scope, (found,)))
         elif found is not None:
+            withdraw(state, TwoActorAct.RESET, (state.global_breaker.scope,))
             opened = breakers.trip(state.global_breaker, (found,), now_ns)
-            facts += [opened] if opened else []
+            facts += [opened, *follow_all(state, now_ns)] if opened else []
     return facts
 
 
@@ -121,20 +128,27 @@ def _reject(
     market.rejections = rejecting + unanswered
     market.healthy = market.agreeing = None
     market.consistent_observations = 0
-    if not market.was_warm and any(finding.reason == Reason.FUNDING_JUMP for finding in rejecting):
-        market.trusted.funding_index = None
+    if any(finding.reason in JUMPS for finding in rejecting):
+        if market.was_warm:
+            taint.discard(market, observation.funding_index)
+        else:
+            market.trusted.funding_index = None
 
 
 def _accept(
-    view: MarketView, observation: Observation, policy: MarketPolicy, unanswered: tuple[Finding, ...] = ()
+    state: GuardState,
+    view: MarketView,
+    observation: Observation,
+    policy: MarketPolicy,
+    unanswered: tuple[Finding, ...] = (),
 ) -> list[Fact]:
     view.state.rejections = unanswered
     view.state.reconsidered = view.state.reconsidered if unanswered else None
     _trust(view, observation, policy)
-    return [] if unanswered else _weigh(view, policy)
+    return [] if unanswered else _weigh(state, view, policy)
 
 
-def reconsider(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
+def reconsider(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
     """Look again at an observation that only diverged: in a crash the references arrive a moment after the mark."""
     observation = market.reconsidered
     if observation is None:
@@ -145,7 +159,10 @@ def reconsider(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[F
         return []
     market.diverged_mark = None
     market.standing = {}
-    return [ObservationReconsidered(now_ns, market.market, observation.source), *_accept(view, observation, policy)]
+    return [
+        ObservationReconsidered(now_ns, market.market, observation.source),
+        *_accept(state, view, observation, policy),
+    ]
 
 
 def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> None:
@@ -162,6 +179,7 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
         trusted.funding_step_accrual_ns = market.feed.accrued_ns
         trusted.funding_index, trusted.funding_seen_ns = index, seen_ns
         market.feed.accrued_ns = 0
+        taint.regain(market, index)
         trusted.funding_premium = values.funding_premium
         trusted.funding_rate = values.funding_rate
     if (price := values.index_price) is not None:
@@ -170,7 +188,7 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
         market.given.update(name for name, value in zip(Published._fields, values, strict=True) if value is not None)
 
 
-def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
+def _weigh(state: GuardState, view: MarketView, policy: MarketPolicy) -> list[Fact]:
     """Count an accepted observation as evidence: of health; of agreement with the references; of being warm."""
     market, now_ns = view.state, view.now_ns
     market.healthy = extended(market.healthy, now_ns)
@@ -179,16 +197,17 @@ def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
         view.references.limits(policy.band.agreement_share, policy.divergence.hull_widths),
     )
     if mark is None:
-        return advance(market, policy, now_ns)
+        return advance(state, market, policy, now_ns)
     if not view.references.quorum or limits is None or mark not in limits:
         market.agreeing = None
-        return advance(market, policy, now_ns)
+        return advance(state, market, policy, now_ns)
     market.agreeing = extended(market.agreeing, now_ns)
     market.consistent_observations += market.trusted.funding_index is not None
-    if market.warm or market.consistent_observations < policy.warm_observations:
-        return advance(market, policy, now_ns)
+    unconfirmed = policy.first_sight is FirstSight.OPERATOR and not market.was_warm
+    if market.warm or unconfirmed or market.consistent_observations < policy.warm_observations:
+        return advance(state, market, policy, now_ns)
     market.warm = market.was_warm = True
-    return [MarketWarm(now_ns, market.market), *advance(market, policy, now_ns)]
+    return [MarketWarm(now_ns, market.market), *advance(state, market, policy, now_ns)]
 
 
 def _note_change(view: MarketView, policy: MarketPolicy) -> None:

@@ -19,6 +19,8 @@ class PhaseState:
     recovering: bool = True
     since_ns: int = 0
     note: str = "first sight of the market"
+    opens_ns: int | None = None
+    """After a maintenance: from when on evidence takes POST_ONLY to OPEN by itself. None: the exchange says when."""
 
     def effective(self) -> Phase:
         """Return the phase in force: RECOVERING takes the place of OPEN, and of nothing stricter."""

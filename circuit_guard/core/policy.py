@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from circuit_guard.core.types import SECOND_NS
+
 
 class GapMode(StrEnum):
     """Whether a funding index moves over a gap in the feed: `accrue` it may, `freeze` it may not."""
@@ -24,6 +26,21 @@ class RestrictedClosures(StrEnum):
 
     BANDED = "banded"
     DENIED = "denied"
+
+
+class FirstSight(StrEnum):
+    """How a market never seen before is taken up: `confirm` by its own consistent observations, or by an `operator`."""
+
+    CONFIRM = "confirm"
+    OPERATOR = "operator"
+
+
+class TwoActorAct(StrEnum):
+    """The acts that a policy may want two people for."""
+
+    RESUME = "resume"
+    RESET = "reset"
+    REBASELINE = "rebaseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +112,8 @@ class BandPolicy:
     recovering_closures: RestrictedClosures
     agreement_share: Decimal
     agreement_ns: int
+    post_only_min_ns: int = 0
+    """How long POST_ONLY lasts at least after a maintenance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +129,28 @@ class BasisPolicy:
 
 @dataclass(frozen=True, slots=True)
 class BreakerPolicy:
-    """When a tripped breaker re-opens: after a cooldown, on healthy data, through HALF_OPEN."""
+    """When a tripped breaker re-opens: after a cooldown, on healthy data, through HALF_OPEN.
+
+    `half_open_ns` is how long HALF_OPEN lasts, and how long the ramp rises after any hold.
+    """
 
     cooldown_ns: int
     healthy_ns: int
     half_open_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReopeningPolicy:
+    """How closures flow once nothing holds them any more: at a rate that rises over `breaker.half_open_ns`.
+
+    It begins with `start_share` of `closures_per_s` and of `notional_per_s` (quote currency), each for the market.
+    `deadline_ns`: a market held for longer is reported as overdue.
+    """
+
+    start_share: Decimal = Decimal(1)
+    closures_per_s: Decimal = Decimal("1e9")
+    notional_per_s: Decimal = Decimal("1e18")
+    deadline_ns: int = 1800 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +170,9 @@ class MarketPolicy:
     basis: BasisPolicy
     breaker: BreakerPolicy
     shadow_rules: frozenset[str]
+    reopening: ReopeningPolicy = ReopeningPolicy()
+    """Its defaults limit nothing: they are what policies recorded before there was a limit are read with."""
+    first_sight: FirstSight = FirstSight.CONFIRM
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +195,7 @@ class Policy:
     global_breaker: GlobalPolicy
     remembered_requests_max: int
     markets: Mapping[str, MarketPolicy]
+    two_actors: frozenset[TwoActorAct] = frozenset()
+    """The acts for which a second actor has to ask for the same ..."""
+    two_actors_within_ns: int = 600 * SECOND_NS
+    """... within this time."""

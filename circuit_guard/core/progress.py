@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from circuit_guard.core import breaker as breakers
 from circuit_guard.core import phase as phases
-from circuit_guard.core.facts import Fact
-from circuit_guard.core.market import MarketState, MarketView
+from circuit_guard.core import reopening
+from circuit_guard.core.facts import Fact, HaltChanged
+from circuit_guard.core.market import BasisDoubt, Feed, MarketState, MarketView
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.types import BreakerState, show_seconds
+from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase, show_seconds
 
 
 def view_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:
@@ -15,26 +17,23 @@ def view_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketVie
     return MarketView(now_ns, market, market.phase.effective(), market.references.view(now_ns, policy))
 
 
-def advance(market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
-    """Do what time alone does: notice a gap, re-open a breaker on healthy data, leave RECOVERING on evidence.
+def advance(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
+    """Do what time alone does: notice a gap, let a halt expire, re-open a breaker, leave a phase on evidence.
 
     Everything takes effect as of when it was due, so it makes no difference how often this is asked.
     """
     received_ns, gap_max_ns = market.feed.received_ns, policy.staleness.recovering_after_ns
     silent = received_ns is not None and now_ns - received_ns > gap_max_ns
-    if not silent and not market.phase.recovering and market.breaker.state is BreakerState.CLOSED:
+    if not silent and _at_rest(market):
         return []
     facts: list[Fact] = []
     if silent and received_ns is not None:
         facts += recover(market, received_ns + gap_max_ns, f"no observation for {show_seconds(gap_max_ns)}")
+    facts += _let_halt_expire(state, market, now_ns)
     while changed := breakers.advance(market.breaker, policy.breaker, market.healthy, now_ns):
-        facts.append(changed)
-    agreeing = market.agreeing
-    ready = market.warm and market.breaker.state is not BreakerState.OPEN
-    if market.phase.recovering and ready and agreeing and agreeing.length_ns >= policy.band.agreement_ns:
-        note = f"mark price next to the reference price for {show_seconds(agreeing.length_ns)}"
-        left = phases.transition(market.phase, market.market, agreeing.last_ns, recovering=False, note=note)
-        facts += [left] if left else []
+        facts += [changed, *reopening.follow(state, market, changed.at_ns)]
+    facts += _leave_phase(state, market, policy, now_ns)
+    reopening.end_ramp(market, policy, now_ns)
     return facts
 
 
@@ -45,3 +44,65 @@ def recover(market: MarketState, at_ns: int, note: str) -> list[Fact]:
         return []
     entered = phases.transition(market.phase, market.market, at_ns, recovering=True, note=note)
     return [entered] if entered else []
+
+
+def start_afresh(market: MarketState, at_ns: int, note: str) -> list[Fact]:
+    """Forget where the feed stood and what was held against it; never what was trusted. Evidence starts afresh."""
+    accrued_ns, event_time_ns, received_ns = market.feed.accrued_ns, market.feed.event_time_ns, market.feed.received_ns
+    market.feed = Feed(event_time_ns=event_time_ns, received_ns=received_ns, accrued_ns=accrued_ns)
+    market.rejections, market.standing = (), {}
+    market.reconsidered = market.diverged_mark = market.reverted_ns = None
+    market.basis_doubt = BasisDoubt()
+    market.consistent_observations, market.warm = 0, False
+    return recover(market, at_ns, note)
+
+
+def expire_global_halt(state: GuardState, now_ns: int) -> list[Fact]:
+    """Lift the halt of everything, as of when it expires, once that is past."""
+    halt = state.global_halt
+    if halt is None or halt.expires_ns is None or halt.expires_ns > now_ns:
+        return []
+    state.global_halt = None
+    note = f"the halt of {halt.actor} expired: {halt.reason}"
+    return [HaltChanged(halt.expires_ns, GLOBAL_SCOPE, False, "", note), *reopening.follow_all(state, halt.expires_ns)]
+
+
+def _at_rest(market: MarketState) -> bool:
+    """Return whether time alone changes nothing here, as for nearly every market at nearly every time."""
+    return (
+        market.breaker.state is BreakerState.CLOSED
+        and not market.phase.recovering
+        and market.phase.opens_ns is None
+        and market.halt is None
+        and market.held_since_ns is None
+        and market.ramp is None
+    )
+
+
+def _let_halt_expire(state: GuardState, market: MarketState, now_ns: int) -> list[Fact]:
+    halt = market.halt
+    if halt is None or halt.expires_ns is None or halt.expires_ns > now_ns:
+        return []
+    market.halt = None
+    note = f"the halt of {halt.actor} expired: {halt.reason}"
+    changed = HaltChanged(halt.expires_ns, market.market, False, "", note)
+    return [changed, *reopening.follow(state, market, halt.expires_ns)]
+
+
+def _leave_phase(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
+    """Leave RECOVERING, and after a maintenance POST_ONLY, once the mark price has been next to the references."""
+    phase, agreeing = market.phase, market.agreeing
+    ready = market.warm and market.breaker.state is not BreakerState.OPEN
+    if not ready or agreeing is None or agreeing.length_ns < policy.band.agreement_ns:
+        return []
+    note = f"mark price next to the reference price for {show_seconds(agreeing.length_ns)}"
+    left = []
+    if phase.opens_ns is not None and agreeing.last_ns >= phase.opens_ns:
+        phase.opens_ns = None
+        left.append(
+            phases.transition(phase, market.market, agreeing.last_ns, commanded=Phase.OPEN, recovering=False, note=note)
+        )
+    elif phase.recovering:
+        left.append(phases.transition(phase, market.market, agreeing.last_ns, recovering=False, note=note))
+    facts: list[Fact] = [changed for changed in left if changed]
+    return facts + (reopening.follow(state, market, agreeing.last_ns) if facts else [])

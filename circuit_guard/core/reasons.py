@@ -51,6 +51,10 @@ class Reason(StrEnum):
     ACCOUNT_MARKET_HALTED = "account_market_halted"
     ORDER_NOT_POST_ONLY = "order_not_post_only"
     ROLLBACK_CANCEL = "rollback_cancel"
+    RAMP_LIMITED = "ramp_limited"
+    FIRST_SIGHT = "first_sight"
+    ACCOUNT_TAINTED = "account_tainted"
+    STATE_NOT_CLEAN = "state_not_clean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,25 @@ REASONS: dict[Reason, ReasonInfo] = {
             "gate",
             "the account has a position in a market whose data is not trusted now",
             _EVIDENCE,
+        ),
+        (
+            Reason.RAMP_LIMITED,
+            "gate",
+            "the market has just re-opened and lets closures through at a rising rate",
+            _FRESH,
+        ),
+        (Reason.FIRST_SIGHT, "gate", "the policy wants an operator to confirm this market at first sight", _OPERATOR),
+        (
+            Reason.ACCOUNT_TAINTED,
+            "gate",
+            "the account was settled with a funding index that was discarded as wrong or rolled back",
+            _CALLER,
+        ),
+        (
+            Reason.STATE_NOT_CLEAN,
+            "maintenance",
+            "the exchange's state was not found clean before maintenance ended",
+            _OPERATOR,
         ),
         (Reason.ORDER_NOT_POST_ONLY, "band", "only post-only orders in this phase", _CALLER),
         (Reason.ROLLBACK_CANCEL, "band", "the order was placed before the rollback", _CALLER),

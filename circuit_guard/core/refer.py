@@ -34,7 +34,7 @@ def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]
     facts: list[Fact] = [ReferenceJudged(reference.at_ns, reference.market, reference.source, accepted, findings)]
     if accepted:
         market.references.record(reference, others, market_policy)
-        facts += reconsider(market, market_policy, reference.at_ns)
+        facts += reconsider(state, market, market_policy, reference.at_ns)
     return facts
 
 

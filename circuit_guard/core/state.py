@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.facts import ActProposed, StateValidated
 from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import Policy
@@ -14,6 +15,17 @@ from circuit_guard.core.types import GLOBAL_SCOPE, Decision
 
 class InvariantViolated(Exception):
     """The shell broke the core's contract; a bug, never an operating error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """A maintenance of the exchange, and what the last dump of its state said; None: none was validated yet."""
+
+    actor: str
+    reason: str
+    since_ns: int
+    checkpoint: str
+    validated: StateValidated | None = None
 
 
 @dataclass(slots=True)
@@ -32,6 +44,10 @@ class GuardState:
     remembered: OrderedDict[str, tuple[dict[str, str], Decision]] = field(default_factory=OrderedDict)
     """What was asked and answered lately, by request_id, oldest first."""
     decisions: int = 0
+    maintenance: Maintenance | None = None
+    """The maintenance that has begun and not ended."""
+    proposals: dict[str, ActProposed] = field(default_factory=dict)
+    """Acts that wait for a second actor, by what they would do."""
 
 
 def new_market(market: str, at_ns: int) -> MarketState:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
-from circuit_guard.core import gates
+from circuit_guard.core import gates, reopening
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval, funding_bound, funding_price
+from circuit_guard.core.facts import ActProposed
 from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import Halt, MarketState, MarketView
 from circuit_guard.core.policy import MarketPolicy, Policy
@@ -15,7 +16,7 @@ from circuit_guard.core.progress import view_of
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.rules import evaluate_all
 from circuit_guard.core.rules.divergence import mark_interval
-from circuit_guard.core.state import GuardState
+from circuit_guard.core.state import GuardState, Maintenance
 from circuit_guard.core.types import ARITHMETIC, BreakerState, Finding, Phase, Severity
 
 NOT_ASKED = frozenset({Reason.BASIS_MISSING})
@@ -60,6 +61,14 @@ class MarketStatus:
     mark_limits: Interval | None
     headroom: dict[str, Decimal]
     """By rule, how much of its limit is left: 1 is untouched, 0 is at the limit or over it."""
+    held_since_ns: int | None
+    """Since when closures are held by a halt, a breaker or a phase; None while nothing holds them."""
+    overdue: bool
+    """Whether they are held for longer than the policy's deadline."""
+    ramp_share: Decimal | None
+    """The share of the full rate at which closures go through after a hold; None where nothing limits them."""
+    discarded: int
+    """How many intervals of funding indices taint the accounts that were settled with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,9 @@ class GuardStatus:
     global_halt: Halt | None
     not_ready: tuple[str, ...]
     markets: tuple[MarketStatus, ...]
+    maintenance: Maintenance | None
+    proposals: tuple[ActProposed, ...]
+    """Acts that wait for a second actor, oldest first."""
 
 
 def guard_status(state: GuardState, policy: Policy, now_ns: int) -> GuardStatus:
@@ -90,6 +102,8 @@ def guard_status(state: GuardState, policy: Policy, now_ns: int) -> GuardStatus:
         global_halt=state.global_halt,
         not_ready=tuple(market.market for market in markets if market.required and not market.warm),
         markets=markets,
+        maintenance=state.maintenance,
+        proposals=tuple(proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns),
     )
 
 
@@ -129,6 +143,10 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         reference_count=view.references.count,
         mark_limits=mark_interval(view, policy),
         headroom=_headroom(view, policy),
+        held_since_ns=market.held_since_ns,
+        overdue=market.held_since_ns is not None and now_ns - market.held_since_ns > policy.reopening.deadline_ns,
+        ramp_share=None if market.ramp is None else reopening.share(market.ramp, policy, now_ns),
+        discarded=len(market.discarded),
     )
 
 

@@ -48,7 +48,7 @@ class Severity(IntEnum):
 
 
 class BreakerState(StrEnum):
-    """CLOSED lets closures through, OPEN denies them, HALF_OPEN lets those inside the band through."""
+    """CLOSED lets closures through, OPEN denies them, HALF_OPEN lets them through at a rising rate."""
 
     CLOSED = "CLOSED"
     OPEN = "OPEN"
@@ -107,6 +107,32 @@ class Decision:
     phase: Phase
     breaker: BreakerState
     policy_revision: str
+
+
+class Outcome(StrEnum):
+    """What a dump of the exchange's state says of one market; `ok` alone is clean."""
+
+    OK = "ok"
+    FUNDING_JUMP = "funding_jump"
+    PRICE = "price"
+    SWAPPED = "swapped"
+    INVALID = "invalid"
+    STALE = "stale"
+    MISSING = "missing"
+    EXTRA = "extra"
+    NO_BASELINE = "no_baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class MarketOutcome:
+    """One market of a validated dump. `swapped_with`: the market whose value stands here; empty for other outcomes."""
+
+    market: str
+    outcome: Outcome
+    subject: str = ""
+    observed: str = ""
+    limit: str = ""
+    swapped_with: str = ""
 
 
 def show(value: Decimal | None) -> str:

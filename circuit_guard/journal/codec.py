@@ -24,14 +24,24 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Decision
 from circuit_guard.journal.decoding import CodecError, Decoder, decoder_of
-from circuit_guard.journal.record import CheckpointNote, Snapshot, Start
+from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Snapshot, Start
 
 T = TypeVar("T")
 
 KNOWN = {
     kind.__name__: kind
     for kind in get_args(
-        Input | Check | OrdersCheck | Fact | Decision | GuardState | Policy | Snapshot | Start | CheckpointNote
+        Input
+        | Check
+        | OrdersCheck
+        | Fact
+        | Decision
+        | GuardState
+        | Policy
+        | Snapshot
+        | Start
+        | CheckpointNote
+        | DecisionsDropped
     )
 }
 """Everything that can be encoded, by name."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.errors import JournalFailed
 from circuit_guard.journal.options import JournalOptions, Overflow
-from circuit_guard.journal.record import Entry, Kind
+from circuit_guard.journal.record import DecisionsDropped, Entry, Kind, dropped_entry
 
 BATCH_MAX = 4096
 """So many records at most are committed together: a longer batch would keep the first of it waiting."""
@@ -43,7 +43,8 @@ class EntryQueue:
         self._room: list[Future[None]] = []
         self._failure: str | None = None
         self._closing = self._woken = False
-        self._dropped = 0
+        self._dropped = self._noted = 0
+        self._dropped_ns = 0
 
     @property
     def last_sequence(self) -> int:
@@ -65,11 +66,19 @@ class EntryQueue:
         """How many decisions were dropped because the queue was full."""
         return self._dropped
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another input may be taken: under overflow `drop` while the queue is full as well."""
+        return self._failure is None and (not self._full or self._options.overflow is Overflow.DROP)
+
     def __len__(self) -> int:
         return len(self._entries)
 
     def append(self, entries: Iterable[Entry]) -> Appended:
-        """Take entries, all but the decisions that `overflow` says to drop. Raise JournalFailed after a failure."""
+        """Take entries, all but the decisions that `overflow` says to drop. Raise JournalFailed after a failure.
+
+        Once there is room again, a note of how many were dropped goes before them.
+        """
         dropped = 0
         with self._changed:
             self._raise_failure()
@@ -80,9 +89,11 @@ class EntryQueue:
             for entry in entries:
                 if entry.kind is Kind.DECISION and self._full and self._options.overflow is Overflow.DROP:
                     dropped += 1
+                    self._dropped_ns = entry.at_ns
                     continue
-                self._last += 1
-                self._entries.append((self._last, entry))
+                if not self._full:
+                    self._note_dropped()
+                self._put(entry)
             self._dropped += dropped
             if was_empty and self._entries:
                 self._oldest_ns = monotonic_ns()
@@ -153,6 +164,8 @@ class EntryQueue:
     def close(self) -> None:
         """Let the writer commit what there is, and end."""
         with self._changed:
+            if self._failure is None:
+                self._note_dropped()
             self._closing = True
             self._changed.notify()
 
@@ -160,6 +173,15 @@ class EntryQueue:
         """Refuse everything from now on, and tell all who wait. Only the first reason counts."""
         with self._changed:
             self._fail(reason)
+
+    def _note_dropped(self) -> None:
+        if self._dropped > self._noted:
+            self._put(dropped_entry(DecisionsDropped(self._dropped_ns, self._dropped - self._noted)))
+            self._noted = self._dropped
+
+    def _put(self, entry: Entry) -> None:
+        self._last += 1
+        self._entries.append((self._last, entry))
 
     @property
     def _full(self) -> bool:

@@ -4,6 +4,7 @@ JournalError
 |-- JournalUnusable          it cannot be opened or read; says what to do
 |   |-- StateDirectoryHeld   another process uses the state directory
 |   `-- RecordBroken         a record is not what was written; names the first such
+|-- CheckpointGone           a checkpoint's state is asked for and not kept
 `-- JournalFailed            it was in use and can keep nothing more
 """
 
@@ -48,6 +49,19 @@ class RecordBroken(JournalUnusable):
 
     def __reduce__(self) -> tuple[type[RecordBroken], tuple[Path, int, str]]:
         return RecordBroken, (self.path, self.sequence, self.what)
+
+
+class CheckpointGone(JournalError):
+    """The state of checkpoint `sequence` is not kept: the problem, and what a person can do about it."""
+
+    def __init__(self, sequence: int, problem: str, remedy: str) -> None:
+        super().__init__(sequence, problem, remedy)
+        self.sequence = sequence
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.sequence} cannot be had: {self.problem}; {self.remedy}"
 
 
 class JournalFailed(JournalError):

@@ -50,6 +50,8 @@ class Journal:
 
     def __init__(self, directory: Path, started_ns: int, options: JournalOptions) -> None:
         self._directory = directory
+        self._line = asyncio.Lock()
+        self._in_line = 0
         self._lock = DirectoryLock(directory, started_ns)
         path = directory / JOURNAL_NAME
         try:
@@ -101,8 +103,19 @@ class Journal:
         await asyncio.wrap_future(self._queue.durable(sequence))
 
     async def room(self) -> None:
-        """Return once the queue is not full: await it before an input is accepted. Raise JournalFailed."""
-        await asyncio.wrap_future(self._queue.room())
+        """Return once the queue is not full, to one after the other in the order of asking. Raise JournalFailed.
+
+        Await it before an input is accepted, and append that before awaiting anything else. Under `drop` nobody waits.
+        """
+        if self._queue.has_room and not self._in_line:
+            return
+        self._in_line += 1
+        try:
+            async with self._line:
+                while not self._queue.has_room:
+                    await asyncio.wrap_future(self._queue.room())
+        finally:
+            self._in_line -= 1
 
     def begin_checkpoint(self, state: GuardState, policy: Policy, name: str = "") -> Future[Checkpoint]:
         """Take the state as it is now, and let another thread append a checkpoint of it, which the future then has.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
 from pathlib import Path
@@ -28,6 +28,8 @@ class VerifyReport:
     first_sequence: int = 0
     last_sequence: int = 0
     heads: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, int | None] = field(default_factory=dict)
+    """Per chain that a head was given of: the record that had it then; None where there is no such record."""
     bad_sequence: int | None = None
     """The first record that is not as it was written; None where all are, or where the file cannot be read at all."""
     problem: str = ""
@@ -96,20 +98,26 @@ class JournalReader:
             return None
         return _checkpoint(record, self._kept_text(record) if record.scope else self._text(record))
 
-    def verify(self) -> VerifyReport:
-        """Read everything, and report the first record that was changed, removed, moved or cut off."""
-        report = VerifyReport()
+    def verify(self, noted: Mapping[Chain, bytes] | None = None) -> VerifyReport:
+        """Read everything, and report the first record that was changed, removed, moved or cut off.
+
+        `noted`: heads from an earlier report. A chain that does not have its head any more was cut or written anew.
+        """
+        report, noted = VerifyReport(), noted or {}
         try:
             bounds = self.bounds()
             report.heads = {chain.value: bound.last.hash.hex() for chain, bound in bounds.items()}
             last_checkpoint = None
-            for record in self._proved(bounds):
+            walks = self._walks(bounds, noted)
+            for record in self._proved(bounds, walks):
                 report.count(record)
                 if record.kind is Kind.CHECKPOINT:
                     last_checkpoint = record
                     self._kept_text(record) if record.scope else self._text(record)
             if last_checkpoint is not None and last_checkpoint.sequence >= self._latest_state():
                 self._kept_text(last_checkpoint)
+            report.noted = {chain.value: walks[chain].noted_at for chain in noted}
+            report.problem = self._without_head(report.noted, bounds)
         except RecordBroken as broken:
             report.bad_sequence, report.problem = broken.sequence, str(broken)
         except JournalUnusable as error:
@@ -118,11 +126,20 @@ class JournalReader:
             report.problem = f"{self._path}: a checkpoint's note cannot be read: {error}"
         return report
 
-    def _proved(self, bounds: dict[Chain, Bounds]) -> Iterator[Record]:
+    def _without_head(self, noted: Mapping[str, int | None], bounds: Mapping[Chain, Bounds]) -> str:
+        """Return what is wrong with a chain that does not have the head noted of it; empty where all do."""
+        lost = [chain for chain, sequence in noted.items() if sequence is None]
+        if not lost:
+            return ""
+        pruned = max(bounds[Chain(chain)].pruned.sequence for chain in lost)
+        what = f"no record has the noted head of {' and '.join(lost)}: the end was cut off, or all was written anew"
+        return f"{self._path}: {what}" + (f", or it is one of those up to {pruned}, which are pruned" if pruned else "")
+
+    def _proved(self, bounds: dict[Chain, Bounds], walks: Mapping[Chain, Walk]) -> Iterator[Record]:
         """Return the records of both chains. Raise RecordBroken for a sequence that neither has."""
         both_from = max(bound.pruned.sequence for bound in bounds.values())
         expected = both_from + 1
-        found = merge(*map(_until_broken, self._walks(bounds).values()), key=lambda item: item.sequence)
+        found = merge(*map(_until_broken, walks.values()), key=lambda item: item.sequence)
         for item in found:
             if item.sequence > expected:
                 raise RecordBroken(self._path, expected, "is missing")
@@ -131,8 +148,11 @@ class JournalReader:
             yield item
             expected = max(item.sequence, both_from) + 1
 
-    def _walks(self, bounds: dict[Chain, Bounds]) -> dict[Chain, Walk]:
-        return {chain: Walk(self._connection, chain, self._path, bound) for chain, bound in bounds.items()}
+    def _walks(self, bounds: dict[Chain, Bounds], noted: Mapping[Chain, bytes] | None = None) -> dict[Chain, Walk]:
+        heads = noted or {}
+        return {
+            chain: Walk(self._connection, chain, self._path, bound, heads.get(chain)) for chain, bound in bounds.items()
+        }
 
     def _latest_state(self) -> int:
         """Return the sequence of the latest checkpoint whose state is there, 0 for none."""

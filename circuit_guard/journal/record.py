@@ -54,6 +54,15 @@ class Start:
     pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionsDropped:
+    """Under overflow `drop`: so many decisions since the last such note were made and not recorded."""
+
+    at_ns: int
+    """When the last of them was made."""
+    count: int
+
+
 class Entry(NamedTuple):
     """Something to be recorded. It must not change any more: it is encoded later, by the writer."""
 
@@ -117,6 +126,11 @@ def fact_entry(fact: Fact) -> Entry:
     if isinstance(fact, DecisionMade):
         return Entry(Kind.DECISION, fact.at_ns, _scope(fact.decision), fact)
     return Entry(Kind.FACT, fact.at_ns, _scope(fact), fact)
+
+
+def dropped_entry(dropped: DecisionsDropped) -> Entry:
+    """Return the entry that says how many decisions have none. A FACT, so that older versions can pass over it."""
+    return Entry(Kind.FACT, dropped.at_ns, "", dropped)
 
 
 def hash_after(previous: bytes, record: Record) -> bytes:

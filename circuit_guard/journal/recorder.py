@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from circuit_guard.core.facts import (
+    ActProposed,
     BreakerChanged,
     CommandRefused,
     DecisionMade,
     Fact,
     HaltChanged,
+    MaintenanceBegan,
+    MaintenanceEnded,
+    MarketReopened,
     MarketWarm,
     PhaseChanged,
     PolicyChanged,
+    Rebaselined,
+    StateValidated,
 )
 from circuit_guard.core.inputs import Check, Input, OrdersCheck, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
+from circuit_guard.journal.checkpoint import Checkpoint
+from circuit_guard.journal.errors import CheckpointGone
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.record import (
     Entry,
@@ -27,9 +35,19 @@ from circuit_guard.journal.record import (
     start_entry,
 )
 
-PROMISED = (BreakerChanged, HaltChanged, PhaseChanged, PolicyChanged)
+PROMISED = (
+    BreakerChanged,
+    HaltChanged,
+    PhaseChanged,
+    PolicyChanged,
+    MaintenanceBegan,
+    StateValidated,
+    MaintenanceEnded,
+    Rebaselined,
+    ActProposed,
+)
 """What is on the disk before anybody is told of it."""
-RECORDED = (*PROMISED, CommandRefused, MarketWarm)
+RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm)
 
 
 class Recorder:
@@ -50,9 +68,25 @@ class Recorder:
         """Record an input and what came of it. Ticks are left out: decisions never depend on them."""
         self._journal.append(_entries(input_, facts))
 
-    async def checkpoint(self, state: GuardState, policy: Policy) -> None:
+    async def room(self) -> None:
+        """Return once there is room for another input."""
+        await self._journal.room()
+
+    async def checkpoint(self, state: GuardState, policy: Policy, name: str) -> Checkpoint:
         """Record the state as it is now, and return once it is on the disk."""
-        await self._journal.checkpoint(state, policy)
+        return await self._journal.checkpoint(state, policy, name)
+
+    def recorded_checkpoint(self, sequence: int) -> Checkpoint | None:
+        """Return the checkpoint of that sequence with its state, None where there is none. Waits for the disk.
+
+        Raise CheckpointGone where retention has dropped the state, JournalUnusable where the file cannot be read.
+        """
+        with self._journal.reader() as reader:
+            checkpoint = reader.checkpoint(sequence)
+        if checkpoint is not None and checkpoint.text is None:
+            problem = "its state was dropped by retention, which keeps the last ten, then one an hour, and named ones"
+            raise CheckpointGone(sequence, problem, "name another one, of about that time")
+        return checkpoint
 
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what was promised in these facts is on the disk; at once where nothing was."""

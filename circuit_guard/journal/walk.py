@@ -59,7 +59,12 @@ class _Block(NamedTuple):
 class Walk:
     """Reads one chain within bounds that were read before, so that a journal in use can be read as well."""
 
-    def __init__(self, connection: sqlite3.Connection, chain: Chain, path: Path, bounds: Bounds) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, chain: Chain, path: Path, bounds: Bounds, noted: bytes | None = None
+    ) -> None:
+        self.noted_at = bounds.pruned.sequence if noted == bounds.pruned.hash else None
+        """The record whose hash is `noted`; None while it was not read."""
+        self._noted = noted
         self._connection = connection
         self._chain = chain
         self._path = path
@@ -80,6 +85,8 @@ class Walk:
             for record, at in proved:
                 if record.sequence > last.sequence:
                     raise self._missing_end()
+                if at.hash == self._noted:
+                    self.noted_at = record.sequence
                 if record.sequence == last.sequence and at.hash != last.hash:
                     raise self._broken(record.sequence, f"is not the end of the {self._chain} chain that was noted")
                 if record.sequence >= from_sequence:

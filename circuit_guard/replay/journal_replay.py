@@ -5,42 +5,27 @@ The run starts at the oldest checkpoint after which nothing was pruned, and goes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from circuit_guard.core.facts import DecisionMade, Fact
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.codec import decode_as, encode
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.record import Entry, Kind, Record, Start, fact_entry
+from circuit_guard.journal.record import DecisionsDropped, Entry, Kind, Record, Start, fact_entry
 from circuit_guard.journal.recovery import REMEDY, Rerun, rerun_from
+from circuit_guard.replay.difference import Difference, difference_of
 from circuit_guard.replay.fields import JsonObject
 
 RECORDS_BETWEEN_REPORTS = 4096
 NO_DECISION = "no decision"
-_WRAPPER = f"{DecisionMade.__name__}."
+_NOTE_OF_DROPPED = f'{{"{DecisionsDropped.__name__}":'
 
 Progress = Callable[[int, int], None]
 """Told now and then how many records are done, and how many there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Where record and replay part. `sequence` is the decision's, or the check's that has no recorded decision."""
-
-    sequence: int
-    field: str
-    recorded: str
-    replayed: str
-
-    def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of a replay."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(slots=True)
@@ -57,6 +42,8 @@ class JournalReplay:
     """Those of them that the replay makes otherwise, or not at all."""
     missing: int = 0
     """Decisions that the replay makes and the journal has no record of."""
+    dropped: int = 0
+    """Those of them that the journal says were dropped because the disk was too slow."""
     cut_off: int = 0
     """Decisions that nobody can have recorded: of the last input before the journal ends or the process died."""
     versions: list[str] = field(default_factory=list)
@@ -67,8 +54,8 @@ class JournalReplay:
 
     @property
     def identical(self) -> bool:
-        """Whether every recorded decision is made again exactly, and none is missing."""
-        return not self.different and not self.missing
+        """Whether every recorded decision is made again exactly, and none is missing that was not dropped."""
+        return not self.different and self.missing == self.dropped
 
     def as_json(self) -> JsonObject:
         """Return the JSON object of it."""
@@ -81,6 +68,7 @@ class JournalReplay:
             "decisions": self.decisions,
             "different": self.different,
             "missing": self.missing,
+            "dropped": self.dropped,
             "cut_off": self.cut_off,
             "identical": self.identical,
             "first_difference": None if first is None else first.as_json(),
@@ -151,14 +139,19 @@ class _Comparison:
         self._digest = sha256()
         self._made: tuple[int, Entry, str] | None = None
         """The decision that the next DECISION record must hold: the input's sequence, the entry and its text."""
+        self._missing = 0
+        """How many are missing since the last note of how many were dropped."""
+        self._first_missing: Difference | None = None
 
     def take(self, record: Record) -> None:
         """Take the next record."""
         match record.kind:
             case Kind.DECISION:
                 self._compare(record)
-            case Kind.FACT:
-                """Not compared: what time alone changes is recorded when a tick sees it, and ticks are not kept."""
+            case Kind.FACT:  # what time alone changes is recorded when a tick sees it, so no fact is compared
+                if record.payload.startswith(_NOTE_OF_DROPPED):
+                    self._miss()
+                    self._settle(decode_as(DecisionsDropped, record.payload).count)
             case Kind.START:
                 self._cut_off()
                 _add_version(self._result.versions, record)
@@ -189,58 +182,34 @@ class _Comparison:
             return
         _, entry, text = made
         if (record.at_ns, record.scope, record.payload) != (entry.at_ns, entry.scope, text):
-            self._differ(_difference(record, entry, text))
+            self._differ(difference_of(record, entry, text))
 
     def _differ(self, difference: Difference) -> None:
         self._result.different += 1
-        self._result.first_difference = self._result.first_difference or difference
+        self._note(difference)
+
+    def _note(self, difference: Difference) -> None:
+        first = self._result.first_difference
+        if first is None or difference.sequence < first.sequence:
+            self._result.first_difference = difference
 
     def _miss(self) -> None:
         if self._made is not None:
             sequence, _, text = self._made
-            self._result.missing += 1
-            difference = Difference(sequence, "decision", NO_DECISION, text)
-            self._result.first_difference = self._result.first_difference or difference
+            self._missing += 1
+            self._first_missing = self._first_missing or Difference(sequence, "decision", NO_DECISION, text)
             self._made = None
+
+    def _settle(self, dropped: int) -> None:
+        """Count what is missing up to here, of which so many at most were dropped."""
+        self._result.missing += self._missing
+        self._result.dropped += min(self._missing, dropped)
+        if self._missing > dropped and self._first_missing is not None:
+            self._note(self._first_missing)
+        self._missing, self._first_missing = 0, None
 
     def _cut_off(self) -> None:
         """Count a decision whose record a dying process left out: it may end between two commits."""
         self._result.cut_off += self._made is not None
         self._made = None
-
-
-def _difference(record: Record, entry: Entry, text: str) -> Difference:
-    """Return the first field in which a recorded decision is not the one that was made again."""
-    for name in ("at_ns", "scope"):
-        recorded, replayed = getattr(record, name), getattr(entry, name)
-        if recorded != replayed:
-            return Difference(record.sequence, name, str(recorded), str(replayed))
-    try:
-        found = _first_unlike(json.loads(record.payload), json.loads(text), "")
-    except (ValueError, RecursionError):
-        found = None
-    name, recorded, replayed = found or ("payload", record.payload, text)
-    return Difference(record.sequence, name.removeprefix(_WRAPPER), recorded, replayed)
-
-
-def _first_unlike(recorded: Any, replayed: Any, path: str) -> tuple[str, str, str] | None:
-    """Return path and both values of the first leaf in which two JSON values differ."""
-    if isinstance(recorded, dict) and isinstance(replayed, dict):
-        pairs = [(f"{path}.{key}" if path else key, key) for key in {**replayed, **recorded}]
-        both = [(name, recorded.get(key, _ABSENT), replayed.get(key, _ABSENT)) for name, key in pairs]
-    elif isinstance(recorded, list) and isinstance(replayed, list):
-        count = max(len(recorded), len(replayed))
-        padded = [values + [_ABSENT] * (count - len(values)) for values in (recorded, replayed)]
-        both = [(f"{path}[{number}]", *values) for number, values in enumerate(zip(*padded, strict=True))]
-    elif recorded == replayed and type(recorded) is type(replayed):
-        return None
-    else:
-        return path, _shown(recorded), _shown(replayed)
-    return next(filter(None, (_first_unlike(left, right, name) for name, left, right in both)), None)
-
-
-_ABSENT = object()
-
-
-def _shown(value: object) -> str:
-    return "absent" if value is _ABSENT else json.dumps(value)
+        self._settle(dropped=0)

@@ -8,14 +8,12 @@ from functools import partial
 
 import structlog
 
-from circuit_guard.core.facts import CommandRefused, Fact, PolicyChanged
-from circuit_guard.core.inputs import HaltCommand, PhaseCommand, ResetCommand, ResumeCommand
-from circuit_guard.core.types import GLOBAL_SCOPE
+from circuit_guard.core.facts import Fact, PolicyChanged
 from circuit_guard.engine import Engine
-from circuit_guard.server import errors
+from circuit_guard.server.commands import carry_out
 from circuit_guard.server.convert import events, requests, status
 from circuit_guard.server.interceptor import Context
-from circuit_guard.v1 import admin_pb2, admin_pb2_grpc, event_pb2
+from circuit_guard.v1 import admin_pb2, admin_pb2_grpc
 
 ReloadPolicy = Callable[[], Sequence[Fact]]
 """Reads the policy and puts it into force; returns the facts, or raises PolicyError and leaves the old one in force."""
@@ -32,26 +30,30 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self._scopes_max = scopes_max
 
     async def Halt(self, request: admin_pb2.HaltRequest, context: Context) -> admin_pb2.HaltResponse:
-        """Deny every closure in the scopes until Resume."""
+        """Deny every closure in the scopes until Resume, or until it expires."""
         command = requests.halt(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.HaltResponse(events=await self._command(command, request.scopes))
+        facts = await carry_out(self._engine, command, request.scopes)
+        return admin_pb2.HaltResponse(events=events.events(facts))
 
     async def Resume(self, request: admin_pb2.ResumeRequest, context: Context) -> admin_pb2.ResumeResponse:
         """Lift the halts of the scopes."""
         command = requests.resume(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.ResumeResponse(events=await self._command(command, request.scopes))
+        facts = await carry_out(self._engine, command, request.scopes)
+        return admin_pb2.ResumeResponse(events=events.events(facts), proposal=events.proposal(facts))
 
     async def ResetBreaker(
         self, request: admin_pb2.ResetBreakerRequest, context: Context
     ) -> admin_pb2.ResetBreakerResponse:
         """Close the breakers of the scopes."""
         command = requests.reset(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.ResetBreakerResponse(events=await self._command(command, request.scopes))
+        facts = await carry_out(self._engine, command, request.scopes)
+        return admin_pb2.ResetBreakerResponse(events=events.events(facts), proposal=events.proposal(facts))
 
     async def SetPhase(self, request: admin_pb2.SetPhaseRequest, context: Context) -> admin_pb2.SetPhaseResponse:
         """Take what the exchange is doing."""
         command = requests.set_phase(request, self._engine.now_ns(), self._scopes_max)
-        return admin_pb2.SetPhaseResponse(events=await self._command(command, request.scopes))
+        facts = await carry_out(self._engine, command, request.scopes)
+        return admin_pb2.SetPhaseResponse(events=events.events(facts))
 
     async def GetStatus(self, request: admin_pb2.GetStatusRequest, context: Context) -> admin_pb2.GetStatusResponse:
         """Return the state of the guard and of every market."""
@@ -81,14 +83,3 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
             added=[market for fact in changed for market in fact.added],
             removed=[market for fact in changed for market in fact.removed],
         )
-
-    async def _command(
-        self, command: HaltCommand | ResumeCommand | ResetCommand | PhaseCommand, scopes: Sequence[str]
-    ) -> list[event_pb2.Event]:
-        facts = self._engine.step(command)
-        await self._engine.durable()  # a rollback that changes no phase is to be remembered as well
-        for fact in facts:
-            if isinstance(fact, CommandRefused):
-                known = {GLOBAL_SCOPE, *self._engine.policy.markets}
-                raise errors.command_refusal(fact, unknown_market=not known.issuperset(scopes))
-        return events.events(facts)

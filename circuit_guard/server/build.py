@@ -13,6 +13,7 @@ from circuit_guard.errors import CircuitGuardError
 from circuit_guard.server.admin import AdminService, ReloadPolicy
 from circuit_guard.server.interceptor import ErrorInterceptor
 from circuit_guard.server.liquidation import LiquidationGuardService
+from circuit_guard.server.maintenance import MaintenanceService
 from circuit_guard.server.market_data import MarketDataService
 from circuit_guard.server.order import OrderGuardService
 from circuit_guard.settings import Settings
@@ -21,6 +22,8 @@ from circuit_guard.v1 import (
     admin_pb2_grpc,
     liquidation_pb2,
     liquidation_pb2_grpc,
+    maintenance_pb2,
+    maintenance_pb2_grpc,
     market_data_pb2,
     market_data_pb2_grpc,
     order_pb2,
@@ -32,6 +35,7 @@ SERVICES = (
     order_pb2.DESCRIPTOR.services_by_name["OrderGuardService"].full_name,
     market_data_pb2.DESCRIPTOR.services_by_name["MarketDataService"].full_name,
     admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
+    maintenance_pb2.DESCRIPTOR.services_by_name["MaintenanceService"].full_name,
 )
 
 
@@ -90,6 +94,10 @@ def create_server(engine: Engine, settings: Settings, reload_policy: ReloadPolic
     order_pb2_grpc.add_OrderGuardServiceServicer_to_server(OrderGuardService(engine, batch_max), server)
     market_data_pb2_grpc.add_MarketDataServiceServicer_to_server(MarketDataService(engine, batch_max), server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(engine, reload_policy, batch_max), server)
+    recorded = settings.journal.directory is not None
+    maintenance_pb2_grpc.add_MaintenanceServiceServicer_to_server(
+        MaintenanceService(engine, batch_max, recorded=recorded), server
+    )
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

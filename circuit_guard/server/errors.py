@@ -4,11 +4,15 @@
     a field cannot be used                     INVALID_ARGUMENT      MALFORMED_REQUEST
     known request_id, another content          ALREADY_EXISTS        REQUEST_ID_CONFLICT
     command names an unknown market            NOT_FOUND             UNKNOWN_MARKET
+    command names an unknown checkpoint        NOT_FOUND             UNKNOWN_CHECKPOINT
     command changes nothing it could change    FAILED_PRECONDITION   COMMAND_REFUSED
     the policy file is not valid               FAILED_PRECONDITION   POLICY_INVALID
+    the guard keeps no journal                 FAILED_PRECONDITION   NO_JOURNAL
+    the checkpoint's state is not kept         FAILED_PRECONDITION   CHECKPOINT_GONE
+    the checkpoint cannot be read              DATA_LOSS             CHECKPOINT_UNREADABLE
     no room for another watcher                RESOURCE_EXHAUSTED    TOO_MANY_WATCHERS
     a watcher was too slow                     ABORTED               EVENTS_LOST
-    the engine has stopped                     UNAVAILABLE           ENGINE_FAILED
+    the engine has stopped, or could not start UNAVAILABLE           ENGINE_FAILED
     anything else, a defect                    INTERNAL              INTERNAL
 
 Each means that the guard could not decide. None is an answer: a DENY is an OK response.
@@ -24,8 +28,9 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from circuit_guard.core.facts import CheckRefused, CommandRefused
-from circuit_guard.engine import EngineFailed
+from circuit_guard.engine import EngineFailed, EngineRefuses
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError, shown
+from circuit_guard.journal.errors import CheckpointGone, JournalError
 from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut
 from circuit_guard.watching import EventsLost, TooManyWatchers
 
@@ -68,11 +73,19 @@ def refusal(error: Exception) -> RefusalError | None:
         case PolicyError():
             metadata = {"origin": error.origin, "violations": str(len(error.violations))}
             return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, "POLICY_INVALID", str(error), metadata)
+        case CheckpointGone():
+            metadata = {"checkpoint_id": str(error.sequence)}
+            return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, "CHECKPOINT_GONE", str(error), metadata)
+        case JournalError():
+            return RefusalError(grpc.StatusCode.DATA_LOSS, "CHECKPOINT_UNREADABLE", str(error))
         case TooManyWatchers():
             return RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS", str(error))
         case EventsLost():
             message = f"{error}; watch again, then read the status"
             return RefusalError(grpc.StatusCode.ABORTED, "EVENTS_LOST", message, {"count": str(error.count)})
+        case EngineRefuses():
+            message = f"{error}. Nothing of before is known, so nothing is answered: treat this as a deny"
+            return RefusalError(grpc.StatusCode.UNAVAILABLE, "ENGINE_FAILED", message)
         case EngineFailed():
             return RefusalError(
                 grpc.StatusCode.UNAVAILABLE, "ENGINE_FAILED", "the engine has stopped: treat this as a deny"
@@ -100,12 +113,29 @@ def conflict_refusal(error: WireError) -> RefusalError:
     return RefusalError(grpc.StatusCode.ALREADY_EXISTS, REQUEST_ID_CONFLICT, str(error), metadata)
 
 
-def command_refusal(fact: CommandRefused, *, unknown_market: bool) -> RefusalError:
-    """Return the refusal of an operator's command."""
+def command_refusal(fact: CommandRefused, field: str = "scopes", *, unknown_market: bool) -> RefusalError:
+    """Return the refusal of an operator's command; `field` is where its request names markets."""
     code = grpc.StatusCode.NOT_FOUND if unknown_market else grpc.StatusCode.FAILED_PRECONDITION
     reason = "UNKNOWN_MARKET" if unknown_market else "COMMAND_REFUSED"
-    message = f"scopes was {shown(fact.observed)}, expected {fact.expected}; nothing was changed"
-    return RefusalError(code, reason, message, {"field": "scopes", "value": fact.observed, "expected": fact.expected})
+    named = field if fact.subject in ("markets", "scopes") else fact.subject
+    message = f"{named} was {shown(fact.observed)}, expected {fact.expected}; nothing was changed"
+    return RefusalError(code, reason, message, {"field": named, "value": fact.observed, "expected": fact.expected})
+
+
+def no_journal() -> RefusalError:
+    """Return the refusal of a command that needs the journal, where the guard keeps none."""
+    expected = "a state directory in the settings: without a journal there is nowhere to keep a checkpoint"
+    message = f"journal.directory was not given, expected {expected}; nothing was changed"
+    metadata = {"field": "journal.directory", "value": "", "expected": expected}
+    return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, "NO_JOURNAL", message, metadata)
+
+
+def unknown_checkpoint(checkpoint_id: int) -> RefusalError:
+    """Return the refusal of a command that names a checkpoint which the journal does not have."""
+    expected = "a checkpoint of the journal: `circuit-guard checkpoint list` shows them"
+    message = f"checkpoint_id was {checkpoint_id}, expected {expected}; nothing was changed"
+    metadata = {"field": "checkpoint_id", "value": str(checkpoint_id), "expected": expected}
+    return RefusalError(grpc.StatusCode.NOT_FOUND, "UNKNOWN_CHECKPOINT", message, metadata)
 
 
 def _fit(text: str, characters_max: int) -> str:

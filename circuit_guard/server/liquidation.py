@@ -57,6 +57,7 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
 
     async def _decide(self, check: liquidation_pb2.LiquidationCheck, path: str) -> DecisionMade | CheckRefused:
         """Answer from memory; only an answer that comes with a breaker or a phase having moved waits for the disk."""
+        await self._engine.room()
         facts = self._engine.decide(requests.check(check, path, self._engine.now_ns()))
         await self._engine.settled(facts)
         return next(fact for fact in facts if isinstance(fact, DecisionMade | CheckRefused))

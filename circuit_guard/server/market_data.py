@@ -27,6 +27,7 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
     ) -> market_data_pb2.PublishObservationsResponse:
         """Take published state, one answer an observation, in order."""
         requests.batch(request.observations, "observations", self._batch_max)
+        await self._engine.room()
         happened: list[Fact] = []
         results = [
             self._observe(observation, f"observations[{number}]", happened)
@@ -40,6 +41,7 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
     ) -> market_data_pb2.PublishReferencesResponse:
         """Take independent prices, one answer a reference, in order."""
         requests.batch(request.references, "references", self._batch_max)
+        await self._engine.room()
         happened: list[Fact] = []
         results = [
             self._refer(reference, f"references[{number}]", happened)

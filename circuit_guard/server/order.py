@@ -27,6 +27,7 @@ class OrderGuardService(order_pb2_grpc.OrderGuardServiceServicer):
         requests.once((order.order_id for order in request.orders), "", "orders", "order_id")
         read = [_read(order, f"orders[{number}]") for number, order in enumerate(request.orders)]
         orders = tuple(order for order in read if isinstance(order, Order))
+        await self._engine.room()
         facts = self._engine.decide_orders(OrdersCheck(self._engine.now_ns(), orders))
         judged = iter([fact for fact in facts if isinstance(fact, OrderJudged)])
         results = [_refused(item) if isinstance(item, WireError) else _judged(next(judged)) for item in read]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import structlog
@@ -33,11 +32,10 @@ from circuit_guard.core.types import (
     Severity,
     Verdict,
 )
+from circuit_guard.telemetry.act_log import log_act, stamp
 
 REPEAT_NS = 10 * SECOND_NS
 """How far apart two lines about the same kind of event, market and reason are at least."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Kind(NamedTuple):
@@ -97,7 +95,7 @@ class FactLog:
         explained = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
         write(
             "decision",
-            at=_stamp(decision.at_ns),
+            at=stamp(decision.at_ns),
             decision_id=decision.decision_id,
             request_id=decision.request_id,
             account_id=decision.account_id,
@@ -124,7 +122,7 @@ class FactLog:
             return
         self._log.warning(
             event,
-            at=_stamp(at_ns),
+            at=stamp(at_ns),
             market=market,
             **fields,
             reasons=_distinct(findings),
@@ -133,7 +131,7 @@ class FactLog:
         )
 
     def _rare(self, fact: Fact) -> None:
-        at = _stamp(fact.at_ns)
+        at = stamp(fact.at_ns)
         match fact:
             case BreakerChanged():
                 self._breaker_changed(fact)
@@ -142,7 +140,8 @@ class FactLog:
                 self._log.info("phase", at=at, market=fact.market, **change, actor=fact.actor, note=fact.note)
             case HaltChanged():
                 event = "halt" if fact.halted else "resume"
-                self._log.warning(event, at=at, scope=fact.scope, actor=fact.actor, reason=fact.reason)
+                expiry = {} if fact.expires_ns is None else {"expires_at": stamp(fact.expires_ns)}
+                self._log.warning(event, at=at, scope=fact.scope, actor=fact.actor, reason=fact.reason, **expiry)
             case MarketWarm():
                 self._log.info("market_warm", at=at, market=fact.market)
             case PolicyChanged():
@@ -155,13 +154,13 @@ class FactLog:
             case CheckRefused():
                 self._log.warning("check_refused", at=at, request_id=fact.request_id, differing=fact.differing)
             case _:
-                """Everything else was accepted, which the metrics count."""
+                log_act(self._log, fact)
 
     def _breaker_changed(self, fact: BreakerChanged) -> None:
         write = self._log.warning if fact.after is BreakerState.OPEN else self._log.info
         write(
             "breaker",
-            at=_stamp(fact.at_ns),
+            at=stamp(fact.at_ns),
             scope=fact.scope,
             before=_breaker(fact.before),
             after=_breaker(fact.after),
@@ -184,7 +183,3 @@ def _distinct(findings: Iterable[Finding]) -> list[str]:
 
 def _breaker(state: BreakerState) -> str:
     return f"{state} (denying)" if state is BreakerState.OPEN else str(state)
-
-
-def _stamp(at_ns: int) -> str:
-    return (EPOCH + timedelta(microseconds=at_ns // 1000)).isoformat()

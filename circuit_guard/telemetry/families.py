@@ -25,6 +25,7 @@ class Families:
         self._define_decisions()
         self._define_inputs()
         self._define_state()
+        self._define_acts()
         self._define_policy()
         self._define_process()
 
@@ -101,6 +102,31 @@ class Families:
             "rule",
         )
         self.fresh_references = self._gauge("fresh_references", "Reference sources that count now.", "market")
+
+    def _define_acts(self) -> None:
+        self.held = self._gauge(
+            "market_held_seconds",
+            "For how long a halt, a breaker or a phase holds closures; 0 when none does.",
+            "market",
+        )
+        self.hold_overdue = self._gauge(
+            "market_hold_overdue",
+            "1 if closures are held for longer than the policy's deadline: page someone.",
+            "market",
+        )
+        self.ramp = self._gauge(
+            "market_ramp_ratio",
+            "Share of the full rate at which closures flow after a hold; 1 without limit.",
+            "market",
+        )
+        self.maintenance = self._gauge("maintenance", "1 while a maintenance of the exchange has begun and not ended.")
+        self.acts_proposed = self._gauge("acts_proposed", "Acts that wait for a second actor; none is in effect.")
+        self.states_validated = self._counter(
+            "states_validated_total", "Markets in validated dumps of the exchange's state; only ok is clean.", "outcome"
+        )
+        self.rebaselines = self._counter(
+            "rebaselines_total", "Markets whose funding index, or whose repaired accounts, an operator vouched for."
+        )
 
     def _define_policy(self) -> None:
         self.policy_info = self._gauge("policy_info", "1 for the revision of the policy in force.", "revision")

@@ -17,14 +17,17 @@ from circuit_guard.core.facts import (
     ObservationJudged,
     OrderJudged,
     PolicyChanged,
+    Rebaselined,
     ReferenceJudged,
     ShadowWould,
+    StateValidated,
 )
 from circuit_guard.core.market import Halt
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import Reason
+from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Severity, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
 from circuit_guard.telemetry.families import Families
 from circuit_guard.telemetry.series import (
     ACCEPTED,
@@ -74,6 +77,8 @@ class Metrics:
         self._start_reasons()
         self._families.reloads.labels("success")
         self._families.reloads.labels("failure")
+        for outcome in Outcome:
+            self._families.states_validated.labels(outcome)
         self._show_policy(policy.revision, now_ns)
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
@@ -123,6 +128,15 @@ class Metrics:
         families.clock_offset.set(vitals.clock_offset_s)
         families.loop_lag.observe(vitals.loop_lag_s)
 
+    def show_state(self, state: GuardState, now_ns: int) -> None:
+        """Set the gauges of what operators have begun, and of how long each market has been held."""
+        waiting = [proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns]
+        self._families.maintenance.set(state.maintenance is not None)
+        self._families.acts_proposed.set(len(waiting))
+        for market, gauges in self._states.items():
+            since_ns = state.markets[market].held_since_ns
+            gauges.show_held(0 if since_ns is None else now_ns - since_ns)
+
     def _start_reasons(self) -> None:
         for reason in Reason:
             for family in (
@@ -171,6 +185,15 @@ class Metrics:
                 self._families.checks_refused.inc()
             case CommandRefused():
                 self._families.commands_refused.inc()
+            case StateValidated() | Rebaselined():
+                self._count_act(fact)
+
+    def _count_act(self, fact: StateValidated | Rebaselined) -> None:
+        if isinstance(fact, Rebaselined):
+            self._families.rebaselines.inc()
+            return
+        for found in fact.outcomes:
+            self._families.states_validated.labels(found.outcome).inc()
 
     def _count_order(self, fact: OrderJudged) -> None:
         self._counts_of(fact.market).orders[fact.verdict].inc()

@@ -59,6 +59,10 @@ class MarketGauges:
         self._fresh_references = families.fresh_references.labels(market)
         self._mark_age = families.data_age.labels(market, "mark")
         self._funding_age = families.data_age.labels(market, "funding")
+        self._held = families.held.labels(market)
+        self._hold_overdue = families.hold_overdue.labels(market)
+        self._ramp = families.ramp.labels(market)
+        self._ramp.set(1)
         self._headroom = {rule: families.headroom.labels(market, rule) for rule in HEADROOM_RULES}
 
     def show(self, status: MarketStatus) -> None:
@@ -69,8 +73,14 @@ class MarketGauges:
         self._fresh_references.set(status.reference_count)
         self._mark_age.set(_age_s(status.mark_age_ns))
         self._funding_age.set(_age_s(status.funding_age_ns))
+        self._hold_overdue.set(status.overdue)
+        self._ramp.set(1.0 if status.ramp_share is None else float(status.ramp_share))
         for rule, gauge in self._headroom.items():
             gauge.set(float(status.headroom.get(rule, nan)))
+
+    def show_held(self, held_ns: int) -> None:
+        """Set for how long closures have been held; 0 while nothing holds them."""
+        self._held.set(held_ns / SECOND_NS)
 
 
 def remove_market(families: Families, market: str) -> None:
@@ -86,6 +96,9 @@ def remove_market(families: Families, market: str) -> None:
         families.fresh_references,
         families.data_age,
         families.headroom,
+        families.held,
+        families.hold_overdue,
+        families.ramp,
     )
     for family in by_market:
         family.remove_by_labels({"market": market})

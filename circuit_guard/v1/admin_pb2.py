@@ -25,43 +25,44 @@ _sym_db = _symbol_database.Default()
 from circuit_guard.v1 import event_pb2 as circuit__guard_dot_v1_dot_event__pb2
 from circuit_guard.v1 import status_pb2 as circuit__guard_dot_v1_dot_status__pb2
 from circuit_guard.v1 import types_pb2 as circuit__guard_dot_v1_dot_types__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/admin.proto\x12\x10\x63ircuit_guard.v1\x1a\x1c\x63ircuit_guard/v1/event.proto\x1a\x1d\x63ircuit_guard/v1/status.proto\x1a\x1c\x63ircuit_guard/v1/types.proto\"<\n\x0bHaltRequest\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"7\n\x0cHaltResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\">\n\rResumeRequest\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"9\n\x0eResumeResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\"D\n\x13ResetBreakerRequest\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"?\n\x14ResetBreakerResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\"z\n\x0fSetPhaseRequest\x12&\n\x05phase\x18\x01 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08rollback\x18\x05 \x01(\x08\";\n\x10SetPhaseResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\"\x12\n\x10GetStatusRequest\"B\n\x11GetStatusResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.circuit_guard.v1.GuardStatus\"-\n\x12WatchEventsRequest\x12\x17\n\x0finclude_allowed\x18\x01 \x01(\x08\"=\n\x13WatchEventsResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.circuit_guard.v1.Event\"4\n\x13ReloadPolicyRequest\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"c\n\x14ReloadPolicyResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x19\n\x11previous_revision\x18\x02 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x03(\t\x12\x0f\n\x07removed\x18\x04 \x03(\t2\xe7\x04\n\x0c\x41\x64minService\x12\x45\n\x04Halt\x12\x1d.circuit_guard.v1.HaltRequest\x1a\x1e.circuit_guard.v1.HaltResponse\x12K\n\x06Resume\x12\x1f.circuit_guard.v1.ResumeRequest\x1a .circuit_guard.v1.ResumeResponse\x12]\n\x0cResetBreaker\x12%.circuit_guard.v1.ResetBreakerRequest\x1a&.circuit_guard.v1.ResetBreakerResponse\x12Q\n\x08SetPhase\x12!.circuit_guard.v1.SetPhaseRequest\x1a\".circuit_guard.v1.SetPhaseResponse\x12T\n\tGetStatus\x12\".circuit_guard.v1.GetStatusRequest\x1a#.circuit_guard.v1.GetStatusResponse\x12\\\n\x0bWatchEvents\x12$.circuit_guard.v1.WatchEventsRequest\x1a%.circuit_guard.v1.WatchEventsResponse0\x01\x12]\n\x0cReloadPolicy\x12%.circuit_guard.v1.ReloadPolicyRequest\x1a&.circuit_guard.v1.ReloadPolicyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/admin.proto\x12\x10\x63ircuit_guard.v1\x1a\x1c\x63ircuit_guard/v1/event.proto\x1a\x1d\x63ircuit_guard/v1/status.proto\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\"n\n\x0bHaltRequest\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x30\n\rexpires_after\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x0cHaltResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\">\n\rResumeRequest\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"g\n\x0eResumeResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\x12,\n\x08proposal\x18\x02 \x01(\x0b\x32\x1a.circuit_guard.v1.Proposal\"D\n\x13ResetBreakerRequest\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"m\n\x14ResetBreakerResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\x12,\n\x08proposal\x18\x02 \x01(\x0b\x32\x1a.circuit_guard.v1.Proposal\"z\n\x0fSetPhaseRequest\x12&\n\x05phase\x18\x01 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x10\n\x08rollback\x18\x05 \x01(\x08\";\n\x10SetPhaseResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.circuit_guard.v1.Event\"\x12\n\x10GetStatusRequest\"B\n\x11GetStatusResponse\x12-\n\x06status\x18\x01 \x01(\x0b\x32\x1d.circuit_guard.v1.GuardStatus\"-\n\x12WatchEventsRequest\x12\x17\n\x0finclude_allowed\x18\x01 \x01(\x08\"=\n\x13WatchEventsResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.circuit_guard.v1.Event\"4\n\x13ReloadPolicyRequest\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"c\n\x14ReloadPolicyResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x19\n\x11previous_revision\x18\x02 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x03 \x03(\t\x12\x0f\n\x07removed\x18\x04 \x03(\t2\xe7\x04\n\x0c\x41\x64minService\x12\x45\n\x04Halt\x12\x1d.circuit_guard.v1.HaltRequest\x1a\x1e.circuit_guard.v1.HaltResponse\x12K\n\x06Resume\x12\x1f.circuit_guard.v1.ResumeRequest\x1a .circuit_guard.v1.ResumeResponse\x12]\n\x0cResetBreaker\x12%.circuit_guard.v1.ResetBreakerRequest\x1a&.circuit_guard.v1.ResetBreakerResponse\x12Q\n\x08SetPhase\x12!.circuit_guard.v1.SetPhaseRequest\x1a\".circuit_guard.v1.SetPhaseResponse\x12T\n\tGetStatus\x12\".circuit_guard.v1.GetStatusRequest\x1a#.circuit_guard.v1.GetStatusResponse\x12\\\n\x0bWatchEvents\x12$.circuit_guard.v1.WatchEventsRequest\x1a%.circuit_guard.v1.WatchEventsResponse0\x01\x12]\n\x0cReloadPolicy\x12%.circuit_guard.v1.ReloadPolicyRequest\x1a&.circuit_guard.v1.ReloadPolicyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circuit_guard.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HALTREQUEST']._serialized_start=141
-  _globals['_HALTREQUEST']._serialized_end=201
-  _globals['_HALTRESPONSE']._serialized_start=203
-  _globals['_HALTRESPONSE']._serialized_end=258
-  _globals['_RESUMEREQUEST']._serialized_start=260
-  _globals['_RESUMEREQUEST']._serialized_end=322
-  _globals['_RESUMERESPONSE']._serialized_start=324
-  _globals['_RESUMERESPONSE']._serialized_end=381
-  _globals['_RESETBREAKERREQUEST']._serialized_start=383
-  _globals['_RESETBREAKERREQUEST']._serialized_end=451
-  _globals['_RESETBREAKERRESPONSE']._serialized_start=453
-  _globals['_RESETBREAKERRESPONSE']._serialized_end=516
-  _globals['_SETPHASEREQUEST']._serialized_start=518
-  _globals['_SETPHASEREQUEST']._serialized_end=640
-  _globals['_SETPHASERESPONSE']._serialized_start=642
-  _globals['_SETPHASERESPONSE']._serialized_end=701
-  _globals['_GETSTATUSREQUEST']._serialized_start=703
-  _globals['_GETSTATUSREQUEST']._serialized_end=721
-  _globals['_GETSTATUSRESPONSE']._serialized_start=723
-  _globals['_GETSTATUSRESPONSE']._serialized_end=789
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=791
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=836
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=838
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=899
-  _globals['_RELOADPOLICYREQUEST']._serialized_start=901
-  _globals['_RELOADPOLICYREQUEST']._serialized_end=953
-  _globals['_RELOADPOLICYRESPONSE']._serialized_start=955
-  _globals['_RELOADPOLICYRESPONSE']._serialized_end=1054
-  _globals['_ADMINSERVICE']._serialized_start=1057
-  _globals['_ADMINSERVICE']._serialized_end=1672
+  _globals['_HALTREQUEST']._serialized_start=173
+  _globals['_HALTREQUEST']._serialized_end=283
+  _globals['_HALTRESPONSE']._serialized_start=285
+  _globals['_HALTRESPONSE']._serialized_end=340
+  _globals['_RESUMEREQUEST']._serialized_start=342
+  _globals['_RESUMEREQUEST']._serialized_end=404
+  _globals['_RESUMERESPONSE']._serialized_start=406
+  _globals['_RESUMERESPONSE']._serialized_end=509
+  _globals['_RESETBREAKERREQUEST']._serialized_start=511
+  _globals['_RESETBREAKERREQUEST']._serialized_end=579
+  _globals['_RESETBREAKERRESPONSE']._serialized_start=581
+  _globals['_RESETBREAKERRESPONSE']._serialized_end=690
+  _globals['_SETPHASEREQUEST']._serialized_start=692
+  _globals['_SETPHASEREQUEST']._serialized_end=814
+  _globals['_SETPHASERESPONSE']._serialized_start=816
+  _globals['_SETPHASERESPONSE']._serialized_end=875
+  _globals['_GETSTATUSREQUEST']._serialized_start=877
+  _globals['_GETSTATUSREQUEST']._serialized_end=895
+  _globals['_GETSTATUSRESPONSE']._serialized_start=897
+  _globals['_GETSTATUSRESPONSE']._serialized_end=963
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=965
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=1010
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=1012
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=1073
+  _globals['_RELOADPOLICYREQUEST']._serialized_start=1075
+  _globals['_RELOADPOLICYREQUEST']._serialized_end=1127
+  _globals['_RELOADPOLICYRESPONSE']._serialized_start=1129
+  _globals['_RELOADPOLICYRESPONSE']._serialized_end=1228
+  _globals['_ADMINSERVICE']._serialized_start=1231
+  _globals['_ADMINSERVICE']._serialized_end=1846
 # @@protoc_insertion_point(module_scope)

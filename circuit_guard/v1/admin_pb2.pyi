@@ -1,6 +1,9 @@
+import datetime
+
 from circuit_guard.v1 import event_pb2 as _event_pb2
 from circuit_guard.v1 import status_pb2 as _status_pb2
 from circuit_guard.v1 import types_pb2 as _types_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -10,14 +13,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HaltRequest(_message.Message):
-    __slots__ = ("scopes", "actor", "reason")
+    __slots__ = ("scopes", "actor", "reason", "expires_after")
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AFTER_FIELD_NUMBER: _ClassVar[int]
     scopes: _containers.RepeatedScalarFieldContainer[str]
     actor: str
     reason: str
-    def __init__(self, scopes: _Optional[_Iterable[str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    expires_after: _duration_pb2.Duration
+    def __init__(self, scopes: _Optional[_Iterable[str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expires_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class HaltResponse(_message.Message):
     __slots__ = ("events",)
@@ -36,10 +41,12 @@ class ResumeRequest(_message.Message):
     def __init__(self, scopes: _Optional[_Iterable[str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ResumeResponse(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "proposal")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]
-    def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ...) -> None: ...
+    proposal: _types_pb2.Proposal
+    def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ..., proposal: _Optional[_Union[_types_pb2.Proposal, _Mapping]] = ...) -> None: ...
 
 class ResetBreakerRequest(_message.Message):
     __slots__ = ("scopes", "actor", "reason")
@@ -52,10 +59,12 @@ class ResetBreakerRequest(_message.Message):
     def __init__(self, scopes: _Optional[_Iterable[str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ResetBreakerResponse(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "proposal")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]
-    def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ...) -> None: ...
+    proposal: _types_pb2.Proposal
+    def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ..., proposal: _Optional[_Union[_types_pb2.Proposal, _Mapping]] = ...) -> None: ...
 
 class SetPhaseRequest(_message.Message):
     __slots__ = ("phase", "scopes", "actor", "reason", "rollback")

@@ -29,7 +29,8 @@ class AdminServiceStub:
     """AdminService is for operators, deploy scripts and dashboards.
 
     Commands name their scopes, always: markets of the policy, or GLOBAL, and nothing is meant by leaving them out.
-    A command that names an unknown market is NOT_FOUND and changes nothing.
+    A command that names an unknown market is NOT_FOUND and changes nothing. Where the policy wants two actors to resume or
+    to reset, the first request only proposes: the same request of another actor, in time, takes effect.
     """
 
     def __init__(self, channel):
@@ -79,12 +80,13 @@ class AdminServiceServicer:
     """AdminService is for operators, deploy scripts and dashboards.
 
     Commands name their scopes, always: markets of the policy, or GLOBAL, and nothing is meant by leaving them out.
-    A command that names an unknown market is NOT_FOUND and changes nothing.
+    A command that names an unknown market is NOT_FOUND and changes nothing. Where the policy wants two actors to resume or
+    to reset, the first request only proposes: the same request of another actor, in time, takes effect.
     """
 
     def Halt(self, request, context):
-        """Halt denies every closure in the scopes until Resume. No rule lifts it. A second halt replaces the first one's
-        actor and reason.
+        """Halt denies every closure in the scopes until Resume, or until it expires. No rule lifts it. A second halt replaces
+        the first one's actor, reason and expiry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,7 +188,8 @@ class AdminService:
     """AdminService is for operators, deploy scripts and dashboards.
 
     Commands name their scopes, always: markets of the policy, or GLOBAL, and nothing is meant by leaving them out.
-    A command that names an unknown market is NOT_FOUND and changes nothing.
+    A command that names an unknown market is NOT_FOUND and changes nothing. Where the policy wants two actors to resume or
+    to reset, the first request only proposes: the same request of another actor, in time, takes effect.
     """
 
     @staticmethod

@@ -25,36 +25,47 @@ _sym_db = _symbol_database.Default()
 from circuit_guard.v1 import liquidation_pb2 as circuit__guard_dot_v1_dot_liquidation__pb2
 from circuit_guard.v1 import order_pb2 as circuit__guard_dot_v1_dot_order__pb2
 from circuit_guard.v1 import types_pb2 as circuit__guard_dot_v1_dot_types__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/event.proto\x12\x10\x63ircuit_guard.v1\x1a\"circuit_guard/v1/liquidation.proto\x1a\x1c\x63ircuit_guard/v1/order.proto\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x06\n\x05\x45vent\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12>\n\x14observation_rejected\x18\x02 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12<\n\x12reference_rejected\x18\x03 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12;\n\x0f\x62reaker_changed\x18\x04 \x01(\x0b\x32 .circuit_guard.v1.BreakerChangedH\x00\x12\x37\n\rphase_changed\x18\x05 \x01(\x0b\x32\x1e.circuit_guard.v1.PhaseChangedH\x00\x12\x35\n\x0chalt_changed\x18\x06 \x01(\x0b\x32\x1d.circuit_guard.v1.HaltChangedH\x00\x12\x33\n\x0bmarket_warm\x18\x07 \x01(\x0b\x32\x1c.circuit_guard.v1.MarketWarmH\x00\x12\x35\n\x0cshadow_would\x18\x08 \x01(\x0b\x32\x1d.circuit_guard.v1.ShadowWouldH\x00\x12\x39\n\x0epolicy_changed\x18\t \x01(\x0b\x32\x1f.circuit_guard.v1.PolicyChangedH\x00\x12;\n\x0f\x63ommand_refused\x18\n \x01(\x0b\x32 .circuit_guard.v1.CommandRefusedH\x00\x12\x39\n\x08\x64\x65\x63ision\x18\x0b \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecisionH\x00\x12\x37\n\rcheck_refused\x18\x0c \x01(\x0b\x32\x1e.circuit_guard.v1.CheckRefusedH\x00\x12\x38\n\x0corder_denied\x18\r \x01(\x0b\x32 .circuit_guard.v1.OrderJudgementH\x00\x12M\n\x18observation_reconsidered\x18\x0e \x01(\x0b\x32).circuit_guard.v1.ObservationReconsideredH\x00\x42\x06\n\x04kind\"[\n\x0cItemRejected\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"9\n\x17ObservationReconsidered\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"\xed\x01\n\x0e\x42reakerChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12.\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12-\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12\x0f\n\x07latched\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12+\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x0c\n\x04note\x18\x08 \x01(\t\"\x8c\x01\n\x0cPhaseChanged\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12&\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"K\n\x0bHaltChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06halted\x18\x02 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x1c\n\nMarketWarm\x12\x0e\n\x06market\x18\x01 \x01(\t\"I\n\x0bShadowWould\x12\r\n\x05scope\x18\x01 \x01(\t\x12+\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"A\n\rPolicyChanged\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07removed\x18\x03 \x03(\t\"E\n\x0e\x43ommandRefused\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08observed\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t\"5\n\x0c\x43heckRefused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tdiffering\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/event.proto\x12\x10\x63ircuit_guard.v1\x1a\"circuit_guard/v1/liquidation.proto\x1a\x1c\x63ircuit_guard/v1/order.proto\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\t\n\x05\x45vent\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12>\n\x14observation_rejected\x18\x02 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12<\n\x12reference_rejected\x18\x03 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12;\n\x0f\x62reaker_changed\x18\x04 \x01(\x0b\x32 .circuit_guard.v1.BreakerChangedH\x00\x12\x37\n\rphase_changed\x18\x05 \x01(\x0b\x32\x1e.circuit_guard.v1.PhaseChangedH\x00\x12\x35\n\x0chalt_changed\x18\x06 \x01(\x0b\x32\x1d.circuit_guard.v1.HaltChangedH\x00\x12\x33\n\x0bmarket_warm\x18\x07 \x01(\x0b\x32\x1c.circuit_guard.v1.MarketWarmH\x00\x12\x35\n\x0cshadow_would\x18\x08 \x01(\x0b\x32\x1d.circuit_guard.v1.ShadowWouldH\x00\x12\x39\n\x0epolicy_changed\x18\t \x01(\x0b\x32\x1f.circuit_guard.v1.PolicyChangedH\x00\x12;\n\x0f\x63ommand_refused\x18\n \x01(\x0b\x32 .circuit_guard.v1.CommandRefusedH\x00\x12\x39\n\x08\x64\x65\x63ision\x18\x0b \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecisionH\x00\x12\x37\n\rcheck_refused\x18\x0c \x01(\x0b\x32\x1e.circuit_guard.v1.CheckRefusedH\x00\x12\x38\n\x0corder_denied\x18\r \x01(\x0b\x32 .circuit_guard.v1.OrderJudgementH\x00\x12M\n\x18observation_reconsidered\x18\x0e \x01(\x0b\x32).circuit_guard.v1.ObservationReconsideredH\x00\x12;\n\x0fmarket_reopened\x18\x0f \x01(\x0b\x32 .circuit_guard.v1.MarketReopenedH\x00\x12?\n\x11maintenance_began\x18\x10 \x01(\x0b\x32\".circuit_guard.v1.MaintenanceBeganH\x00\x12;\n\x0fstate_validated\x18\x11 \x01(\x0b\x32 .circuit_guard.v1.StateValidatedH\x00\x12?\n\x11maintenance_ended\x18\x12 \x01(\x0b\x32\".circuit_guard.v1.MaintenanceEndedH\x00\x12\x34\n\x0brebaselined\x18\x13 \x01(\x0b\x32\x1d.circuit_guard.v1.RebaselinedH\x00\x12\x32\n\x0c\x61\x63t_proposed\x18\x14 \x01(\x0b\x32\x1a.circuit_guard.v1.ProposalH\x00\x42\x06\n\x04kind\"[\n\x0cItemRejected\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"9\n\x17ObservationReconsidered\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"\xed\x01\n\x0e\x42reakerChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12.\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12-\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12\x0f\n\x07latched\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12+\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x0c\n\x04note\x18\x08 \x01(\t\"\x8c\x01\n\x0cPhaseChanged\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12&\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"{\n\x0bHaltChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06halted\x18\x02 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\nMarketWarm\x12\x0e\n\x06market\x18\x01 \x01(\t\"I\n\x0bShadowWould\x12\r\n\x05scope\x18\x01 \x01(\t\x12+\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"A\n\rPolicyChanged\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07removed\x18\x03 \x03(\t\"E\n\x0e\x43ommandRefused\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08observed\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t\"5\n\x0c\x43heckRefused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tdiffering\x18\x02 \x01(\t\"I\n\x0eMarketReopened\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\'\n\x04held\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x10MaintenanceBegan\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x17\n\x0f\x63heckpoint_name\x18\x03 \x01(\t\"h\n\x0eStateValidated\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x13\n\x0b\x63lean_count\x18\x02 \x01(\x05\x12\x32\n\tnot_clean\x18\x03 \x03(\x0b\x32\x1f.circuit_guard.v1.MarketOutcome\"Q\n\x10MaintenanceEnded\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x63lean\x18\x03 \x03(\t\x12\x0f\n\x07latched\x18\x04 \x03(\t\"\xa5\x01\n\x0bRebaselined\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x1c\n\x14\x66unding_index_before\x18\x02 \x01(\t\x12\x1b\n\x13\x66unding_index_after\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x1a\n\rcheckpoint_id\x18\x06 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_checkpoint_idb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circuit_guard.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENT']._serialized_start=180
-  _globals['_EVENT']._serialized_end=1015
-  _globals['_ITEMREJECTED']._serialized_start=1017
-  _globals['_ITEMREJECTED']._serialized_end=1108
-  _globals['_OBSERVATIONRECONSIDERED']._serialized_start=1110
-  _globals['_OBSERVATIONRECONSIDERED']._serialized_end=1167
-  _globals['_BREAKERCHANGED']._serialized_start=1170
-  _globals['_BREAKERCHANGED']._serialized_end=1407
-  _globals['_PHASECHANGED']._serialized_start=1410
-  _globals['_PHASECHANGED']._serialized_end=1550
-  _globals['_HALTCHANGED']._serialized_start=1552
-  _globals['_HALTCHANGED']._serialized_end=1627
-  _globals['_MARKETWARM']._serialized_start=1629
-  _globals['_MARKETWARM']._serialized_end=1657
-  _globals['_SHADOWWOULD']._serialized_start=1659
-  _globals['_SHADOWWOULD']._serialized_end=1732
-  _globals['_POLICYCHANGED']._serialized_start=1734
-  _globals['_POLICYCHANGED']._serialized_end=1799
-  _globals['_COMMANDREFUSED']._serialized_start=1801
-  _globals['_COMMANDREFUSED']._serialized_end=1870
-  _globals['_CHECKREFUSED']._serialized_start=1872
-  _globals['_CHECKREFUSED']._serialized_end=1925
+  _globals['_EVENT']._serialized_start=212
+  _globals['_EVENT']._serialized_end=1405
+  _globals['_ITEMREJECTED']._serialized_start=1407
+  _globals['_ITEMREJECTED']._serialized_end=1498
+  _globals['_OBSERVATIONRECONSIDERED']._serialized_start=1500
+  _globals['_OBSERVATIONRECONSIDERED']._serialized_end=1557
+  _globals['_BREAKERCHANGED']._serialized_start=1560
+  _globals['_BREAKERCHANGED']._serialized_end=1797
+  _globals['_PHASECHANGED']._serialized_start=1800
+  _globals['_PHASECHANGED']._serialized_end=1940
+  _globals['_HALTCHANGED']._serialized_start=1942
+  _globals['_HALTCHANGED']._serialized_end=2065
+  _globals['_MARKETWARM']._serialized_start=2067
+  _globals['_MARKETWARM']._serialized_end=2095
+  _globals['_SHADOWWOULD']._serialized_start=2097
+  _globals['_SHADOWWOULD']._serialized_end=2170
+  _globals['_POLICYCHANGED']._serialized_start=2172
+  _globals['_POLICYCHANGED']._serialized_end=2237
+  _globals['_COMMANDREFUSED']._serialized_start=2239
+  _globals['_COMMANDREFUSED']._serialized_end=2308
+  _globals['_CHECKREFUSED']._serialized_start=2310
+  _globals['_CHECKREFUSED']._serialized_end=2363
+  _globals['_MARKETREOPENED']._serialized_start=2365
+  _globals['_MARKETREOPENED']._serialized_end=2438
+  _globals['_MAINTENANCEBEGAN']._serialized_start=2440
+  _globals['_MAINTENANCEBEGAN']._serialized_end=2514
+  _globals['_STATEVALIDATED']._serialized_start=2516
+  _globals['_STATEVALIDATED']._serialized_end=2620
+  _globals['_MAINTENANCEENDED']._serialized_start=2622
+  _globals['_MAINTENANCEENDED']._serialized_end=2703
+  _globals['_REBASELINED']._serialized_start=2706
+  _globals['_REBASELINED']._serialized_end=2871
 # @@protoc_insertion_point(module_scope)

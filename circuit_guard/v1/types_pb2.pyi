@@ -1,10 +1,12 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -47,6 +49,19 @@ class BreakerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BREAKER_STATE_CLOSED: _ClassVar[BreakerState]
     BREAKER_STATE_OPEN: _ClassVar[BreakerState]
     BREAKER_STATE_HALF_OPEN: _ClassVar[BreakerState]
+
+class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTCOME_UNSPECIFIED: _ClassVar[Outcome]
+    OUTCOME_OK: _ClassVar[Outcome]
+    OUTCOME_FUNDING_JUMP: _ClassVar[Outcome]
+    OUTCOME_PRICE: _ClassVar[Outcome]
+    OUTCOME_SWAPPED: _ClassVar[Outcome]
+    OUTCOME_INVALID: _ClassVar[Outcome]
+    OUTCOME_STALE: _ClassVar[Outcome]
+    OUTCOME_MISSING: _ClassVar[Outcome]
+    OUTCOME_EXTRA: _ClassVar[Outcome]
+    OUTCOME_NO_BASELINE: _ClassVar[Outcome]
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_ALLOW: Verdict
 VERDICT_DENY: Verdict
@@ -71,6 +86,16 @@ BREAKER_STATE_UNSPECIFIED: BreakerState
 BREAKER_STATE_CLOSED: BreakerState
 BREAKER_STATE_OPEN: BreakerState
 BREAKER_STATE_HALF_OPEN: BreakerState
+OUTCOME_UNSPECIFIED: Outcome
+OUTCOME_OK: Outcome
+OUTCOME_FUNDING_JUMP: Outcome
+OUTCOME_PRICE: Outcome
+OUTCOME_SWAPPED: Outcome
+OUTCOME_INVALID: Outcome
+OUTCOME_STALE: Outcome
+OUTCOME_MISSING: Outcome
+OUTCOME_EXTRA: Outcome
+OUTCOME_NO_BASELINE: Outcome
 
 class Finding(_message.Message):
     __slots__ = ("reason", "rule", "severity", "subject", "observed", "limit", "sentence", "shadow", "lifted_by", "ask_again_after")
@@ -109,3 +134,35 @@ class RequestError(_message.Message):
     expected: str
     message: str
     def __init__(self, reason: _Optional[str] = ..., field: _Optional[str] = ..., value: _Optional[str] = ..., expected: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class MarketOutcome(_message.Message):
+    __slots__ = ("market", "outcome", "subject", "observed", "limit", "swapped_with", "sentence")
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SWAPPED_WITH_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    market: str
+    outcome: Outcome
+    subject: str
+    observed: str
+    limit: str
+    swapped_with: str
+    sentence: str
+    def __init__(self, market: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., subject: _Optional[str] = ..., observed: _Optional[str] = ..., limit: _Optional[str] = ..., swapped_with: _Optional[str] = ..., sentence: _Optional[str] = ...) -> None: ...
+
+class Proposal(_message.Message):
+    __slots__ = ("act", "scopes", "actor", "reason", "expires_at")
+    ACT_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    act: str
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    actor: str
+    reason: str
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, act: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

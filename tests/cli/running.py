@@ -23,6 +23,8 @@ PAXG = "PAXG-USD-PERP"
 PRICE = "92610.0"
 INDEX = "20511.934207715"
 
+STATE = "state"
+
 POLICY = f"""
 [classes.default]
 [markets.{BTC}]
@@ -37,6 +39,7 @@ class Guard:
     def __init__(self, app: App, folder: Path) -> None:
         self.address = app.grpc_address
         self.policy_path = folder / "policy.toml"
+        self.state_directory = folder / STATE
         self._sequence = 0
 
     def observe(self, market: str = BTC, funding_index: str = INDEX, times: int = 1) -> None:
@@ -84,8 +87,8 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(commands, list(arguments), env=env, catch_exceptions=False)
 
 
-def settings_in(folder: Path, policy: str = POLICY) -> Settings:
-    """Return settings for free ports, with the policy written into the folder."""
+def settings_in(folder: Path, policy: str = POLICY, *, recorded: bool = False) -> Settings:
+    """Return settings for free ports, with the policy written into the folder, and the journal if there is one."""
     (folder / "policy.toml").write_text(policy)
     environ = {
         "CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0",
@@ -93,13 +96,15 @@ def settings_in(folder: Path, policy: str = POLICY) -> Settings:
         "CIRCUIT_GUARD_POLICY__PATH": str(folder / "policy.toml"),
         "CIRCUIT_GUARD_LOG__LEVEL": "error",
     }
+    if recorded:
+        environ["CIRCUIT_GUARD_JOURNAL__DIRECTORY"] = str(folder / STATE)
     return load_settings(None, environ)
 
 
 @contextmanager
-def running(folder: Path, policy: str = POLICY) -> Iterator[Guard]:
-    """Run a guard for as long as the context lasts."""
-    loop, context = asyncio.new_event_loop(), running_app(settings_in(folder, policy))
+def running(folder: Path, policy: str = POLICY, *, recorded: bool = False) -> Iterator[Guard]:
+    """Run a guard for as long as the context lasts, with a journal in the folder's `state` if it is to be recorded."""
+    loop, context = asyncio.new_event_loop(), running_app(settings_in(folder, policy, recorded=recorded))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

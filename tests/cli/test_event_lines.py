@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from circuit_guard.cli import event_lines
 from circuit_guard.v1 import event_pb2, liquidation_pb2, order_pb2, types_pb2
 
+NOT_CLEAN = types_pb2.MarketOutcome(market="M", outcome=types_pb2.OUTCOME_FUNDING_JUMP, sentence="it was reset")
+LAPSES = "1970-01-01 00:10:00Z"
 JUMP = types_pb2.Finding(reason="funding_jump", sentence="the funding index moved further than funding can move it")
 OPEN, CLOSED, HALF_OPEN = (
     types_pb2.BREAKER_STATE_OPEN,
@@ -21,7 +25,7 @@ LINES = [
     ),
     (
         event_pb2.Event(breaker_changed=event_pb2.BreakerChanged(scope="M", after=HALF_OPEN, findings=[JUMP])),
-        "M breaker HALF_OPEN (in the band only)",
+        "M breaker HALF_OPEN (at a rising rate)",
     ),
     (
         event_pb2.Event(breaker_changed=event_pb2.BreakerChanged(scope="M", after=CLOSED, actor="bob", note="fixed")),
@@ -54,6 +58,81 @@ LINES = [
     (
         event_pb2.Event(halt_changed=event_pb2.HaltChanged(scope="M", actor="bob", reason="fine")),
         "M resumed by bob: fine",
+    ),
+    (
+        event_pb2.Event(
+            halt_changed=event_pb2.HaltChanged(
+                scope="M", halted=True, actor="bob", reason="odd", expires_at=Timestamp(seconds=900)
+            )
+        ),
+        "M halted by bob: odd; until 1970-01-01 00:15:00Z",
+    ),
+    (
+        event_pb2.Event(halt_changed=event_pb2.HaltChanged(scope="M", reason="the halt of bob expired: odd")),
+        "M resumed: the halt of bob expired: odd",
+    ),
+    (
+        event_pb2.Event(market_reopened=event_pb2.MarketReopened(market="M", held=Duration(seconds=420))),
+        "M re-opens after 7 min 0 s: closures go through at a rising rate",
+    ),
+    (
+        event_pb2.Event(
+            maintenance_began=event_pb2.MaintenanceBegan(actor="bob", reason="upgrade", checkpoint_name="maintenance-1")
+        ),
+        "maintenance begun by bob: upgrade; checkpoint maintenance-1",
+    ),
+    (
+        event_pb2.Event(state_validated=event_pb2.StateValidated(actor="deploy", clean_count=3)),
+        "the exchange's state validated by deploy: 3 markets clean",
+    ),
+    (
+        event_pb2.Event(
+            state_validated=event_pb2.StateValidated(actor="deploy", clean_count=1, not_clean=[NOT_CLEAN] * 7)
+        ),
+        "the exchange's state validated by deploy: 1 market clean, 7 not: "
+        + "M funding_jump: it was reset; " * 5
+        + "and 2 more",
+    ),
+    (
+        event_pb2.Event(
+            maintenance_ended=event_pb2.MaintenanceEnded(actor="bob", reason="done", clean=["N"], latched=["M", "O"])
+        ),
+        "maintenance ended by bob: done; 1 market in POST_ONLY, 2 markets latched: M, O",
+    ),
+    (
+        event_pb2.Event(maintenance_ended=event_pb2.MaintenanceEnded(actor="bob", reason="done", clean=["N"])),
+        "maintenance ended by bob: done; 1 market in POST_ONLY, 0 markets latched",
+    ),
+    (
+        event_pb2.Event(
+            rebaselined=event_pb2.Rebaselined(
+                market="M",
+                funding_index_before="20511",
+                funding_index_after="0",
+                actor="bob",
+                reason="rolled back",
+                checkpoint_id=7,
+            )
+        ),
+        "M funding index is 0, of checkpoint 7, instead of 20511, says bob: rolled back",
+    ),
+    (
+        event_pb2.Event(
+            rebaselined=event_pb2.Rebaselined(market="M", funding_index_after="1", actor="bob", reason="new")
+        ),
+        "M funding index is 1, instead of none, says bob: new",
+    ),
+    (
+        event_pb2.Event(rebaselined=event_pb2.Rebaselined(market="M", actor="bob", reason="refunded")),
+        "M accounts are repaired, none is tainted any more, says bob: refunded",
+    ),
+    (
+        event_pb2.Event(
+            act_proposed=types_pb2.Proposal(
+                act="resume", scopes=["M", "N"], actor="bob", reason="fine", expires_at=Timestamp(seconds=600)
+            )
+        ),
+        f"resume of M, N proposed by bob: fine; not in effect before somebody else asks for the same, until {LAPSES}",
     ),
     (
         event_pb2.Event(market_warm=event_pb2.MarketWarm(market="M")),

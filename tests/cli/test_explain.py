@@ -129,6 +129,58 @@ def test_explanation_when_something_ends_sooner_then_it_is_named_and_in_full_exp
     assert explain.explain_market(cold, in_full=True).why[1].startswith("reference_missing: the sentence")
 
 
+def closed(name: str) -> status_pb2.MarketStatus:
+    denied = market(name, finding("phase_denies", types_pb2.LIFTED_BY_EXCHANGE, "phase"))
+    denied.phase = denied.commanded_phase = types_pb2.PHASE_MAINTENANCE
+    return denied
+
+
+def test_explanations_when_the_phase_was_set_then_the_next_phase_is_the_command() -> None:
+    [one] = explain.explanations(status(closed("AAA"), closed("BBB")))
+
+    assert one.lifting == [
+        'the exchange, when it is back: circuit-guard phase POST_ONLY AAA BBB --actor NAME --reason "WHY"'
+    ]
+
+
+def test_explanations_when_a_maintenance_runs_then_its_end_is_the_command() -> None:
+    found = status(closed("AAA"), closed("BBB"))
+    found.maintenance.actor = "deploy"
+
+    [one] = explain.explanations(found)
+
+    ending = "the maintenance's end, once the exchange's state is validated"
+    assert one.lifting == [f'{ending}: circuit-guard maintenance end --actor NAME --reason "WHY"']
+
+
+def test_explanations_when_a_halt_expires_then_it_says_when() -> None:
+    halted = market("AAA", finding("operator_halt", types_pb2.LIFTED_BY_OPERATOR, "AAA"))
+    halted.halt.CopyFrom(status_pb2.Halt(actor="ann", since=AT, expires_at=Timestamp(seconds=AT.seconds + 60)))
+
+    [one] = explain.explanations(status(halted))
+
+    assert one.lifting == [
+        'an operator: circuit-guard resume AAA --actor NAME --reason "WHY"',
+        "or itself, at 2026-01-19 05:21:00Z",
+    ]
+
+
+def test_explanations_when_a_market_waits_at_first_sight_then_a_rebaseline_is_named() -> None:
+    [one] = explain.explanations(status(market("AAA", finding("first_sight", types_pb2.LIFTED_BY_OPERATOR, "market"))))
+
+    assert one.lifting == ["an operator, who vouches for its funding index: circuit-guard rebaseline --help says how"]
+
+
+def test_explanations_when_a_market_is_held_past_the_deadline_then_it_is_overdue_and_stands_apart() -> None:
+    late, early = latched("AAA", "0"), latched("BBB", "0")
+    late.overdue = True
+
+    assert [one.state for one in explain.explanations(status(late, early))] == [
+        "breaker OPEN (denying), latched, phase OPEN, OVERDUE",
+        "breaker OPEN (denying), latched, phase OPEN",
+    ]
+
+
 def test_overview_when_more_goes_wrong_than_fits_then_the_table_has_the_reasons() -> None:
     found = status(*(market(f"M{number}", finding(f"reason_{number}")) for number in range(7)))
 

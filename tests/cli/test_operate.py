@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
-from tests.cli.running import BTC, ETH, PAXG, Guard, run
+from circuit_guard.cli import words
+from tests.cli.running import BTC, ETH, PAXG, POLICY, Guard, run, running
 
 WHO = ("--actor", "alice", "--reason", "drill")
 
@@ -22,6 +25,68 @@ def test_halt_when_markets_are_named_then_they_are_halted_and_nothing_else(guard
     assert lines[2] == "Denying closures there now:"
     assert lines[3].startswith(f"{BTC}   HALTED by an operator")
     assert [m["market"] for m in json.loads(guard.run("status", "--json").stdout)["markets"] if "halt" in m] == [BTC]
+
+
+@pytest.mark.parametrize(("given", "lasts"), [("90s", "1 min 30 s"), ("15m", "15 min 0 s"), ("168h", "7 d")])
+def test_halt_when_it_is_for_some_time_then_it_says_until_when(guard: Guard, given: str, lasts: str) -> None:
+    result = guard.run("halt", BTC, "--for", given, *WHO)
+    halt = json.loads(guard.run("status", BTC, "--json").stdout)["halt"]
+
+    stamps = [datetime.fromisoformat(halt[name]) for name in ("since", "expires_at")]
+    assert result.exit_code == 0
+    assert f" {BTC} halted by alice: drill; until {stamps[1]:%Y-%m-%d %H:%M:%S}Z\n" in result.stdout
+    assert words.lasting(stamps[1] - stamps[0]) == lasts
+
+
+@pytest.mark.parametrize("given", ["", "15", "0m", "-5m", "1.5h", "15 m", "15M", "1d", "99999999s"])
+def test_halt_when_the_time_cannot_be_meant_then_it_says_what_was_expected(given: str) -> None:
+    result = run("halt", BTC, "--for", given, *WHO)
+
+    assert result.exit_code == 2
+    shown = f'"{given}"' if given else "empty"
+    assert f"--for was {shown}, expected a whole number with s, m or h, for instance 15m, at most 168h" in result.stderr
+
+
+def test_halt_when_the_time_is_too_long_then_the_guard_says_so(untouched: Guard) -> None:
+    result = untouched.run("halt", BTC, "--for", "169h", *WHO)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    expected = 'expires_after was "608400 s + 0 ns", expected more than 0 s and at most 604800 s'
+    assert result.stderr == f"circuit-guard: {expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "again"),
+    [
+        (("resume", BTC), f"resume {BTC}"),
+        (("resume", "--all"), "resume --all"),
+        (("reset", BTC), f"reset {BTC}"),
+    ],
+)
+def test_commands_when_the_policy_wants_two_actors_then_the_first_only_proposes(
+    tmp_path: Path, command: tuple[str, ...], again: str
+) -> None:
+    policy = POLICY + '[guard]\ntwo_actors = ["resume", "reset"]\n'
+    with running(tmp_path, policy) as guard:
+        guard.latch(BTC)
+        guard.run("halt", BTC, *WHO)
+        guard.run("halt", "--all", *WHO)
+        first = guard.run(*command, *WHO)
+        as_json = guard.run(*command, "--json", *WHO)
+        status = guard.run("status").stdout
+        second = guard.run(*command, "--actor", "bob", "--reason", "agreed")
+
+    act, scope = command[0], BTC if BTC in command else "GLOBAL"
+    lines = first.stdout.splitlines()
+    assert (first.exit_code, as_json.exit_code, second.exit_code) == (1, 1, 0)
+    assert f" {act} of {scope} proposed by alice: drill; not in effect before somebody else asks" in lines[0]
+    typed = f'circuit-guard {again} --actor NAME --reason "WHY"'
+    assert lines[1].startswith(f"Not in effect: somebody other than alice has to run {typed}, before ")
+    assert json.loads(as_json.stdout)["proposal"]["actor"] == "alice"
+    assert (
+        f"\nNOT IN EFFECT: {act} of {scope}, proposed by alice: drill; somebody else has to ask for the same" in status
+    )
+    assert "by alice and bob: agreed" in second.stdout
 
 
 def test_resume_when_a_market_was_halted_then_its_closures_go_through(guard: Guard) -> None:

@@ -33,12 +33,16 @@ def test_policy_check_when_it_is_valid_then_its_limits_are_summed_up() -> None:
     assert lines[3].split("  ")[0] == BTC
     assert "2 % in 8 h" in lines[3]
     assert "5 bps" in lines[3]
+    assert "50/s, 5000000/s from 10 % in 300 s" in lines[3]
 
 
 def test_policy_check_when_asked_for_json_then_every_resolved_value_is_there() -> None:
     document = json.loads(run("policy", "check", BUNDLED, "--json").stdout)
 
     assert document["revision"] == load_policy(Path(BUNDLED)).revision
+    assert (document["two_actors"], document["two_actors_within_s"]) == ([], 600)
+    assert document["markets"][BTC]["reopening.notional_per_s"] == "5000000"
+    assert document["markets"][BTC]["first_sight"] == "confirm"
     assert document["markets"][BTC]["funding.rate_max"] == "0.02"
     assert document["markets"][BTC]["staleness.deny_after_s"] == 15
 
@@ -78,6 +82,20 @@ def test_policy_check_when_the_guard_is_to_be_in_shadow_then_that_is_said(tmp_pa
     )
 
 
+def test_policy_check_when_people_have_to_act_twice_or_first_then_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        '[guard]\ntwo_actors = ["resume", "reset"]\ntwo_actors_within_s = 90\n'
+        "[global_breaker]\nlatched_markets_min = 1\n"
+        '[classes.default]\n[markets.AAA]\n[markets.BBB]\nfirst_sight = "operator"\n'
+    )
+
+    lines = run("policy", "check", str(path)).stdout.splitlines()
+
+    assert lines[2] == "takes two actors, the second within 90 s: reset, resume"
+    assert lines[3] == "denied at first sight until an operator rebaselines them: BBB"
+
+
 def test_policy_show_when_a_market_overrides_then_the_resolved_value_is_shown() -> None:
     rows = dict(line.split(maxsplit=1) for line in run("policy", "show", BUNDLED, PAXG).stdout.splitlines())
 
@@ -85,6 +103,10 @@ def test_policy_show_when_a_market_overrides_then_the_resolved_value_is_shown() 
     assert rows["divergence.base"] == "0.005"
     assert rows["funding.period_s"] == "28800"
     assert rows["basis.required"] == "yes"
+    assert rows["reopening.start_share"] == "0.10"
+    assert rows["reopening.deadline_s"] == "1800"
+    assert rows["band.post_only_min_s"] == "120"
+    assert rows["breaker.half_open_s"] == "300"
 
 
 def test_policy_show_when_the_market_is_unknown_then_the_known_ones_are_named() -> None:

@@ -32,7 +32,7 @@ def test_lasting_when_shown_then_the_two_largest_units_are_given(seconds: float,
 def test_breaker_state_when_shown_then_it_says_what_it_does() -> None:
     shown = [words.breaker_state(state) for state in (1, 2, 3)]  # type: ignore[arg-type]
 
-    assert shown == ["breaker CLOSED", "breaker OPEN (denying)", "breaker HALF_OPEN (in the band only)"]
+    assert shown == ["breaker CLOSED", "breaker OPEN (denying)", "breaker HALF_OPEN (at a rising rate)"]
 
 
 def test_lifted_by_when_shown_then_every_value_of_the_contract_has_words() -> None:

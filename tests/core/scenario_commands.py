@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from circuit_guard.core import inputs as i
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import guard_status
-from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind, Phase
+from circuit_guard.core.types import CheckKind, Phase
 from tests.core import world
 from tests.core.sentences import fact_lines, is_news, status_lines, summary
 
@@ -24,6 +24,7 @@ FIELDS = {
     "premium": "funding_premium",
 }
 BASIS = ("mark", "funding")
+OF_THE_GUARD = ("global_breaker", "shadow", "two_actors", "two_actors_within")
 
 
 @dataclass
@@ -54,12 +55,14 @@ class Scenario:
             self.state = guard.new_state(self.rules, self.now_ns)
         return self.state
 
-    def _take(self, input_: i.Input) -> list[Fact]:
+    def take(self, input_: i.Input) -> list[Fact]:
+        """Feed the core."""
         if isinstance(input_, i.Observation):
             self.last[input_.market] = input_
         return guard.step(self._guard(), input_, self.rules)
 
-    def _tell(self, facts: list[Fact]) -> Iterator[str]:
+    def tell(self, facts: list[Fact]) -> Iterator[str]:
+        """Return facts as lines."""
         return (line for fact in facts for line in fact_lines(fact))
 
     def _market(self, command: Command) -> str:
@@ -75,7 +78,7 @@ class Scenario:
             kept = {name: self.rules.markets.get(name, world.market_policy()) for name in names}
             self.rules = replace(self.rules, markets=kept)
             self.feeds = {name: self.feeds.get(name) or world.feed_of(name) for name in names}
-        own = {key: given.pop(key) for key in list(given) if key.startswith("global_breaker.") or key == "shadow"}
+        own = {key: given.pop(key) for key in list(given) if key.partition(".")[0] in OF_THE_GUARD}
         markets = {
             name: world.changed(part, given) if name in (named or self.rules.markets) else part
             for name, part in self.rules.markets.items()
@@ -83,7 +86,7 @@ class Scenario:
         self.rules = replace(world.changed(self.rules, own), markets=markets)
         if self.state is not None:
             self.rules = replace(self.rules, revision=f"r{int(self.rules.revision[1:]) + 1}")
-            yield from self._tell(self._take(i.PolicyCommand(self.now_ns, self.rules.revision)))
+            yield from self.tell(self.take(i.PolicyCommand(self.now_ns, self.rules.revision)))
 
     def feed(self, command: Command) -> Iterator[str]:
         """`feed [MARKET] price= mark= index= funding= rate= premium= references=a,b epoch=`: what is true from now."""
@@ -131,9 +134,9 @@ class Scenario:
     def _publish(self, feed: world.Feed, without: str) -> list[Fact]:
         heard: list[Fact] = []
         if without != "references":
-            heard += [fact for quote in feed.quotes(self.now_ns) for fact in self._take(quote)]
+            heard += [fact for quote in feed.quotes(self.now_ns) for fact in self.take(quote)]
         if without != "observations":
-            heard += self._take(feed.observation(self.now_ns))
+            heard += self.take(feed.observation(self.now_ns))
         return heard
 
     def observe(self, command: Command) -> Iterator[str]:
@@ -150,33 +153,33 @@ class Scenario:
                 given[FIELDS[key]] = None if text == "none" else Decimal(text)
         market = self._market(command)
         feed = self.feeds.get(market) or world.feed_of(market)
-        yield from self._tell(self._take(feed.observation(self.now_ns, **given)))
+        yield from self.tell(self.take(feed.observation(self.now_ns, **given)))
 
     def redeliver(self, command: Command) -> Iterator[str]:
         """`redeliver [MARKET]`: the last observation once more."""
         again = replace(self.last[self._market(command)], at_ns=self.now_ns)
-        yield from self._tell(self._take(again))
+        yield from self.tell(self.take(again))
 
     def references(self, command: Command) -> Iterator[str]:
         """`references [MARKET] [PRICE...]`: every venue's price, one after the other as `world.VENUES` names them."""
         prices = [Decimal(word) for word in command.words if not word.endswith("-PERP")]
         quotes = self.feeds[self._market(command)].quotes(self.now_ns, prices)
-        told = [self._take(quote) for quote in quotes]
-        yield from self._tell([fact for facts in told for fact in facts if is_news(fact)])
+        told = [self.take(quote) for quote in quotes]
+        yield from self.tell([fact for facts in told for fact in facts if is_news(fact)])
 
     def reference(self, command: Command) -> Iterator[str]:
         """`reference [MARKET] VENUE PRICE [event=-3s]`."""
         venue, price = [word for word in command.words if not word.endswith("-PERP")]
         event_ns = self.now_ns + world.duration_ns(command.given.get("event", "0s"))
         quote = i.Reference(self.now_ns, self._market(command), venue, event_ns, Decimal(price))
-        yield from self._tell(self._take(quote))
+        yield from self.tell(self.take(quote))
 
     def check(self, command: Command) -> Iterator[str]:
-        """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=MARKET,...]`.
+        """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=MARKET[:CACHED],...]`.
 
         The caller computes with what was published last, right or wrong, unless `mark` and `funding` say otherwise.
         """
-        yield from self._tell(guard.decide(self._guard(), self._question(command), self.rules))
+        yield from self.tell(guard.decide(self._guard(), self._question(command), self.rules))
 
     def _question(self, command: Command) -> i.Check:
         self.asked += 1
@@ -184,8 +187,7 @@ class Scenario:
         size = Decimal(given.get("size", "1")) * (-1 if "long" in command.words else 1)
         last = self.last.get(market)
         mark, funding = (_number(given[key]) if key in given else getattr(last, FIELDS[key], None) for key in BASIS)
-        numbers = (Decimal(1), Decimal(1), Decimal(0), Decimal("0.01"))
-        positions = tuple(i.Position(name, *numbers) for name in given.get("account", "").split(",") if name)
+        positions = tuple(_position(text) for text in given.get("account", "").split(",") if text)
         return i.Check(
             at_ns=self.now_ns,
             request_id=given.get("id", f"check-{self.asked}"),
@@ -212,29 +214,20 @@ class Scenario:
             take_profit_or_stop_loss="tpsl" in words,
             created_at_ns=world.at(created) if created else None,
         )
-        yield from self._tell(guard.decide_orders(self._guard(), i.OrdersCheck(self.now_ns, (order,)), self.rules))
+        yield from self.tell(guard.decide_orders(self._guard(), i.OrdersCheck(self.now_ns, (order,)), self.rules))
 
     def phase(self, command: Command) -> Iterator[str]:
         """`phase NAME [MARKET...] [rollback]`."""
         markets, rollback = tuple(command.markets(self.feeds)), "rollback" in command.words
         phase = i.PhaseCommand(self.now_ns, Phase(command.words[0]), markets, "exchange", rollback=rollback)
-        yield from self._tell(self._take(phase))
+        yield from self.tell(self.take(phase))
 
-    def _operator(self, kind: Callable[..., i.Input], command: Command) -> Iterator[str]:
-        scopes = tuple(word for word in command.words if word.endswith("-PERP") or word == GLOBAL_SCOPE)
-        yield from self._tell(self._take(kind(self.now_ns, scopes, "alice", command.given.get("why", "a test"))))
-
-    def halt(self, command: Command) -> Iterator[str]:
-        return self._operator(i.HaltCommand, command)
-
-    def resume(self, command: Command) -> Iterator[str]:
-        return self._operator(i.ResumeCommand, command)
-
-    def reset(self, command: Command) -> Iterator[str]:
-        return self._operator(i.ResetCommand, command)
+    def restart(self, command: Command) -> Iterator[str]:
+        """`restart`: the guard itself restarts with the state it had."""
+        return self.tell(self.take(i.Restarted(self.now_ns)))
 
     def tick(self, command: Command) -> Iterator[str]:
-        return self._tell(self._take(i.Tick(self.now_ns)))
+        return self.tell(self.take(i.Tick(self.now_ns)))
 
     def status(self, command: Command) -> Iterator[str]:
         return status_lines(guard_status(self._guard(), self.rules, self.now_ns))
@@ -244,6 +237,12 @@ def _on_the_way(way: tuple[int, int, Decimal, Decimal], now_ns: int) -> Decimal:
     start_ns, until_ns, start, end = way
     share = Decimal(min(max(now_ns - start_ns, 0), until_ns - start_ns)) / (until_ns - start_ns)
     return (start + (end - start) * share).quantize(Decimal("1e-8"))
+
+
+def _position(text: str) -> i.Position:
+    """Return a position from `MARKET` or `MARKET:CACHED_FUNDING_INDEX`."""
+    market, _, cached = text.partition(":")
+    return i.Position(market, Decimal(1), Decimal(1), Decimal(cached or "0"), Decimal("0.01"))
 
 
 def _number(text: str | None) -> Decimal | None:

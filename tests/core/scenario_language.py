@@ -19,7 +19,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 
-from tests.core import world
+from tests.core import scenario_operators, world
 from tests.core.scenario_commands import Command, Scenario
 
 DASHES = "----"
@@ -35,9 +35,14 @@ COMMANDS: dict[str, Callable[[Scenario, Command], Iterator[str]]] = {
     "check": Scenario.check,
     "order": Scenario.order,
     "phase": Scenario.phase,
-    "halt": Scenario.halt,
-    "resume": Scenario.resume,
-    "reset": Scenario.reset,
+    "halt": scenario_operators.halt,
+    "resume": scenario_operators.resume,
+    "reset": scenario_operators.reset,
+    "begin": scenario_operators.begin,
+    "validate": scenario_operators.validate,
+    "end": scenario_operators.end,
+    "rebaseline": scenario_operators.rebaseline,
+    "restart": Scenario.restart,
     "tick": Scenario.tick,
     "status": Scenario.status,
 }

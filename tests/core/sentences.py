@@ -8,7 +8,8 @@ from circuit_guard.core import facts as f
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.reasons import ask_again_ns, lift
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
-from circuit_guard.core.types import SECOND_NS, Finding, Severity, Verdict, show
+from circuit_guard.core.types import SECOND_NS, Finding, MarketOutcome, Outcome, Severity, Verdict, show, show_seconds
+from tests.core import world
 
 
 def finding_line(finding: Finding) -> str:
@@ -42,9 +43,29 @@ def fact_lines(fact: Fact) -> list[str]:  # noqa: C901  # one case a fact
             who = f" by {fact.actor}" if fact.actor else ""
             return [f"{fact.market} phase {fact.before} -> {fact.after}{who}: {fact.note}"]
         case f.HaltChanged():
-            return [f"{fact.scope} {'halted' if fact.halted else 'resumed'} by {fact.actor}: {fact.reason}"]
+            until = "" if fact.expires_ns is None else f" until {world.clock(fact.expires_ns)}"
+            who = f" by {fact.actor}" if fact.actor else ""
+            return [f"{fact.scope} {'halted' if fact.halted else 'resumed'}{until}{who}: {fact.reason}"]
         case f.MarketWarm():
             return [f"{fact.market} is warm"]
+        case f.MarketReopened():
+            return [f"{fact.market} re-opens after {show_seconds(fact.held_ns)}, at a rising rate"]
+        case f.MaintenanceBegan():
+            return [f"maintenance begun by {fact.actor}: {fact.reason}"]
+        case f.StateValidated():
+            return [_outcome_line(outcome) for outcome in fact.outcomes]
+        case f.MaintenanceEnded():
+            latched = f", latched {', '.join(fact.latched)}" if fact.latched else ""
+            return [f"maintenance ended by {fact.actor}: clean {', '.join(fact.clean) or 'none'}{latched}"]
+        case f.Rebaselined(after=None):
+            return [f"{fact.market} accounts repaired, says {fact.actor}: {fact.reason}"]
+        case f.Rebaselined():
+            to = "" if fact.checkpoint is None else f" (checkpoint {fact.checkpoint})"
+            step = f"{show(fact.before)} -> {show(fact.after)}{to}"
+            return [f"{fact.market} funding index rebaselined {step} by {fact.actor}: {fact.reason}"]
+        case f.ActProposed():
+            until = world.clock(fact.expires_ns)
+            return [f"{fact.act} of {', '.join(fact.scopes)} proposed by {fact.actor}, waits for another until {until}"]
         case f.ShadowWould():
             return [f"{fact.scope} shadow would: {', '.join(finding.reason for finding in fact.findings)}"]
         case f.PolicyChanged():
@@ -61,6 +82,14 @@ def fact_lines(fact: Fact) -> list[str]:  # noqa: C901  # one case a fact
             return [f"REFUSED: request {fact.request_id} was asked before with another {fact.differing}"]
         case f.OrderJudged(verdict=verdict, findings=findings):
             return _with(f"{verdict} order {fact.order_id}", findings)
+
+
+def _outcome_line(outcome: MarketOutcome) -> str:
+    if outcome.outcome is Outcome.OK:
+        return f"{outcome.market} ok"
+    swapped = f" with {outcome.swapped_with}" if outcome.swapped_with else ""
+    what = f"{outcome.subject} was {outcome.observed}, expected {outcome.limit}"
+    return f"{outcome.market} {outcome.outcome}{swapped}: {what}"
 
 
 def is_news(fact: Fact) -> bool:
@@ -96,7 +125,11 @@ def status_lines(status: GuardStatus) -> Iterator[str]:
 def _market_lines(market: MarketStatus) -> Iterator[str]:
     warm = "" if market.warm else ", warming"
     halt = f", halted by {market.halt.actor}: {market.halt.reason}" if market.halt else ""
-    yield f"{market.market} phase {market.phase} ({market.phase_note}), {_breaker(market.breaker)}{warm}{halt}"
+    ramp = "" if market.ramp_share is None else f", ramp at {market.ramp_share:.0%}"
+    held = "" if market.held_since_ns is None else f", held since {world.clock(market.held_since_ns)}"
+    held += ", overdue" if market.overdue else ""
+    state = f"{_breaker(market.breaker)}{warm}{halt}{held}{ramp}"
+    yield f"{market.market} phase {market.phase} ({market.phase_note}), {state}"
     yield (
         f"  mark {show(market.mark_price)} within {market.mark_limits}, "
         f"reference {show(market.reference_price)} of {market.reference_count}"

@@ -323,17 +323,6 @@ def test_shadow_when_wrong_callers_would_trip_the_market_then_that_is_recorded()
     assert "shadow would: basis_funding" in answer
 
 
-def test_band_when_a_breaker_is_half_open_then_the_denial_does_not_say_open() -> None:
-    answer = last_answer(f"""
-        {WARM}
-        10:01:00 observe mark=60000
-        10:01:01 steady until=10:02:05
-        check long price=92500
-    """)
-    assert "outside_band" in answer
-    assert "in OPEN" not in answer
-
-
 def test_feed_position_when_a_sequence_or_epoch_was_absurdly_high_then_a_reset_ends_it() -> None:
     for given in (f"seq={2**63 - 1}", f"epoch={2**63 - 1}"):
         answer = last_answer(f"""

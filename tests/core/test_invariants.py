@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from circuit_guard.core import acts, guard, invariants
 from circuit_guard.core import facts as f
-from circuit_guard.core import guard
 from circuit_guard.core import inputs as i
 from circuit_guard.core.facts import Fact
-from circuit_guard.core.phase import DENYING_PHASES
+from circuit_guard.core.policy import TwoActorAct
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import guard_status
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, CheckKind, Phase, Severity, Verdict
@@ -27,11 +27,14 @@ ODD_CONTEXT = Context(prec=3, rounding=ROUND_UP, Emax=9, Emin=-9, traps=[])
 """Somebody else in the process may have set anything."""
 
 scopes = st.lists(st.sampled_from((*hostile.MARKETS, GLOBAL_SCOPE)), max_size=2, unique=True).map(tuple)
-ACTS = ("halt", "resume", "resume", "resume", "reset", "reset", "phase")
+ACTS = ("halt", "halt", "resume", "resume", "resume", "reset", "reset", "phase")
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Feeds the same inputs to a guard and to a copy of it that was pickled before each, under another context."""
+    """Holds every state and step against `core.invariants`, which lists what always holds.
+
+    Feeds the same inputs to a guard and to a copy of it that was pickled before each, under another context.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,18 +93,52 @@ class AnySequence(RuleBasedStateMachine):
         self.decide(check)
         self.decide(check)
 
-    @rule(act=st.sampled_from(ACTS), scopes=scopes, phase=st.sampled_from(list(Phase)), rollback=st.booleans())
-    def operator(self, act: str, scopes: tuple[str, ...], phase: Phase, rollback: bool) -> None:
+    @rule(
+        act=st.sampled_from(ACTS),
+        scopes=scopes,
+        phase=st.sampled_from(list(Phase)),
+        flag=st.booleans(),
+        actor=st.sampled_from(("alice", "bob")),
+    )
+    def operator(self, act: str, scopes: tuple[str, ...], phase: Phase, flag: bool, actor: str) -> None:
         markets = tuple(scope for scope in scopes if scope != GLOBAL_SCOPE)
         match act:
             case "halt":
-                self.step(i.HaltCommand(self.now_ns, markets, "alice", "a test"))
+                expires_ns = self.now_ns + 10 * SECOND_NS if flag else None
+                self.step(i.HaltCommand(self.now_ns, markets, actor, "a test", expires_ns))
             case "resume":
-                self.step(i.ResumeCommand(self.now_ns, markets, "alice", "a test"))
+                self.step(i.ResumeCommand(self.now_ns, markets, actor, "a test"))
             case "reset":
-                self.step(i.ResetCommand(self.now_ns, scopes, "alice", "a test"))
+                self.step(i.ResetCommand(self.now_ns, scopes, actor, "a test"))
             case _:
-                self.step(i.PhaseCommand(self.now_ns, phase, markets, "exchange", rollback=rollback))
+                self.step(i.PhaseCommand(self.now_ns, phase, markets, "exchange", rollback=flag))
+
+    @rule(act=st.sampled_from(("begin", "validate", "validate", "end", "end")), wrong=hostile.maybe, flag=st.booleans())
+    def maintenance(self, act: str, wrong: Decimal | None, flag: bool) -> None:
+        match act:
+            case "begin":
+                self.step(acts.BeginMaintenance(self.now_ns, "alice", "a test", "before"))
+            case "validate":
+                values = {name: feed.funding for name, feed in self.feeds.items()} | (
+                    {world.ETH: wrong} if flag else {}
+                )
+                rows = [
+                    acts.StateRow(name, self.now_ns, feed.mark, feed.index, values[name])
+                    for name, feed in self.feeds.items()
+                ]
+                self.step(acts.ValidateState(self.now_ns, tuple(rows)))
+            case _:
+                self.step(acts.EndMaintenance(self.now_ns, "alice", "a test", unvalidated=flag))
+
+    @rule(market=hostile.any_market, value=hostile.numbers, back_s=hostile.seconds, rolled_back=st.booleans())
+    def rebaseline(self, market: str, value: Decimal, back_s: float, rolled_back: bool) -> None:
+        baseline = acts.Baseline(market, value, self.now_ns - int(back_s * SECOND_NS))
+        checkpoint = 7 if rolled_back else None
+        self.step(acts.RebaselineCommand(self.now_ns, (baseline,), "alice", "a test", checkpoint))
+
+    @rule()
+    def restart(self) -> None:
+        self.step(i.Restarted(self.now_ns))
 
     @rule(passed_s=hostile.seconds)
     def tick(self, passed_s: float) -> None:
@@ -110,16 +147,17 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule(shadow_rules=st.sampled_from(("", "staleness", "divergence,basis")), quorum=st.sampled_from(("2", "3")))
     def change_policy(self, shadow_rules: str, quorum: str) -> None:
-        given = {"shadow_rules": shadow_rules, "references.quorum": quorum}
+        given = {"shadow_rules": shadow_rules, "references.quorum": quorum, "reopening.closures_per_s": quorum}
         changed = {name: world.changed(part, given) for name, part in self.policy.markets.items()}
-        self.policy = replace(self.policy, markets=changed)
+        two = frozenset({TwoActorAct.RESUME}) if quorum == "2" else frozenset()
+        self.policy = replace(self.policy, markets=changed, two_actors=two)
         self.step(i.PolicyCommand(self.now_ns, "r2"))
 
     @rule(asked=st.lists(hostile.orders, min_size=1, max_size=3))
     def orders(self, asked: list[i.Order]) -> None:
-        facts = self.same(
-            lambda state: guard.decide_orders(state, i.OrdersCheck(self.now_ns, tuple(asked)), self.policy)
-        )
+        check = i.OrdersCheck(self.now_ns, tuple(asked))
+        facts = self.same(lambda state: guard.decide_orders(state, check, self.policy))
+        self.holds(check, facts)
         judged = [fact for fact in facts if isinstance(fact, f.OrderJudged)]
         assert [fact.market for fact in judged] == [order.market for order in asked]
         for fact in judged:
@@ -148,38 +186,32 @@ class AnySequence(RuleBasedStateMachine):
         facts = self.same(lambda state: guard.step(state, input_, self.policy))
         before = self.before
         assert all(fact.at_ns <= self.now_ns for fact in facts if not isinstance(fact, f.DecisionMade))
-        assert latched(before) - latched(self.state) <= named(input_, i.ResetCommand, "scopes")
-        lifted = halted(before) - halted(self.state)
-        assert lifted <= (named(input_, i.ResumeCommand, "markets") or {GLOBAL_SCOPE})
-        assert not lifted or isinstance(input_, i.ResumeCommand)
         for market, was in before.markets.items():
             if repr(was.trusted) != repr(self.state.markets[market].trusted):
                 assert trusts(facts, market), "values became trusted and no fact says so"
+        self.holds(input_, facts)
 
     def decide(self, check: i.Check) -> None:
         facts = self.same(lambda state: guard.decide(state, check, self.policy))
+        self.holds(check, facts)
         answers = [fact for fact in facts if isinstance(fact, f.DecisionMade | f.CheckRefused)]
         (answer,) = answers
         if isinstance(answer, f.CheckRefused):
-            assert facts == answers
+            assert [fact for fact in facts if not isinstance(fact, f.HaltChanged | f.MarketReopened)] == answers
             return
         decision = answer.decision
         denying = [finding for finding in decision.findings if finding.severity >= Severity.DENY]
         assert (decision.verdict is Verdict.DENY) == any(not finding.shadow for finding in denying)
         assert (decision.shadow_verdict is Verdict.DENY) == bool(denying)
         if decision.verdict is Verdict.ALLOW and not answer.repeated:
-            self.may_close(check.market)
+            market = self.state.markets[check.market]
+            assert not market.rejections
+            # Judged before the check itself trips: a check that trips is denied.
+            assert BreakerState.OPEN not in (market.breaker.state, self.state.global_breaker.state)
 
-    def may_close(self, name: str) -> None:
-        """Whatever the rules said, no closure passes one of these."""
-        market = self.state.markets[name]
-        assert market.warm
-        assert not market.rejections
-        assert market.halt is None
-        assert self.state.global_halt is None
-        assert market.phase.effective() not in DENYING_PHASES
-        # Judged before the check itself trips: a check that trips is denied.
-        assert BreakerState.OPEN not in (market.breaker.state, self.state.global_breaker.state)
+    def holds(self, input_: i.Input | i.Check | i.OrdersCheck, facts: Sequence[Fact]) -> None:
+        assert invariants.broken_in(self.state) == []
+        assert invariants.broken_by(input_, self.before, facts, self.policy) == []
 
     def changed_as_told(self, facts: Sequence[Fact]) -> None:
         """Every breaker is where the facts leave it, one generation a fact: no change without a fact."""
@@ -209,23 +241,9 @@ def breakers(before: GuardState, after: GuardState) -> list[tuple[Any, Any]]:
     return [*pairs, (before.global_breaker, after.global_breaker)]
 
 
-def latched(state: GuardState) -> set[str]:
-    every = [*(market.breaker for market in state.markets.values()), state.global_breaker]
-    return {breaker.scope for breaker in every if breaker.latched}
-
-
-def halted(state: GuardState) -> set[str]:
-    own = {name for name, market in state.markets.items() if market.halt is not None}
-    return own | ({GLOBAL_SCOPE} if state.global_halt else set())
-
-
-def named(input_: i.Input, kind: type, field: str) -> set[str]:
-    return set(getattr(input_, field)) if isinstance(input_, kind) else set()
-
-
 def trusts(facts: Sequence[Fact], market: str) -> bool:
     return any(
-        isinstance(fact, f.ObservationReconsidered)
+        isinstance(fact, f.ObservationReconsidered | f.Rebaselined)
         or (isinstance(fact, f.ObservationJudged) and fact.accepted and not fact.redelivered)
         for fact in facts
         if getattr(fact, "market", None) == market

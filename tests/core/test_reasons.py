@@ -46,7 +46,7 @@ def test_reason_when_it_latches_then_only_an_operator_lifts_it(reason: Reason) -
 
 def test_reasons_when_listed_then_none_is_missing_and_every_rule_has_some() -> None:
     assert set(REASONS) == set(Reason)
-    assert {info.rule for info in REASONS.values()} == {*RULES, "correlated_trips", "gate"}
+    assert {info.rule for info in REASONS.values()} == {*RULES, "correlated_trips", "gate", "maintenance"}
 
 
 def test_reasons_when_listed_then_every_code_is_a_word_that_stays() -> None:

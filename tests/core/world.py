@@ -88,6 +88,7 @@ def market_policy() -> p.MarketPolicy:
             recovering_closures=p.RestrictedClosures.BANDED,
             agreement_share=Decimal("0.005"),
             agreement_ns=30 * SECOND_NS,
+            post_only_min_ns=120 * SECOND_NS,
         ),
         basis=p.BasisPolicy(
             required=True,
@@ -96,8 +97,9 @@ def market_policy() -> p.MarketPolicy:
             trip_after_ns=30 * SECOND_NS,
             trip_count_min=3,
         ),
-        breaker=p.BreakerPolicy(cooldown_ns=60 * SECOND_NS, healthy_ns=30 * SECOND_NS, half_open_ns=60 * SECOND_NS),
+        breaker=p.BreakerPolicy(cooldown_ns=60 * SECOND_NS, healthy_ns=30 * SECOND_NS, half_open_ns=300 * SECOND_NS),
         shadow_rules=frozenset(),
+        reopening=p.ReopeningPolicy(Decimal("0.10"), Decimal(50), Decimal(5_000_000), 1800 * SECOND_NS),
     )
 
 

@@ -34,6 +34,7 @@ class Client:
     """The three services that the tests use, behind one channel."""
 
     def __init__(self, channel: aio.Channel) -> None:
+        self.channel = channel
         self.admin: Any = admin_pb2_grpc.AdminServiceStub(channel)
         self.market_data: Any = market_data_pb2_grpc.MarketDataServiceStub(channel)
         self.liquidation: Any = liquidation_pb2_grpc.LiquidationGuardServiceStub(channel)

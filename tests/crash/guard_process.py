@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from circuit_guard.journal.lock import LOCK_NAME
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
 
 ROOT = Path(__file__).parents[2]
@@ -44,14 +46,14 @@ def write_settings(folder: Path) -> Path:
 
 
 class GuardProcess:
-    """`circuit-guard serve` on the folder's settings."""
+    """`circuit-guard serve` on the folder's settings. `prefix`: a command that becomes the one after it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: Sequence[str] = ()) -> None:
         self._folder = folder
         self.address = f"unix:{folder / 'guard.sock'}"
         command = [sys.executable, "-m", "circuit_guard", "serve", "--settings", str(write_settings(folder))]
         self._popen = subprocess.Popen(
-            command,
+            [*prefix, *command],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -66,6 +68,14 @@ class GuardProcess:
     def kill(self) -> None:
         """Send SIGKILL."""
         self._popen.kill()
+
+    def starting(self, looks: int) -> None:
+        """Return after so many looks at its state directory, from when it holds that on."""
+        holder = f'"pid": {self.pid},'
+        while looks:
+            assert self._popen.poll() is None, "it ended by itself"
+            lock = self._folder / "state" / LOCK_NAME
+            looks -= lock.exists() and holder in lock.read_text()
 
     def remains(self) -> str:
         """Make sure of its end, and return the errors it had logged."""

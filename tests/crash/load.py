@@ -70,6 +70,12 @@ class Load:
         self._random = random
         self._sequences = sequences
         self._feed = asyncio.Lock()
+        self._answers = asyncio.Semaphore(0)
+
+    async def answered(self, count: int) -> None:
+        """Return once so many batches of data and checks were answered."""
+        for _ in range(count):
+            await self._answers.acquire()
 
     async def publish(self) -> None:
         """Publish honest data, one batch after the other."""
@@ -78,6 +84,7 @@ class Load:
                 await self._client.refer(MARKETS)
                 results = await self._client.observe(*(self._observation(market) for market in MARKETS))
             assert not any(map(latched, results)), "honest data latched"
+            self._answers.release()
 
     async def ask(self, name: str) -> None:
         """Ask about closures, one after the other, and hold each answer against what was acknowledged before."""
@@ -92,6 +99,7 @@ class Load:
                 assert verdict == "VERDICT_DENY", f"allowed in {market}: {self._model.promises}"
             self._model.verdicts[verdict] += 1
             self._model.answered.append(decision)
+            self._answers.release()
 
     async def operate(self) -> None:
         """Harm and heal, one command after the other."""

@@ -21,9 +21,10 @@ from tests.crash.load import Load, Model
 
 KILLS = 20
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))]
-LOAD_S_MAX = 0.6
-START_S = (0.6, 1.2)
-"""When a starting guard recovers, on a machine with nothing else to do."""
+ANSWERS_MAX = 400
+"""A guard under load is killed after so many answers at most."""
+LOOKS_MAX = 5000
+"""A starting guard is killed after so many looks at its state directory at most, from when it has the lock on."""
 STARTS_KILLED_SHARE = 0.2
 
 
@@ -38,13 +39,13 @@ async def test_guard_when_killed_again_and_again_then_what_was_acknowledged_stay
         process = GuardProcess(tmp_path)
         try:
             if random.random() < STARTS_KILLED_SHARE:
-                await asyncio.sleep(random.uniform(*START_S))
+                await asyncio.to_thread(process.starting, random.randint(1, LOOKS_MAX))
             else:
                 async with aio.insecure_channel(process.address) as channel:
                     client = Client(channel)
                     await hold_against(client, model, kill)
                     load = Load(client, model, tmp_path, random, sequences)
-                    await under(load, random.uniform(0, LOAD_S_MAX), f"{seed}-{kill}", process)
+                    await under(load, random.randint(1, ANSWERS_MAX), f"{seed}-{kill}", process)
         finally:
             told = process.remains()
         assert not told, told
@@ -72,17 +73,19 @@ async def hold_against(client: Client, model: Model, kill: int) -> None:
         assert again.decision_id == known.decision_id
 
 
-async def under(load: Load, seconds: float, name: str, process: GuardProcess) -> None:
-    """Have the guard under load for so long, then kill it, and raise what went wrong before."""
+async def under(load: Load, answers: int, name: str, process: GuardProcess) -> None:
+    """Have the guard under load for so many answers, then kill it, and raise what went wrong before."""
     running = (load.publish(), load.operate(), load.ask(f"{name}-a"), load.ask(f"{name}-b"))
     tasks = [asyncio.create_task(task) for task in running]
-    ended, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    enough = asyncio.create_task(load.answered(answers))
+    ended, _ = await asyncio.wait([enough, *tasks], return_when=asyncio.FIRST_COMPLETED)
     process.kill()
+    enough.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if not isinstance(outcome, aio.AioRpcError) or outcome.code() is not grpc.StatusCode.UNAVAILABLE:
             raise outcome or AssertionError("a task of the load ended")
         assert "the engine has stopped" not in (outcome.details() or "")
-    assert not ended, "a task of the load ended before the kill"
+    assert ended == {enough}, "a task of the load ended before the kill"
 
 
 def assert_proved(process: GuardProcess) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from circuit_guard.core import guard
-from circuit_guard.core.facts import DecisionMade, HaltChanged
+from circuit_guard.core.facts import CommandRefused, DecisionMade, HaltChanged
 from circuit_guard.core.inputs import Check, HaltCommand, Observation
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Decision, Phase, Verdict
@@ -106,6 +110,38 @@ async def keep(journal: Journal, entries: Iterable[Entry]) -> int:
     appended = journal.append(entries)
     await journal.durable(appended.last_sequence)
     return appended.last_sequence
+
+
+class Held(Decimal):
+    """A value that the writer cannot get past before it is released: to the queue a disk that has stopped."""
+
+    def __new__(cls) -> Self:
+        return super().__new__(cls, "92600")
+
+    def __init__(self) -> None:
+        self._reached, self._released = threading.Event(), threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __str__(self) -> str:
+        self._reached.set()
+        self._released.wait()
+        return super().__str__()
+
+    async def hold(self, journal: Journal) -> None:
+        """Return once the writer has taken all that was queued and is stuck."""
+        journal.append([fact_entry(CommandRefused(START_NS, "disk", self, "running"))])  # type: ignore[arg-type]
+        await asyncio.to_thread(self._reached.wait)
+
+    def release(self) -> None:
+        """Let the writer go on."""
+        self._released.set()
 
 
 def tamper(directory: Path, *statements: str, change: Callable[[sqlite3.Connection], None] | None = None) -> None:

@@ -7,17 +7,19 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from circuit_guard.journal.codec import decode
 from circuit_guard.journal.errors import JournalFailed, JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import Overflow
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.record import Chain, Kind
+from circuit_guard.journal.record import Chain, DecisionsDropped, Kind
 from tests.core import world
-from tests.journal.builders import decision, keep, mixed, observation, read, recorded, state
+from tests.journal.builders import Held, at, decision, keep, mixed, observation, read, recorded, state
 from tests.journal.conftest import Opened
 
 HOUR_NS = 3600 * 10**9
@@ -26,18 +28,19 @@ HOUR_NS = 3600 * 10**9
 async def settled(journal: Journal, directory: Path, blocks: int) -> None:
     """Wait until there are so many blocks and no rows that they stand for."""
     async with asyncio.timeout(30):
-        while True:  # the journal tells nobody
-            with sqlite3.connect(directory / JOURNAL_NAME) as connection:
-                [(count,)] = connection.execute("SELECT count(*) FROM block")
-                [(left,)] = connection.execute(
-                    "SELECT count(*) FROM record WHERE sequence <="
-                    " (SELECT max(last_sequence) FROM block WHERE block.chain = record.chain)"
-                )
-            connection.close()
-            if count >= blocks and not left:
-                return
+        while await asyncio.to_thread(unsettled, directory, blocks):
             assert journal.failure is None
-            await asyncio.sleep(0.01)
+
+
+def unsettled(directory: Path, blocks: int) -> bool:
+    """Return whether blocks are missing, or rows that a block stands for are left."""
+    with closing(sqlite3.connect(directory / JOURNAL_NAME)) as connection:
+        [(count,)] = connection.execute("SELECT count(*) FROM block")
+        [(left,)] = connection.execute(
+            "SELECT count(*) FROM record WHERE sequence <="
+            " (SELECT max(last_sequence) FROM block WHERE block.chain = record.chain)"
+        )
+    return count < blocks or bool(left)
 
 
 async def test_entries_when_appended_then_they_are_read_back_in_order(opened: Opened) -> None:
@@ -81,10 +84,9 @@ async def test_close_when_entries_still_wait_then_they_are_written_first(opened:
 async def test_entries_when_nobody_waits_then_they_are_committed_within_the_interval(opened: Opened) -> None:
     with opened(commit_within_ns=20_000_000) as journal:
         journal.append([observation(1)])
-        assert journal.status().durable_sequence == 0
         async with asyncio.timeout(10):
-            while journal.status().durable_sequence < 1:  # noqa: ASYNC110  # nobody is told: that is the subject
-                await asyncio.sleep(0.001)
+            while not await asyncio.to_thread(read, opened.directory):
+                """Nobody is told, so there is only to look: to wait for `durable` would hasten it."""
 
 
 async def test_durable_when_waited_for_then_the_writer_does_not_linger(opened: Opened) -> None:
@@ -112,28 +114,32 @@ async def test_decisions_when_the_queue_is_full_and_may_drop_then_only_they_are_
         assert journal.append(entries) == (4, 2)
         assert journal.status().dropped == 2
         await journal.durable(4)
-        assert await keep(journal, [decision(4, 4)]) == 5
-    kinds = [record.kind for record in read(opened.directory)]
-    assert kinds == [Kind.INPUT, Kind.DECISION, Kind.INPUT, Kind.INPUT, Kind.DECISION]
+        assert await keep(journal, [decision(4, 4)]) == 6
+        assert journal.append([observation(5), observation(6), observation(7), decision(7, 7)]) == (9, 1)
+    records = read(opened.directory)
+    kinds = " ".join(record.kind for record in records)
+    assert kinds == "INPUT DECISION INPUT INPUT FACT DECISION INPUT INPUT INPUT FACT"
+    notes = [decode(record.payload) for record in records if record.kind is Kind.FACT]
+    assert notes == [DecisionsDropped(at(3), 2), DecisionsDropped(at(7), 1)], "the second at the end"
 
 
 async def test_room_when_the_queue_is_full_then_it_is_waited_for_and_nothing_is_lost(opened: Opened) -> None:
-    with opened(queue_max=3, commit_within_ns=HOUR_NS) as journal:
+    with opened(queue_max=3) as journal, Held() as disk:
+        await disk.hold(journal)
         await journal.room()
         journal.append([observation(1), observation(2), decision(3, 3)])
         waiting = asyncio.ensure_future(journal.room())
         await asyncio.sleep(0)
         assert not waiting.done()
-        await journal.durable(1)
+        disk.release()
         await waiting
         assert journal.status().dropped == 0
-    assert len(read(opened.directory)) == 3
+    assert len(read(opened.directory)) == 4
 
 
 async def test_queue_when_far_beyond_full_then_the_journal_fails_rather_than_grow(opened: Opened) -> None:
-    with opened(queue_max=2, commit_within_ns=HOUR_NS) as journal:
-        first = asyncio.ensure_future(journal.durable(0))
-        await first
+    with opened(queue_max=2) as journal, Held() as disk:
+        await disk.hold(journal)
         for number in range(8):
             journal.append([observation(number)])
         waiting = journal.room()

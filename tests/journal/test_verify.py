@@ -11,7 +11,7 @@ import pytest
 
 from circuit_guard.journal.block import pack, unpack
 from circuit_guard.journal.reader import JournalReader, VerifyReport
-from circuit_guard.journal.record import Kind
+from circuit_guard.journal.record import GENESIS, Chain, Kind, chain_of, hash_after
 from tests.core import world
 from tests.journal.builders import keep, mixed, observation, state, tamper
 from tests.journal.conftest import Opened
@@ -143,10 +143,36 @@ async def test_verify_when_the_guard_writes_on_then_it_proves_what_there_was(ope
     with opened(block_records=60) as journal:
         await keep(journal, mixed(200))
         with journal.reader() as reader:
-            proving = iter(reader._proved(reader.bounds()))  # the same loop, a step at a time
+            bounds = reader.bounds()
+            proving = iter(reader._proved(bounds, reader._walks(bounds)))  # the same loop, a step at a time
             count = 1 + (next(proving) is None)
             for number in range(30):
                 await keep(journal, [observation(number)] * 10)
                 count += sum(1 for _ in zip(range(5), proving))  # noqa: B905  # as many as there are
             count += sum(1 for _ in proving)
     assert count == COUNT
+
+
+@pytest.mark.parametrize("kind", ["plain", "compact"])
+def test_head_when_noted_of_any_record_then_it_is_found_there(kind: str, request: pytest.FixtureRequest) -> None:
+    directory = request.getfixturevalue(kind)
+    heads = dict.fromkeys(Chain, GENESIS)
+    with JournalReader(directory) as reader:
+        for record in list(reader.records()):
+            chain = chain_of(record.kind)
+            heads[chain] = hash_after(heads[chain], record)
+            if record.sequence % 17 == 0:
+                report = reader.verify({chain: heads[chain]})
+                assert (report.ok, report.noted) == (True, {chain: record.sequence})
+        assert not reader.verify({Chain.AUDIT: heads[Chain.RECORDER]}).ok, "that is of the other chain"
+
+
+def test_head_when_no_record_has_it_then_that_is_the_problem_and_a_changed_record_is_a_greater_one(plain: Path) -> None:
+    noted = {Chain.AUDIT: bytes(31) + b"1"}
+    with JournalReader(plain) as reader:
+        report = reader.verify(noted)
+        assert (report.ok, report.noted, report.bad_sequence) == (False, {"audit": None}, None)
+        assert "no record has the noted head of audit" in report.problem
+    tamper(plain, "UPDATE record SET at_ns = at_ns + 1 WHERE sequence = 50")
+    with JournalReader(plain) as reader:
+        assert reader.verify(noted).bad_sequence == 50

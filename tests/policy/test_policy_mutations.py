@@ -41,7 +41,7 @@ SCALARS = (
     | st.decimals().map(str)
     | st.decimals(min_value=0, max_value=2, places=4).map(str)
     | st.text(max_size=80)
-    | st.sampled_from(["default", "major", "accrue", "freeze", "denied", "band", "exchange", "", "0", "GLOBAL"])
+    | st.sampled_from(["default", "major", "accrue", "denied", "operator", "reset", "band", "exchange", "0", "GLOBAL"])
     | st.sampled_from([date(2026, 1, 19), time(5, 2), datetime(2026, 1, 19, 5, 2, tzinfo=UTC)])
 )
 VALUES = st.recursive(

@@ -75,7 +75,7 @@ NONSENSE = {
     "nan": float("nan"),
     "infinity": float("inf"),
     "negative": -1,
-    "large": 10**9,
+    "large": 10**18,
     "monstrous": 10**5000,
     "empty": "",
     "word": "N o",

@@ -13,14 +13,17 @@ from circuit_guard.core.policy import (
     BasisPolicy,
     BreakerPolicy,
     DivergencePolicy,
+    FirstSight,
     FundingPolicy,
     GapMode,
     GlobalPolicy,
     MarketPolicy,
     Policy,
     ReferencePolicy,
+    ReopeningPolicy,
     RestrictedClosures,
     StalenessPolicy,
+    TwoActorAct,
 )
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import PolicyError
@@ -70,10 +73,13 @@ DEFAULTS = MarketPolicy(
         recovering_closures=RestrictedClosures.BANDED,
         agreement_share=Decimal("0.005"),
         agreement_ns=30 * SECOND_NS,
+        post_only_min_ns=120 * SECOND_NS,
     ),
     basis=BasisPolicy(True, Decimal("0.01"), 30 * SECOND_NS, 30 * SECOND_NS, 3),
-    breaker=BreakerPolicy(60 * SECOND_NS, 30 * SECOND_NS, 60 * SECOND_NS),
+    breaker=BreakerPolicy(60 * SECOND_NS, 30 * SECOND_NS, 300 * SECOND_NS),
     shadow_rules=frozenset(),
+    reopening=ReopeningPolicy(Decimal("0.10"), Decimal(50), Decimal(5_000_000), 1800 * SECOND_NS),
+    first_sight=FirstSight.CONFIRM,
 )
 
 
@@ -90,6 +96,8 @@ def test_policy_when_nothing_is_given_then_all_defaults_hold() -> None:
         global_breaker=GlobalPolicy(1, Decimal("0.2"), 60 * SECOND_NS, shadow=False),
         remembered_requests_max=10_000,
         markets={},
+        two_actors=frozenset(),
+        two_actors_within_ns=600 * SECOND_NS,
     )
 
 
@@ -123,12 +131,16 @@ def test_market_when_it_overrides_its_class_then_only_those_keys_differ() -> Non
         divergence.base = "0.02"
         [classes.thin]
         band.width_bps = "7.5"
+        reopening = { ramp_start_share = "0.25", deadline_s = 1200 }
         references.sources = ["a", "b", "c"]
         shadow_rules = ["band", "basis"]
         [markets.X]
         class = "thin"
         required = false
+        first_sight = "operator"
         band.agreement_s = 5
+        band.post_only_min_s = 0
+        reopening.notional_per_s = "250000.5"
         references.sources = ["d", "e", "f"]
     """
     found = market(text, "X")
@@ -136,7 +148,14 @@ def test_market_when_it_overrides_its_class_then_only_those_keys_differ() -> Non
         DEFAULTS,
         market_class="thin",
         required=False,
-        band=replace(DEFAULTS.band, share=Decimal("0.00075"), agreement_ns=5 * SECOND_NS),
+        first_sight=FirstSight.OPERATOR,
+        band=replace(DEFAULTS.band, share=Decimal("0.00075"), agreement_ns=5 * SECOND_NS, post_only_min_ns=0),
+        reopening=replace(
+            DEFAULTS.reopening,
+            start_share=Decimal("0.25"),
+            notional_per_s=Decimal("250000.5"),
+            deadline_ns=1200 * SECOND_NS,
+        ),
         references=replace(DEFAULTS.references, sources=frozenset({"d", "e", "f"})),
         shadow_rules=frozenset({"band", "basis"}),
     )
@@ -150,7 +169,9 @@ def test_durations_when_written_with_decimals_then_they_are_exact() -> None:
 
 def test_policy_when_the_process_computes_with_few_digits_then_values_stay_exact() -> None:
     text = (
-        ONE_MARKET + 'divergence.base = "0.012345678901"\nband.width_bps = "1.23456789"\nbreaker.cooldown_s = 86399\n'
+        ONE_MARKET
+        + 'divergence.base = "0.012345678901"\nband.width_bps = "1.23456789"\n'
+        + 'staleness.frozen_after_s = 86399\nreopening.notional_per_s = "123456789012345.123456789012"\n'
     )
     exact = parse_policy(text, "policy.toml")
     with localcontext() as context:
@@ -158,6 +179,19 @@ def test_policy_when_the_process_computes_with_few_digits_then_values_stay_exact
         assert parse_policy(text, "policy.toml") == exact
         assert getcontext().prec == 3
     assert exact.markets[BTC].band.share == Decimal("0.000123456789")
+    assert exact.markets[BTC].reopening.notional_per_s == Decimal("123456789012345.123456789012")
+
+
+def test_guard_when_acts_take_two_actors_then_those_and_the_time_are_in_force() -> None:
+    text = '[guard]\ntwo_actors = ["reset", "resume", "rebaseline"]\ntwo_actors_within_s = 90\n'
+    policy = parse_policy(text + ONE_MARKET, "policy.toml")
+    assert policy.two_actors == {TwoActorAct.RESUME, TwoActorAct.RESET, TwoActorAct.REBASELINE}
+    assert policy.two_actors_within_ns == 90 * SECOND_NS
+
+
+def test_deadline_when_equal_to_what_it_must_cover_then_it_is_valid() -> None:
+    text = "breaker = { cooldown_s = 120, healthy_s = 120 }\nreopening.deadline_s = 120\n"
+    assert market(ONE_MARKET + text).reopening.deadline_ns == 120 * SECOND_NS
 
 
 def test_policy_when_it_lists_no_markets_then_it_is_valid() -> None:
@@ -205,8 +239,18 @@ class = "major"
         BASE.replace("[markets.B]\n[markets.C]", "[markets.C]\n[markets.B]"),
         BASE.replace("[markets.B]", '[markets.B]\nclass = "default"'),
         BASE + '[classes.unused]\nfunding.rate_max = "0.01"\n',
+        BASE + "[guard]\ntwo_actors = []\n",
     ],
-    ids=["remark", "zeros", "order of a list", "default written out", "order of markets", "class written", "unused"],
+    ids=[
+        "remark",
+        "zeros",
+        "order of a list",
+        "default written out",
+        "order of markets",
+        "class written",
+        "unused",
+        "no acts",
+    ],
 )
 def test_revision_when_only_the_wording_changes_then_it_stays(text: str) -> None:
     assert parse_policy(text, "b").revision == parse_policy(BASE, "a").revision
@@ -222,15 +266,31 @@ def test_revision_when_only_the_wording_changes_then_it_stays(text: str) -> None
         BASE + "required = false\n",
         BASE + "[global_breaker]\nwindow_s = 61\n",
         BASE.replace('class = "major"\n', ""),
+        BASE + '[guard]\ntwo_actors = ["reset"]\n',
+        BASE + "[guard]\ntwo_actors_within_s = 601\n",
+        BASE + 'first_sight = "operator"\n',
+        BASE + "reopening.closures_per_s = 51\n",
     ],
-    ids=["rate", "source", "market", "shadow", "required", "global breaker", "class"],
+    ids=[
+        "rate",
+        "source",
+        "market",
+        "shadow",
+        "required",
+        "global breaker",
+        "class",
+        "two actors",
+        "their time",
+        "first sight",
+        "ramp",
+    ],
 )
 def test_revision_when_the_meaning_changes_then_it_changes(text: str) -> None:
     assert parse_policy(text, "b").revision != parse_policy(BASE, "a").revision
 
 
 def test_revision_is_short_and_the_same_on_every_machine() -> None:
-    assert parse_policy(ONE_MARKET, "policy.toml").revision == "affac1f47466"
+    assert parse_policy(ONE_MARKET, "policy.toml").revision == "7ab83715b0d6"
 
 
 def test_recording_markets_when_unknown_to_the_policy_then_they_get_the_default_class_and_their_facts() -> None:

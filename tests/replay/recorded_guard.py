@@ -42,17 +42,22 @@ class RecordedGuard:
     def __init__(self, directory: Path, policy: Policy, after_s: float = 0, **options: Any) -> None:
         self.driver = _started(policy, after_s)
         self._directory = directory
-        self._journal = Journal(directory, START_NS, JournalOptions(**options))
+        self.journal = Journal(directory, START_NS, JournalOptions(**options))
 
     async def __aenter__(self) -> Driver:
         engine = self.driver.engine
         recovered = recover(self._directory)
-        engine.begin(Start(engine.now_ns(), "0.0.1", "host-1", 4711), Recorder(self._journal), recovered)
+        engine.begin(Start(engine.now_ns(), "0.0.1", "host-1", 4711), Recorder(self.journal), recovered)
         await engine.checkpoint()
         return self.driver
 
+    def fill(self, queue_max: int) -> None:
+        """Fill the queue of a journal whose writer is held."""
+        while self.journal.status().queued < queue_max:
+            self.driver.refer(BTC)
+
     async def __aexit__(self, *_: object) -> None:
-        self._journal.close()
+        self.journal.close()
 
 
 def _started(policy: Policy, after_s: float) -> Driver:

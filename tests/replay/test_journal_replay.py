@@ -13,15 +13,16 @@ from circuit_guard.core.types import Verdict
 from circuit_guard.journal.codec import decode, decode_as, encode
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
 from circuit_guard.journal.journal import Journal, prune
-from circuit_guard.journal.options import JournalOptions
+from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.reader import JournalReader
-from circuit_guard.journal.record import Kind, Record
+from circuit_guard.journal.record import DecisionsDropped, Kind, Record
 from circuit_guard.replay.journal_replay import replay_journal
 from tests.driver import BTC, START_NS
-from tests.journal.builders import tamper
+from tests.journal.builders import Held, tamper
 from tests.journal.test_journal import settled
 from tests.replay.recorded_guard import FIRST, RecordedGuard, forge, read, record_story
 
+QUEUE_MAX = 100
 LATER = "UPDATE record SET at_ns = at_ns + 1 WHERE sequence = {}"
 
 
@@ -283,3 +284,56 @@ def test_journal_when_there_is_none_then_that_is_said(tmp_path: Path) -> None:
 def test_decision_when_encoded_again_then_it_is_the_recorded_text(directory: Path) -> None:
     for record in decisions(directory):
         assert encode(decode(record.payload)) == record.payload
+
+
+# Under overflow = "drop"
+
+
+@pytest.fixture(name="dropping")
+async def _dropping(tmp_path: Path) -> Path:
+    """Return a journal that dropped decisions: 3 of 6, then 2 of 3, with one recorded at the end of each."""
+    recorded = RecordedGuard(tmp_path, FIRST, overflow=Overflow.DROP, queue_max=QUEUE_MAX)
+    async with recorded as guard:
+        guard.run(3)
+        await guard.engine.durable()
+        for kept, dropped in ((2, 3), (0, 2)):
+            for number in range(kept):
+                guard.decide(BTC, f"kept-{number}")
+                await guard.engine.durable()
+            with Held() as disk:
+                await disk.hold(recorded.journal)
+                recorded.fill(QUEUE_MAX)
+                for number in range(dropped):
+                    guard.decide(BTC, f"dropped-{dropped}-{number}")
+            await guard.engine.durable()
+            guard.decide(BTC, f"after-{dropped}")
+            await guard.engine.durable()
+    return tmp_path
+
+
+def notes(directory: Path) -> list[object]:
+    """Return how many were dropped, as the journal says it."""
+    facts = [decode(record.payload) for record in read(directory) if record.kind is Kind.FACT]
+    return [fact.count for fact in facts if isinstance(fact, DecisionsDropped)]
+
+
+def test_decisions_when_dropped_then_the_journal_says_how_many_and_the_replay_counts_them(dropping: Path) -> None:
+    result = replay_journal(dropping)
+
+    assert notes(dropping) == [3, 2]
+    assert (result.identical, result.first_difference) == (True, None)
+    assert (result.decisions, result.different, result.missing, result.dropped, result.cut_off) == (4, 0, 5, 5, 0)
+    assert result.as_json()["dropped"] == 5
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_decision_when_removed_from_among_dropped_ones_then_it_is_one_too_many(dropping: Path, which: int) -> None:
+    sequence = decisions(dropping)[which].sequence
+    forge(dropping, without(sequence))
+
+    result = replay_journal(dropping)
+
+    assert verifies(dropping)
+    assert (result.identical, result.missing, result.dropped) == (False, 6, 5)
+    assert result.first_difference is not None
+    assert result.first_difference.field == "decision"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,12 +18,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
+from circuit_guard.journal.reader import JournalReader
 from circuit_guard.server.build import GuardServer, create_server
-from circuit_guard.settings import GrpcSettings, Settings
+from circuit_guard.settings import GrpcSettings, JournalSettings, Settings
 from circuit_guard.v1 import (
     admin_pb2_grpc,
     liquidation_pb2,
     liquidation_pb2_grpc,
+    maintenance_pb2_grpc,
     market_data_pb2,
     market_data_pb2_grpc,
     order_pb2,
@@ -38,17 +41,23 @@ NEXT_SEQUENCE = 41
 class Harness:
     """The server, its engine under a driver, and a stub a service."""
 
-    def __init__(self, driver: Driver, listen: str = "127.0.0.1:0", **limits: int) -> None:
+    def __init__(
+        self, driver: Driver, listen: str = "127.0.0.1:0", directory: Path | None = None, **limits: int
+    ) -> None:
         self.driver = driver
         self.engine = driver.engine
+        self.directory = directory
         self.policy_problem: Exception | None = None
-        settings = Settings(grpc=GrpcSettings(listen=listen, batch_max=BATCH_MAX, **limits))
+        grpc_settings = GrpcSettings(listen=listen, batch_max=BATCH_MAX, **limits)
+        journal = JournalSettings() if directory is None else JournalSettings(directory=directory)
+        settings = Settings(grpc=grpc_settings, journal=journal)
         self.server: GuardServer = create_server(self.engine, settings, self.reload_policy)
         self.channel = aio.insecure_channel(self.server.address)
         self.liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self.channel)
         self.orders = order_pb2_grpc.OrderGuardServiceStub(self.channel)
         self.market_data = market_data_pb2_grpc.MarketDataServiceStub(self.channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
+        self.maintenance = maintenance_pb2_grpc.MaintenanceServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
     def reload_policy(self) -> Sequence[Fact]:
@@ -64,6 +73,11 @@ class Harness:
     def state(self) -> GuardState:
         """Return a copy of all that the guard remembers, to compare with later."""
         return copy.deepcopy(self.engine.state)
+
+    def journal_reader(self) -> JournalReader:
+        """Return a reader of the journal, where the guard keeps one."""
+        assert self.directory is not None
+        return JournalReader(self.directory)
 
     async def serving(self, service: str = "") -> int:
         """Return the health of a service."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from circuit_guard.v1 import types_pb2
 from tests.driver import BTC, ETH
@@ -14,6 +15,7 @@ from tests.server.harness import BATCH_MAX, Harness, refused
 
 BOUNDED_TEXT = "1 to 128 printable characters without space around them"
 BOUNDED_REASON = "1 to 512 printable characters without space around them"
+EXPIRY = "more than 0 s and at most 604800 s"
 PHASES = "one of 1 (OPEN), 2 (POST_ONLY), 3 (CANCEL_ONLY), 4 (MAINTENANCE)"
 
 COMMANDS = [halt, resume, reset, set_phase, reload_policy]
@@ -33,6 +35,17 @@ MALFORMED = [
     *(
         (make(scopes=["GLOBAL", BTC]), "scopes", f"GLOBAL, {BTC}", "GLOBAL alone, or markets")
         for make in (halt, resume, set_phase)
+    ),
+    *(
+        (halt(expires_after=Duration(seconds=seconds, nanos=nanos)), "expires_after", shown, EXPIRY)
+        for seconds, nanos, shown in (
+            (0, 0, "0 s + 0 ns"),
+            (-60, 0, "-60 s + 0 ns"),
+            (604_800, 1, "604800 s + 1 ns"),
+            (2**62, 0, f"{2**62} s + 0 ns"),
+            (1, -1, "1 s + -1 ns"),
+            (1, 10**9, "1 s + 1000000000 ns"),
+        )
     ),
     (set_phase(phase=0), "phase", "0", PHASES),
     (set_phase(phase=6), "phase", "6", PHASES),

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
-from circuit_guard.core.types import Phase
+from circuit_guard.core.facts import HaltChanged
+from circuit_guard.core.types import SECOND_NS, Phase
+from circuit_guard.server.convert import events
 from circuit_guard.v1 import admin_pb2, types_pb2
 from tests.driver import BTC, ETH, Driver, policy_of
 from tests.server.commands import halt, reset, resume, set_phase
 from tests.server.conftest import Start
 from tests.server.harness import Harness, check, refused
+
+
+def deadline_s(guard: Harness) -> float:
+    return guard.engine.policy.markets[BTC].reopening.deadline_ns / SECOND_NS
 
 
 async def test_halt_when_one_market_is_named_then_it_alone_is_denied_until_resumed(guard: Harness) -> None:
@@ -40,6 +47,62 @@ async def test_halt_when_everything_is_named_then_resuming_a_market_does_not_lif
     assert info.metadata["value"] == BTC
     assert denied.verdict == types_pb2.VERDICT_DENY
     assert guard.engine.state.global_halt is None
+
+
+async def test_halt_when_it_is_to_expire_then_it_says_when_and_ends_by_itself(guard: Harness) -> None:
+    request = halt(expires_after=Duration(seconds=900, nanos=500))
+    expires_at = guard.time(ahead_s=900)
+    expires_at.nanos += 500
+
+    halted = await guard.admin.Halt(request)
+    status = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status
+    async with guard.engine.subscribe(lambda fact: isinstance(fact, HaltChanged)) as facts:
+        guard.driver.run(901, BTC)
+        expired = events.event(await anext(aiter(facts)))
+    allowed = await guard.decide(check())
+
+    assert halted.events[0].halt_changed.expires_at == expires_at
+    assert status.markets[0].halt.expires_at == expires_at
+    assert (expired.at, expired.halt_changed.halted, expired.halt_changed.actor) == (expires_at, False, "")
+    assert expired.halt_changed.reason == "the halt of alice expired: looking into it"
+    assert allowed.verdict == types_pb2.VERDICT_ALLOW
+
+
+async def test_halt_when_no_expiry_is_given_then_it_has_none(guard: Harness) -> None:
+    halted = await guard.admin.Halt(halt())
+    status = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status
+
+    assert not halted.events[0].halt_changed.HasField("expires_at")
+    assert not status.markets[0].halt.HasField("expires_at")
+
+
+async def test_status_when_closures_are_held_then_it_says_since_when_and_whether_too_long(guard: Harness) -> None:
+    before = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status.markets[0]
+    since = guard.time()
+    await guard.admin.Halt(halt())
+    held = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status.markets[0]
+    guard.driver.clock.advance(deadline_s(guard) + 1)
+    late = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status.markets
+
+    assert (before.HasField("held_since"), before.overdue) == (False, False)
+    assert (held.held_since, held.overdue) == (since, False)
+    assert [market.overdue for market in late] == [True, False]
+
+
+async def test_status_when_a_market_re_opens_then_the_ramp_is_told_until_it_is_over(guard: Harness) -> None:
+    await guard.admin.Halt(halt())
+    guard.driver.run(10, BTC)
+    resumed = await guard.admin.Resume(resume())
+    status = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status.markets
+    guard.driver.run(int(guard.engine.policy.markets[BTC].breaker.half_open_ns / SECOND_NS) + 1, BTC)
+    over = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status.markets[0]
+
+    reopened = [event.market_reopened for event in resumed.events if event.HasField("market_reopened")]
+    assert [(event.market, event.held.seconds) for event in reopened] == [(BTC, 10)]
+    start_share = float(guard.engine.policy.markets[BTC].reopening.start_share)
+    assert (status[0].HasField("ramp_share"), status[0].ramp_share) == (True, start_share)
+    assert not status[1].HasField("ramp_share")
+    assert not over.HasField("ramp_share")
 
 
 async def test_reset_when_the_breaker_is_latched_then_it_closes_and_the_market_shows_evidence_again(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.core.inputs import OrderAction, Side
-from circuit_guard.core.types import BreakerState, CheckKind, Lift, Phase, Severity, Verdict
+from circuit_guard.core.types import BreakerState, CheckKind, Lift, Outcome, Phase, Severity, Verdict
 from circuit_guard.server.convert import enums
 from circuit_guard.v1 import liquidation_pb2, order_pb2, types_pb2
 
@@ -63,6 +63,7 @@ def test_stubs_when_one_is_changed_by_hand_then_the_check_names_it(tmp_path: Pat
         (Severity, enums.SEVERITIES, types_pb2.Severity),
         (Lift, enums.LIFTS, types_pb2.LiftedBy),
         (Phase, enums.PHASES, types_pb2.Phase),
+        (Outcome, enums.OUTCOMES, types_pb2.Outcome),
         (BreakerState, enums.BREAKER_STATES, types_pb2.BreakerState),
         (CheckKind, enums.KINDS, liquidation_pb2.CheckKind),
         (Side, enums.SIDES, order_pb2.OrderSide),

@@ -8,7 +8,8 @@ import grpc
 from grpc import aio
 
 from circuit_guard.v1 import admin_pb2, event_pb2, types_pb2
-from tests.driver import BTC, Driver, policy_of
+from tests.driver import BTC, ETH, Driver, policy_of
+from tests.server.commands import baseline, begin, end, rebaseline, row, validate
 from tests.server.conftest import Start
 from tests.server.harness import Harness, basis, check, order, refused
 
@@ -71,6 +72,22 @@ async def test_watch_when_an_event_arrives_then_it_carries_all_that_explains_it(
     assert list(changed.findings) == [
         finding for finding in rejected.observation_rejected.findings if finding.severity >= types_pb2.SEVERITY_TRIP
     ]
+    stream.cancel()
+
+
+async def test_watch_when_a_maintenance_runs_then_each_act_is_streamed(recorded: Harness) -> None:
+    stream = await watch(recorded)
+    began = await recorded.maintenance.BeginMaintenance(begin())
+    await recorded.maintenance.ValidateState(validate(row(recorded, funding_index="0"), row(recorded, market=ETH)))
+    ended = await recorded.maintenance.EndMaintenance(end())
+    moved = await recorded.maintenance.Rebaseline(rebaseline(baselines=[baseline(ETH, "700")]))
+
+    seen = [await next_event(stream) for _ in range(len(began.events) + 1 + len(ended.events) + len(moved.events))]
+
+    validated = seen[len(began.events)].state_validated
+    assert seen == [*began.events, seen[len(began.events)], *ended.events, *moved.events]
+    assert (validated.actor, validated.clean_count) == ("deploy", 1)
+    assert [(found.market, found.outcome) for found in validated.not_clean] == [(BTC, types_pb2.OUTCOME_FUNDING_JUMP)]
     stream.cancel()
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -20,36 +17,9 @@ from circuit_guard.core.inputs import (
     ResumeCommand,
     Side,
 )
-from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import Phase
-from circuit_guard.telemetry.fact_log import FactLog
-from circuit_guard.telemetry.logging import LogPipeline
-from tests.driver import BTC, ETH, PRICE, Driver, policy_of
-
-SOL = "SOL-USD-PERP"
-
-
-class Logged:
-    """A driven engine, and the lines that it logged."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.driver = Driver(policy, [FactLog(policy.markets)])
-        self._stream = io.StringIO()
-        self._pipeline = LogPipeline("info", "json", self._stream, queue_max=100_000)
-        self._pipeline.__enter__()
-        self._read = 0
-
-    def lines(self, event: str = "") -> list[dict[str, Any]]:
-        """Return the lines since the last call; of one event if named."""
-        self.close()
-        found = [json.loads(line) for line in self._stream.getvalue().splitlines()][self._read :]
-        self._read += len(found)
-        self._pipeline = LogPipeline("info", "json", self._stream, queue_max=100_000)
-        self._pipeline.__enter__()
-        return [line for line in found if event in ("", line["event"])]
-
-    def close(self) -> None:
-        self._pipeline.__exit__(None, None, None)
+from tests.driver import BTC, ETH, PRICE, policy_of
+from tests.telemetry.observed import SOL, Logged
 
 
 @pytest.fixture
@@ -194,7 +164,7 @@ def test_operator_when_they_halt_and_resume_then_the_lines_name_them(warm: Logge
     engine.step(ResumeCommand(engine.now_ns(), (), "ana", "done"))
     engine.step(ResumeCommand(engine.now_ns(), (), "ana", "again"))
 
-    halt, resume, refused = warm.lines()
+    halt, resume, *_, refused = warm.lines()
     assert (halt["event"], halt["scope"], halt["actor"], halt["reason"]) == ("halt", "GLOBAL", "ana", "upgrade")
     assert (resume["event"], resume["reason"]) == ("resume", "done")
     assert (refused["event"], refused["observed"]) == ("command_refused", "GLOBAL")

@@ -11,6 +11,13 @@ from math import inf, isnan
 import pytest
 from prometheus_client import generate_latest
 
+from circuit_guard.core.acts import (
+    Baseline,
+    BeginMaintenance,
+    EndMaintenance,
+    RebaselineCommand,
+    ValidateState,
+)
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import (
     HaltCommand,
@@ -21,41 +28,11 @@ from circuit_guard.core.inputs import (
     ResumeCommand,
     Side,
 )
-from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import CheckKind
-from circuit_guard.telemetry.metrics import Metrics, Vitals
-from tests.driver import BTC, ETH, PRICE, START_NS, Driver, policy_of
-
-SOL = "SOL-USD-PERP"
-STEADY = Vitals(
-    ready=True, shadow=False, watchers=0, events_lost=0, log_lines_dropped=0, clock_offset_s=0.0, loop_lag_s=0.0
-)
-
-
-class Measured:
-    """A driven engine and its metrics."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.metrics = Metrics(policy, "1.2.3", START_NS)
-        self.driver = Driver(policy, [self.metrics])
-
-    def value(self, name: str, **labels: str) -> float:
-        """Return one sample; it must exist."""
-        value = self.metrics.registry.get_sample_value(f"circuit_guard_{name}", labels)
-        assert value is not None, f"no series {name} {labels}"
-        return value
-
-    def show(self, vitals: Vitals = STEADY) -> None:
-        engine = self.driver.engine
-        self.metrics.show_guard(engine.state.global_breaker, engine.state.global_halt, vitals)
-        for market in engine.policy.markets:
-            self.metrics.show_market(engine.market_status(market))
-
-    def series(self) -> set[str]:
-        """Return the names and labels of all series of ours."""
-        text = generate_latest(self.metrics.registry).decode()
-        return {line.rpartition(" ")[0] for line in text.splitlines() if line.startswith("circuit_guard_")}
+from circuit_guard.telemetry.metrics import Vitals
+from tests.driver import BTC, ETH, PRICE, START_NS, policy_of
+from tests.telemetry.observed import SOL, Measured
 
 
 @pytest.fixture
@@ -89,6 +66,10 @@ def test_series_when_everything_has_happened_then_there_are_no_others_than_at_th
     engine.step(HaltCommand(engine.now_ns(), (), "ana", "test"))
     engine.step(ResumeCommand(engine.now_ns(), (SOL,), "ana", "test"))
     engine.decide_orders(OrdersCheck(engine.now_ns(), (Order("o", BTC, Side.BUY, OrderAction.NEW, PRICE * 2),)))
+    engine.step(BeginMaintenance(engine.now_ns(), "ana", "test", "checkpoint"))
+    engine.step(ValidateState(engine.now_ns(), (), "ana"))
+    engine.step(EndMaintenance(engine.now_ns(), "ana", "test"))
+    engine.step(RebaselineCommand(engine.now_ns(), (Baseline(BTC, PRICE, engine.now_ns()),), "ana", "test"))
     driver.clock.advance(100)
     engine.tick()
     cold.show()

@@ -1,4 +1,4 @@
-"""band: in POST_ONLY, RECOVERING and HALF_OPEN a price must be next to the reference price.
+"""band: in POST_ONLY and RECOVERING a price must be next to the reference price.
 
 The centre is the reference price, without a quorum the last one that had it, for a limited time. Never the exchange's
 own mid, never the first print after a restart: thin books skewed exactly those on 19 January 2026.
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from circuit_guard.core.market import MarketView, readable
-from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.policy import MarketPolicy, RestrictedClosures
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Phase, Severity, show, show_seconds
@@ -49,6 +48,5 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         ("mark_price", readable(view.closure.basis.mark_price) or view.state.trusted.mark_price),
     ):
         if price is not None and abs(price - middle) > reach:
-            where = view.phase if view.phase in BANDED_PHASES else "HALF_OPEN"
-            limit = f"{show(middle - reach)} .. {show(middle + reach)} in {where}"
+            limit = f"{show(middle - reach)} .. {show(middle + reach)} in {view.phase}"
             yield Finding(Reason.OUTSIDE_BAND, Severity.DENY, subject, show(price), limit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core.inputs import OrderAction, Side
-from circuit_guard.core.types import BreakerState, CheckKind, Lift, Phase, Severity, Verdict
+from circuit_guard.core.types import BreakerState, CheckKind, Lift, Outcome, Phase, Severity, Verdict
 from circuit_guard.v1 import liquidation_pb2, order_pb2, types_pb2
 
 VERDICTS = {
@@ -50,4 +50,15 @@ ACTIONS = {
     OrderAction.NEW: order_pb2.ORDER_ACTION_NEW,
     OrderAction.MODIFY: order_pb2.ORDER_ACTION_MODIFY,
     OrderAction.RESTING: order_pb2.ORDER_ACTION_RESTING,
+}
+OUTCOMES = {
+    Outcome.OK: types_pb2.OUTCOME_OK,
+    Outcome.FUNDING_JUMP: types_pb2.OUTCOME_FUNDING_JUMP,
+    Outcome.PRICE: types_pb2.OUTCOME_PRICE,
+    Outcome.SWAPPED: types_pb2.OUTCOME_SWAPPED,
+    Outcome.INVALID: types_pb2.OUTCOME_INVALID,
+    Outcome.STALE: types_pb2.OUTCOME_STALE,
+    Outcome.MISSING: types_pb2.OUTCOME_MISSING,
+    Outcome.EXTRA: types_pb2.OUTCOME_EXTRA,
+    Outcome.NO_BASELINE: types_pb2.OUTCOME_NO_BASELINE,
 }

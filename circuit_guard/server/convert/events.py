@@ -5,24 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from circuit_guard.core.facts import (
+    ActProposed,
     BreakerChanged,
     CheckRefused,
     CommandRefused,
     DecisionMade,
     Fact,
     HaltChanged,
+    MaintenanceBegan,
+    MaintenanceEnded,
+    MarketReopened,
     MarketWarm,
     ObservationJudged,
     ObservationReconsidered,
     OrderJudged,
     PhaseChanged,
     PolicyChanged,
+    Rebaselined,
     ReferenceJudged,
     ShadowWould,
+    StateValidated,
 )
-from circuit_guard.core.types import Verdict
-from circuit_guard.server.convert import answers, enums
-from circuit_guard.v1 import event_pb2
+from circuit_guard.core.types import Outcome, Verdict
+from circuit_guard.server.convert import answers, enums, outcomes
+from circuit_guard.v1 import event_pb2, types_pb2
+
+Act = MaintenanceBegan | StateValidated | MaintenanceEnded | Rebaselined | ActProposed
+Plain = HaltChanged | MarketWarm | MarketReopened | PolicyChanged | CommandRefused | CheckRefused
 
 
 def watched(fact: Fact, *, include_allowed: bool) -> bool:
@@ -50,6 +59,22 @@ def event(fact: Fact) -> event_pb2.Event:
     return result
 
 
+def proposal(facts: Iterable[Fact]) -> types_pb2.Proposal | None:
+    """Return the proposal that a command became, None where it took effect."""
+    return next((proposed(fact) for fact in facts if isinstance(fact, ActProposed)), None)
+
+
+def proposed(act: ActProposed) -> types_pb2.Proposal:
+    """Return an act that waits for a second actor."""
+    return types_pb2.Proposal(
+        act=act.act,
+        scopes=act.scopes,
+        actor=act.actor,
+        reason=act.reason,
+        expires_at=answers.timestamp(act.expires_ns),
+    )
+
+
 def _event(fact: Fact) -> event_pb2.Event:
     match fact:
         case ObservationJudged():
@@ -70,17 +95,24 @@ def _event(fact: Fact) -> event_pb2.Event:
         case ShadowWould():
             found = answers.findings(fact.findings)
             return event_pb2.Event(shadow_would=event_pb2.ShadowWould(scope=fact.scope, findings=found))
+        case MaintenanceBegan() | StateValidated() | MaintenanceEnded() | Rebaselined() | ActProposed():
+            return _act(fact)
         case _:
             return _plain(fact)
 
 
-def _plain(fact: HaltChanged | MarketWarm | PolicyChanged | CommandRefused | CheckRefused) -> event_pb2.Event:
+def _plain(fact: Plain) -> event_pb2.Event:
     match fact:
-        case HaltChanged(scope=scope, halted=halted, actor=actor, reason=reason):
+        case HaltChanged(scope=scope, halted=halted, actor=actor, reason=reason, expires_ns=expires_ns):
             halt = event_pb2.HaltChanged(scope=scope, halted=halted, actor=actor, reason=reason)
+            if expires_ns is not None:
+                halt.expires_at.CopyFrom(answers.timestamp(expires_ns))
             return event_pb2.Event(halt_changed=halt)
         case MarketWarm(market=market):
             return event_pb2.Event(market_warm=event_pb2.MarketWarm(market=market))
+        case MarketReopened(market=market, held_ns=held_ns):
+            reopened = event_pb2.MarketReopened(market=market, held=answers.duration(held_ns))
+            return event_pb2.Event(market_reopened=reopened)
         case PolicyChanged(revision=revision, added=added, removed=removed):
             policy = event_pb2.PolicyChanged(revision=revision, added=added, removed=removed)
             return event_pb2.Event(policy_changed=policy)
@@ -90,6 +122,36 @@ def _plain(fact: HaltChanged | MarketWarm | PolicyChanged | CommandRefused | Che
         case CheckRefused(request_id=request_id, differing=differing):
             check = event_pb2.CheckRefused(request_id=request_id, differing=differing)
             return event_pb2.Event(check_refused=check)
+
+
+def _act(fact: Act) -> event_pb2.Event:
+    match fact:
+        case ActProposed():
+            return event_pb2.Event(act_proposed=proposed(fact))
+        case MaintenanceBegan(actor=actor, reason=reason, checkpoint=name):
+            began = event_pb2.MaintenanceBegan(actor=actor, reason=reason, checkpoint_name=name)
+            return event_pb2.Event(maintenance_began=began)
+        case StateValidated(actor=actor, outcomes=found):
+            not_clean = [outcomes.outcome(one) for one in found if one.outcome is not Outcome.OK]
+            clean_count = len(found) - len(not_clean)
+            validated = event_pb2.StateValidated(actor=actor, clean_count=clean_count, not_clean=not_clean)
+            return event_pb2.Event(state_validated=validated)
+        case MaintenanceEnded(actor=actor, reason=reason, clean=clean, latched=latched):
+            ended = event_pb2.MaintenanceEnded(actor=actor, reason=reason, clean=clean, latched=latched)
+            return event_pb2.Event(maintenance_ended=ended)
+        case Rebaselined():
+            return event_pb2.Event(rebaselined=_rebaselined(fact))
+
+
+def _rebaselined(fact: Rebaselined) -> event_pb2.Rebaselined:
+    return event_pb2.Rebaselined(
+        market=fact.market,
+        funding_index_before="" if fact.before is None else str(fact.before),
+        funding_index_after="" if fact.after is None else str(fact.after),
+        actor=fact.actor,
+        reason=fact.reason,
+        checkpoint_id=fact.checkpoint,
+    )
 
 
 def _rejected(fact: ObservationJudged | ReferenceJudged) -> event_pb2.ItemRejected:

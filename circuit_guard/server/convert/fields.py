@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from circuit_guard.core.types import DIGITS_MAX, EXPONENT_MAX, SECOND_NS
@@ -107,6 +108,15 @@ def time_ns(value: Timestamp | None, path: str, name: str) -> int:
         return value.seconds * SECOND_NS + value.nanos
     shown = f"{value.seconds} s + {value.nanos} ns"
     raise error(path, name, shown, "a time of the years 1 to 9999 with 0 to 999999999 nanos")
+
+
+def duration_ns(value: Duration, path: str, name: str, most_ns: int) -> int:
+    """Return a duration in nanoseconds, more than 0 and at most `most_ns`."""
+    given_ns = value.seconds * SECOND_NS + value.nanos
+    if 0 < given_ns <= most_ns and 0 <= value.nanos < SECOND_NS:
+        return given_ns
+    shown = f"{value.seconds} s + {value.nanos} ns"
+    raise error(path, name, shown, f"more than 0 s and at most {most_ns // SECOND_NS} s")
 
 
 def choice(number: int, path: str, name: str, choices: Mapping[int, T]) -> T:

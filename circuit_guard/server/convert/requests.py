@@ -19,11 +19,13 @@ from circuit_guard.core.inputs import (
     ResumeCommand,
     Side,
 )
-from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind, Phase
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, CheckKind, Phase
 from circuit_guard.server.convert import enums, fields
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, order_pb2, types_pb2
 
 POSITIONS_MAX = 100
+HALT_MAX_NS = 7 * 86_400 * SECOND_NS
+"""A halt that ends by itself lasts at most so long: whoever forgets it is reminded within the week."""
 
 KINDS: dict[int, CheckKind] = {
     liquidation_pb2.CHECK_KIND_UNSPECIFIED: CheckKind.LIQUIDATION,
@@ -135,7 +137,11 @@ def order(message: order_pb2.Order, path: str) -> Order:
 def halt(request: admin_pb2.HaltRequest, at_ns: int, scopes_max: int) -> HaltCommand:
     """Return the command to halt."""
     markets = _markets(scopes(request.scopes, scopes_max))
-    return HaltCommand(at_ns, markets, *operator(request.actor, request.reason))
+    actor, reason = operator(request.actor, request.reason)
+    expires_ns = None
+    if request.HasField("expires_after"):
+        expires_ns = at_ns + fields.duration_ns(request.expires_after, "", "expires_after", HALT_MAX_NS)
+    return HaltCommand(at_ns, markets, actor, reason, expires_ns)
 
 
 def resume(request: admin_pb2.ResumeRequest, at_ns: int, scopes_max: int) -> ResumeCommand:

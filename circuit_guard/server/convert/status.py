@@ -7,9 +7,10 @@ from decimal import Context, Decimal
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import Halt
+from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
-from circuit_guard.core.types import DIGITS_MAX
-from circuit_guard.server.convert import answers, enums
+from circuit_guard.core.types import DIGITS_MAX, Outcome
+from circuit_guard.server.convert import answers, enums, events
 from circuit_guard.v1 import status_pb2
 
 ON_THE_WIRE = Context(prec=DIGITS_MAX)
@@ -27,6 +28,8 @@ def guard(status: GuardStatus, not_ready_reasons: Sequence[str]) -> status_pb2.G
         global_breaker=_breaker(status.global_breaker),
         global_halt=_halt(status.global_halt),
         markets=[_market(market) for market in status.markets],
+        maintenance=_maintenance(status.maintenance),
+        proposals=map(events.proposed, status.proposals),
     )
 
 
@@ -55,7 +58,27 @@ def _market(status: MarketStatus) -> status_pb2.MarketStatus:
         headroom=[
             status_pb2.Headroom(rule=rule, left_ratio=float(left)) for rule, left in sorted(status.headroom.items())
         ],
+        held_since=None if status.held_since_ns is None else answers.timestamp(status.held_since_ns),
+        overdue=status.overdue,
+        ramp_share=None if status.ramp_share is None else float(status.ramp_share),
+        discarded_intervals=status.discarded,
     )
+
+
+def _maintenance(running: Maintenance | None) -> status_pb2.MaintenanceStatus | None:
+    if running is None:
+        return None
+    result = status_pb2.MaintenanceStatus(
+        actor=running.actor,
+        reason=running.reason,
+        since=answers.timestamp(running.since_ns),
+        checkpoint_name=running.checkpoint,
+    )
+    if (validated := running.validated) is not None:
+        clean = sum(outcome.outcome is Outcome.OK for outcome in validated.outcomes)
+        result.validated_at.CopyFrom(answers.timestamp(validated.at_ns))
+        result.clean_count, result.not_clean_count = clean, len(validated.outcomes) - clean
+    return result
 
 
 def _breaker(status: BreakerStatus) -> status_pb2.BreakerStatus:
@@ -71,7 +94,12 @@ def _breaker(status: BreakerStatus) -> status_pb2.BreakerStatus:
 def _halt(halt: Halt | None) -> status_pb2.Halt | None:
     if halt is None:
         return None
-    return status_pb2.Halt(actor=halt.actor, reason=halt.reason, since=answers.timestamp(halt.since_ns))
+    return status_pb2.Halt(
+        actor=halt.actor,
+        reason=halt.reason,
+        since=answers.timestamp(halt.since_ns),
+        expires_at=None if halt.expires_ns is None else answers.timestamp(halt.expires_ns),
+    )
 
 
 def _interval(interval: Interval | None) -> status_pb2.Interval | None:

@@ -1,0 +1,179 @@
+"""`checkpoint`: what the guard kept of the markets' state, in use or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from circuit_guard.cli import options, state_dump, words
+from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
+from circuit_guard.core.acts import StateRow
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.market import Halt, MarketState
+from circuit_guard.core.types import BreakerState
+from circuit_guard.journal.checkpoint import Checkpoint
+from circuit_guard.journal.errors import CheckpointGone
+from circuit_guard.journal.reader import JournalReader
+from circuit_guard.journal.record import Snapshot
+from circuit_guard.replay.fields import format_time
+
+app = typer.Typer(
+    help="Look at the checkpoints in a state directory, and take values out of them.", no_args_is_help=True
+)
+
+SUFFIXES = (".json", state_dump.CSV_SUFFIX)
+
+Directory = Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The state directory of a guard.")]
+Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The checkpoint, as `checkpoint list` numbers it.")]
+
+
+@app.command("list")
+def list_(directory: Directory, json: options.Json = False) -> None:
+    """Print every checkpoint, oldest first. Named ones are kept longest; of others the state may be dropped."""
+    with JournalReader(directory) as reader:
+        found = reader.checkpoints()
+    if json:
+        print_json({"directory": str(directory), "checkpoints": [_head(one) for one in found]})
+        return
+    if not found:
+        screen(stderr=True).print("there is no checkpoint yet")
+        return
+    rows = table(screen(), "ID", "AT", "NAME", "AFTER RECORD", "SHA-256")
+    for one in found:
+        rows.add_row(str(one.sequence), format_time(one.at_ns), one.name, str(one.covers), one.digest)
+    display(rows)
+
+
+@app.command("show")
+def show(directory: Directory, number: Id, json: options.Json = False) -> None:
+    """Print what a checkpoint holds of each market.
+
+    Exit code 2: there is none of this number, or its state is not kept.
+    """
+    checkpoint, snapshot = _read(directory, number)
+    state = snapshot.state
+    markets = dict(_markets(snapshot))
+    if json:
+        whole = {"breaker": _breaker(state.global_breaker), "halt": _halt(state.global_halt)}
+        head = {**_head(checkpoint), "policy_revision": snapshot.policy.revision, "global": whole}
+        print_json({**head, "markets": [_market(name, market) for name, market in markets.items()]})
+        return
+    name = f", {checkpoint.name}" if checkpoint.name else ""
+    display(Text(f"checkpoint {number}{name}, of {format_time(checkpoint.at_ns)}", style="bold"))
+    display(f"SHA-256 {checkpoint.digest}, policy {snapshot.policy.revision}")
+    display(f"GLOBAL {_breaker_words(state.global_breaker)}{_halt_words(state.global_halt)}")
+    rows = table(screen(), "MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING INDEX", "AS OF")
+    for name, market in markets.items():
+        trusted = market.trusted
+        rows.add_row(
+            name,
+            market.phase.effective(),
+            _breaker_words(market.breaker).removeprefix("breaker "),
+            "" if market.halt is None else market.halt.actor,
+            *(_text(value) or "none" for value in (trusted.mark_price, trusted.index_price, trusted.funding_index)),
+            _as_of(market),
+        )
+    display(rows)
+
+
+@app.command("export")
+def export(
+    directory: Directory,
+    number: Id,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .json or .csv.")],
+) -> None:
+    """Write the trusted values of a checkpoint as a dump, which `maintenance validate` reads."""
+    if output.suffix.lower() not in SUFFIXES:
+        raise typer.BadParameter(f"--output was {output}, expected a name that ends in {' or '.join(SUFFIXES)}")
+    _, snapshot = _read(directory, number)
+    markets = dict(_markets(snapshot))
+    trusted = {name: market for name, market in markets.items() if _as_of_ns(market)}
+    state_dump.write((_row(name, market) for name, market in trusted.items()), output)
+    screen().print(f"{output}: {words.markets(len(trusted))}", style="green")
+    if left_out := [name for name in markets if name not in trusted]:
+        screen(stderr=True).print(f"left out, as nothing was trusted of them yet: {', '.join(left_out)}")
+
+
+def _read(directory: Path, number: int) -> tuple[Checkpoint, Snapshot]:
+    with JournalReader(directory) as reader:
+        checkpoint = reader.checkpoint(number)
+    if checkpoint is None:
+        expected = f"one of the journal: circuit-guard checkpoint list {directory} shows them"
+        raise CommandError(f"the checkpoint was {number}, expected {expected}", ExitCode.BAD_INPUT)
+    if checkpoint.text is None:
+        problem = "its state was dropped by retention"
+        raise CheckpointGone(number, problem, "name another one, of about that time")
+    return checkpoint, checkpoint.snapshot()
+
+
+def _markets(snapshot: Snapshot) -> Iterator[tuple[str, MarketState]]:
+    """Yield the markets of the policy that was in force."""
+    for name in sorted(snapshot.policy.markets):
+        yield name, snapshot.state.markets[name]
+
+
+def _row(name: str, market: MarketState) -> StateRow:
+    trusted = market.trusted
+    return StateRow(name, _as_of_ns(market), trusted.mark_price, trusted.index_price, trusted.funding_index)
+
+
+def _as_of_ns(market: MarketState) -> int:
+    """Return when the latest of the trusted values was published, 0 where there is none."""
+    return max(market.trusted.mark_seen_ns, market.trusted.funding_seen_ns)
+
+
+def _as_of(market: MarketState) -> str:
+    return format_time(_as_of_ns(market)) if _as_of_ns(market) else ""
+
+
+def _head(checkpoint: Checkpoint) -> dict[str, object]:
+    return {
+        "id": checkpoint.sequence,
+        "at": format_time(checkpoint.at_ns),
+        "name": checkpoint.name,
+        "covers": checkpoint.covers,
+        "digest": checkpoint.digest,
+    }
+
+
+def _market(name: str, market: MarketState) -> dict[str, object]:
+    trusted = market.trusted
+    return {
+        "market": name,
+        "phase": market.phase.effective().value,
+        "breaker": _breaker(market.breaker),
+        "halt": _halt(market.halt),
+        "mark_price": _text(trusted.mark_price),
+        "index_price": _text(trusted.index_price),
+        "funding_index": _text(trusted.funding_index),
+        "as_of": _as_of(market) or None,
+    }
+
+
+def _breaker(breaker: Breaker) -> dict[str, object]:
+    return {"state": breaker.state.value, "latched": breaker.latched, "since": format_time(breaker.since_ns)}
+
+
+def _halt(halt: Halt | None) -> dict[str, object] | None:
+    if halt is None:
+        return None
+    expires = None if halt.expires_ns is None else format_time(halt.expires_ns)
+    return {"actor": halt.actor, "reason": halt.reason, "since": format_time(halt.since_ns), "expires": expires}
+
+
+def _breaker_words(breaker: Breaker) -> str:
+    denying = " (denying)" if breaker.state is BreakerState.OPEN else ""
+    return f"breaker {breaker.state}{denying}{', latched' if breaker.latched else ''}"
+
+
+def _halt_words(halt: Halt | None) -> str:
+    return "" if halt is None else f", halted by {halt.actor}: {halt.reason}"
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,75 @@
+"""Tainted accounts: settled with a funding index that was published and is not true.
+
+Whoever trades while an index is wrong has the wrong value cached; when the index is right again, the difference is
+charged to the account, and it looks insolvent. The guard remembers the wrong values and denies closures that rest on
+them. It cannot tell a wrong value from the same value published honestly at another time.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from circuit_guard.core.envelope import Interval
+from circuit_guard.core.market import MarketState, readable
+
+INTERVALS_MAX = 256
+"""So many are remembered for a market; beyond that the oldest is forgotten."""
+NEAR_SHARE = Decimal("0.0001")
+"""Wrong values within this share of the market's price of each other are one interval: a reset that then grows."""
+
+
+def discard(market: MarketState, value: Decimal | None) -> None:
+    """Remember a funding index that was published and is wrong."""
+    trusted = market.trusted.funding_index
+    if value is not None and trusted is not None:
+        market.regained = market.regained or Interval(trusted, trusted)
+        reach = abs(market.trusted.mark_price or Decimal(0)) * NEAR_SHARE
+        _remember(market, Interval(value, value), reach)
+
+
+def roll_back(market: MarketState, to: Decimal) -> None:
+    """Remember that what was trusted since the index was `to` is discarded, and go on from there."""
+    last = market.trusted.funding_index
+    if last is not None and last != to:
+        _remember(market, Interval(min(last, to), max(last, to)), Decimal(0))
+    market.regained = Interval(to, to)
+
+
+def vouch(market: MarketState, value: Decimal) -> None:
+    """Take an operator's word that a value is true: what was discarded with it is no longer wrong."""
+    kept = [interval for interval in market.discarded if value not in interval]
+    market.discarded.clear()
+    market.discarded.extend(kept)
+    market.regained = Interval(value, value)
+
+
+def regain(market: MarketState, value: Decimal) -> None:
+    """Note that an index is true: after a rollback it passes again through values that were discarded."""
+    known = market.regained
+    if known is not None and value not in known:
+        market.regained = Interval(min(known.low, value), max(known.high, value))
+
+
+def forget(market: MarketState) -> None:
+    """Forget what was discarded: the exchange has repaired the accounts."""
+    market.discarded.clear()
+    market.regained = None
+
+
+def of(market: MarketState, cached: Decimal) -> Interval | None:
+    """Return the discarded values that an account's cached funding index is one of, or None where it is none."""
+    legible = readable(cached)
+    if legible is None or (market.regained is not None and legible in market.regained):
+        return None
+    return next((interval for interval in market.discarded if legible in interval), None)
+
+
+def _remember(market: MarketState, found: Interval, reach: Decimal) -> None:
+    for known in market.discarded:
+        if known.low - reach <= found.high and found.low <= known.high + reach:
+            market.discarded.remove(known)
+            found = Interval(min(known.low, found.low), max(known.high, found.high))
+            break
+    market.discarded.append(found)
+    if len(market.discarded) > INTERVALS_MAX:
+        market.discarded.popleft()
