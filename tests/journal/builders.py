@@ -134,9 +134,10 @@ class Held(Decimal):
         self._released.wait()
         return super().__str__()
 
-    async def hold(self, journal: Journal) -> None:
-        """Return once the writer has taken all that was queued and is stuck."""
-        journal.append([fact_entry(CommandRefused(START_NS, "disk", self, "running"))])  # type: ignore[arg-type]
+    async def hold(self, journal: Journal, *after: Entry) -> None:
+        """Return once the writer has taken all that was queued and is stuck; these come next in its hands."""
+        held = fact_entry(CommandRefused(START_NS, "disk", self, "running"))  # type: ignore[arg-type]
+        journal.append([held, *after])
         await asyncio.to_thread(self._reached.wait)
 
     def release(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from circuit_guard.journal.errors import JournalFailed
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions, Overflow
-from circuit_guard.journal.record import Start
+from circuit_guard.journal.record import Entry, Start
 from circuit_guard.journal.recorder import Recorder
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, types_pb2
 from tests.driver import BTC, ETH, START_NS, Driver, policy_of
@@ -38,14 +38,16 @@ class Full:
 
 
 @asynccontextmanager
-async def full(directory: Path, overflow: Overflow = Overflow.BLOCK) -> AsyncIterator[Full]:
-    """Run a guard whose journal is full until the disk is released."""
+async def full(
+    directory: Path, overflow: Overflow = Overflow.BLOCK, after: Sequence[Entry] = ()
+) -> AsyncIterator[Full]:
+    """Run a guard whose journal is full until the disk is released; these entries are written then."""
     driver, disk = Driver(policy_of(BTC, ETH)), Held()
     driver.run(40, BTC, ETH)
     with Journal(directory, START_NS, JournalOptions(overflow=overflow, queue_max=QUEUE_MAX)) as journal:
         driver.engine.begin(Start(driver.engine.now_ns(), "0.0.1", "host-1", 4711), Recorder(journal), None)
         with disk:
-            await disk.hold(journal)
+            await disk.hold(journal, *after)
             while journal.status().queued < QUEUE_MAX:
                 driver.refer(ETH)
             harness = Harness(driver)
@@ -120,24 +122,10 @@ async def test_halt_when_the_journal_is_full_then_it_takes_effect_at_once_and_wh
     assert "operator_halt" in [finding.reason for finding in decision.findings]
 
 
-async def test_input_when_its_caller_gives_up_waiting_then_it_is_not_taken_and_the_next_is(tmp_path: Path) -> None:
-    async with full(tmp_path) as guard:
-        impatient = await begun(guard.harness, guard.harness.decide(check(request_id="impatient")))
-        patient = await begun(guard.harness, guard.harness.decide(check(request_id="patient")))
-        impatient.cancel()
-        await asyncio.gather(impatient, return_exceptions=True)
-        await guard.harness.admin.GetStatus(admin_pb2.GetStatusRequest())
-
-        guard.disk.release()
-
-        assert (await patient).request_id == "patient"
-        assert guard.engine.state.decisions == 1
-
-
 async def test_input_when_the_journal_fails_while_it_waits_then_it_is_refused_and_not_taken(tmp_path: Path) -> None:
-    async with full(tmp_path) as guard:
+    poison = observation(1)._replace(value=5)
+    async with full(tmp_path, after=[poison]) as guard:
         waiting = [await begun(guard.harness, guard.harness.decide(check(request_id=f"{n}"))) for n in range(3)]
-        guard.journal.append([observation(1)._replace(value=5)])
         guard.disk.release()
         with pytest.raises(JournalFailed):
             await guard.journal.durable(guard.journal.status().last_sequence)
@@ -171,3 +159,19 @@ async def test_room_when_many_wait_then_they_go_in_order_and_the_queue_stays_bou
 
         await asyncio.gather(*(take(number) for number in range(100)))
     assert went == list(range(100))
+
+
+async def test_room_when_one_who_waits_gives_up_then_the_others_have_it(opened: Opened) -> None:
+    with opened(queue_max=1) as journal, Held() as disk:
+        await disk.hold(journal)
+        journal.append([observation(1)])
+        waiting = [asyncio.ensure_future(journal.room()) for _ in range(4)]
+        await asyncio.sleep(0)
+        for impatient in (waiting[0], waiting[2]):
+            impatient.cancel()
+        await asyncio.gather(waiting[0], waiting[2], return_exceptions=True)
+        assert not waiting[1].done()
+
+        disk.release()
+        await asyncio.gather(waiting[1], waiting[3])
+        await journal.room()
