@@ -58,7 +58,7 @@ released-protos: .venv/installed ## make today's protos the ones that later chan
 	$(BIN)/buf build protos -o protos/released.binpb
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra parquet \
+	uv pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra parquet --extra plot \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o $(LOCKED)
 
 clean: ## remove everything that is not committed

@@ -13,12 +13,15 @@ from circuit_guard.policy_schema import (
     BandTable,
     BasisTable,
     BreakerTable,
+    BurstTable,
     DivergenceTable,
+    ExplainedLossTable,
     FundingTable,
     LongSeconds,
     ReferencesTable,
     ReopeningTable,
     Share,
+    SlowWalkTable,
     StalenessTable,
     Text,
 )
@@ -71,6 +74,9 @@ class ClassTable(Table):
     basis: BasisTable = BasisTable()
     breaker: BreakerTable = BreakerTable()
     reopening: ReopeningTable = ReopeningTable()
+    explained_loss: ExplainedLossTable = ExplainedLossTable()
+    burst: BurstTable = BurstTable()
+    slow_walk: SlowWalkTable = SlowWalkTable()
 
 
 class MarketTable(ClassTable):

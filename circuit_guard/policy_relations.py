@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, ge, gt, lt
 from typing import NamedTuple
 
 from circuit_guard.core.types import GLOBAL_SCOPE
@@ -22,6 +22,7 @@ RESERVED_MARKETS = {
 }
 
 _SHARE_IN_BPS = Decimal(10_000)
+_BROKEN: dict[str, Callable[[Decimal, Decimal], bool]] = {"at most": gt, "at least": lt, "less than": ge}
 
 
 class Conflict(NamedTuple):
@@ -35,10 +36,11 @@ class Conflict(NamedTuple):
 
 _AT_ONCE = "what trips at once must be outside what denies"
 _OVERDUE = "a market that opens as soon as it may must not be overdue"
+_BELIEVED = "what counts as diverging must not be believed"
 
 
 class Order(NamedTuple):
-    """One value of a class must not exceed (`at most`) or fall below (`at least`) another.
+    """One value of a class must not exceed (`at most`), fall below (`at least`) or reach (`less than`) another.
 
     Held against a `_bps`, the other value, a share, counts in basis points.
     """
@@ -61,6 +63,11 @@ ORDERS = (
     Order("reopening.deadline_s", "at least", "breaker.cooldown_s", _OVERDUE),
     Order("reopening.deadline_s", "at least", "breaker.healthy_s", _OVERDUE),
     Order("reopening.deadline_s", "at least", "band.post_only_min_s", _OVERDUE),
+    Order("explained_loss.mark_share", "at most", "divergence.base", _BELIEVED),
+    Order("explained_loss.hull_widths", "at most", "divergence.hull_widths", _BELIEVED),
+    Order("explained_loss.trusted_age_max_s", "at least", "staleness.deny_after_s", "values that are not stale count"),
+    Order("slow_walk.lag_s", "less than", "basis.window_s", "older mark prices are not kept"),
+    Order("slow_walk.lag_s", "at most", "divergence.window_s", "the hull must span all the time since then"),
 )
 
 
@@ -133,7 +140,7 @@ def _class_conflicts(table: ClassTable) -> Iterator[Conflict]:
         named = order.other
         if order.field.endswith("_bps"):
             other, named = other * _SHARE_IN_BPS, f"{order.other} in bps"
-        if value > other if order.bound == "at most" else value < other:
+        if _BROKEN[order.bound](value, other):
             wanted = f"{order.bound} {_plain(other)} ({named}): {order.why}"
             yield Conflict(_key(order.field), _plain(value), wanted, (_key(order.other),))
     yield from _source_conflicts(table)

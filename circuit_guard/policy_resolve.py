@@ -15,10 +15,13 @@ from circuit_guard.policy_schema import (
     BandTable,
     BasisTable,
     BreakerTable,
+    BurstTable,
     DivergenceTable,
+    ExplainedLossTable,
     FundingTable,
     ReferencesTable,
     ReopeningTable,
+    SlowWalkTable,
     StalenessTable,
 )
 from circuit_guard.toml_document import Table
@@ -99,6 +102,9 @@ def _market(class_name: str, table: ClassTable) -> core.MarketPolicy:
         shadow_rules=frozenset(table.shadow_rules),
         reopening=_reopening(table.reopening),
         first_sight=table.first_sight,
+        explained_loss=_explained_loss(table.explained_loss),
+        burst=_burst(table.burst),
+        slow_walk=_slow_walk(table.slow_walk),
     )
 
 
@@ -187,6 +193,33 @@ def _reopening(table: ReopeningTable) -> core.ReopeningPolicy:
         closures_per_s=table.closures_per_s,
         notional_per_s=table.notional_per_s,
         deadline_ns=_ns(table.deadline_s),
+    )
+
+
+def _explained_loss(table: ExplainedLossTable) -> core.ExplainedLossPolicy:
+    return core.ExplainedLossPolicy(
+        deny=table.deny,
+        mark_share=table.mark_share,
+        hull_widths=table.hull_widths,
+        trip_accounts=table.trip_accounts,
+        window_ns=_ns(table.window_s),
+        trusted_age_max_ns=_ns(table.trusted_age_max_s),
+        halted=table.halted,
+    )
+
+
+def _burst(table: BurstTable) -> core.BurstPolicy:
+    return core.BurstPolicy(
+        accounts=table.accounts,
+        window_ns=_ns(table.window_s),
+        move_share=table.move_share,
+    )
+
+
+def _slow_walk(table: SlowWalkTable) -> core.SlowWalkPolicy:
+    return core.SlowWalkPolicy(
+        lag_ns=_ns(table.lag_s),
+        trip_after_ns=_ns(table.trip_after_s),
     )
 
 

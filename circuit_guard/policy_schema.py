@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from circuit_guard.core.policy import GapMode, RestrictedClosures
+from circuit_guard.core.policy import GapMode, Halted, RestrictedClosures
 from circuit_guard.toml_document import Table
 from circuit_guard.toml_values import Name, Number, Whole
 
@@ -167,3 +167,55 @@ class ReopeningTable(Table):
     closure may be larger: it goes through, and those after it wait the longer."""
     deadline_s: LongSeconds = Decimal(1800)
     """Seconds after which a market that is still held is reported as overdue. It calls a person and opens nothing."""
+
+
+class ExplainedLossTable(Table):
+    """What follows from the account that a check carries: is it under water at trusted values too? (DESIGN 3).
+
+    Without an account in the check nothing of this table applies to it.
+    """
+
+    deny: bool = True
+    """Deny the closure of an account that is healthy at every value that can honestly be. false: where your margin
+    formula is not that of DESIGN 3, or genuine closures are denied; a wrong sum of the engine then passes."""
+    mark_share: Share = Decimal("0.002")
+    """A mark price so near the hull of the reference price, a fraction, is believed (DESIGN 4). Wider: a larger wrong
+    mark passes. Narrower: the price of a mark that honestly leads is not believed, and a genuine closure may wait."""
+    hull_widths: Widths = Decimal(1)
+    """Plus so many widths of the hull itself, as a crash widens it (DESIGN 4). Costs the same on both sides."""
+    trip_accounts: Annotated[int, Whole(1, 10_000)] = 3
+    """Healthy accounts whose closure was asked for, each counted once, that trip the market (DESIGN 4). Fewer: one odd
+    account holds everybody. More: meanwhile closures pass that come without their account."""
+    window_s: Seconds = Decimal(10)
+    """Seconds within which they are counted (DESIGN 4). Shorter: a slow run of them never trips."""
+    trusted_age_max_s: LongSeconds = Decimal(3600)
+    """Seconds after which the funding index trusted last says nothing of an account. Longer: explained closures pass
+    for longer in a halt, on an interval that grows with time. Shorter: they are held, and make bad debt."""
+    halted: Annotated[Halted, Field(strict=False)] = Halted.DENY_ALL
+    """deny_all: in an OPEN (denying) breaker nothing passes, and what is under water makes bad debt. allow_explained:
+    closures that trusted values justify go through at the ramp's rate, also where only stale or wrong data or the band
+    of RECOVERING denies; it rests on your margin formula being that of DESIGN 3 and on accounts given as they are."""
+
+
+class BurstTable(Table):
+    """Liquidations in numbers that no move of the reference price explains. Volume alone never trips."""
+
+    accounts: Annotated[int, Whole(0, 10_000)] = 100
+    """So many different accounts are a burst; 0: no number is. A guess, take it from your own quiet days. Fewer: a busy
+    quiet day trips. More: so many wrong closures pass that nothing else sees."""
+    window_s: Seconds = Decimal(10)
+    """Seconds within which they are counted. Longer: ordinary closures add up to a burst."""
+    move_share: Share = Decimal("0.003")
+    """A move of the reference price within divergence.window_s, a fraction, that explains any number of closures.
+    Smaller: less is a burst. Larger: a genuine cascade after a small move trips."""
+
+
+class SlowWalkTable(Table):
+    """A mark price that the references never confirm, by steps each of which passes."""
+
+    lag_s: Seconds = Decimal(20)
+    """Seconds after which the references must have been where the mark price was, within divergence.base: they follow a
+    leader. Shorter: an honest lead counts as unconfirmed. Longer: it is noticed later."""
+    trip_after_s: SecondsOrZero = Decimal(90)
+    """Seconds without a break that it stays unconfirmed before it trips; 0: it is not looked at. Shorter: references
+    that lag in a crash trip it. Longer: closures at a wrong mark pass for so long, while a crash admits it."""

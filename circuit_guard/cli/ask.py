@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from circuit_guard.cli import options, words
+from circuit_guard.cli import options, wire, words
+from circuit_guard.cli.account_file import read_file
 from circuit_guard.cli.output import ExitCode, as_json, display, print_json
 from circuit_guard.cli.rpc import Guard
 from circuit_guard.v1 import liquidation_pb2, types_pb2
@@ -30,6 +32,12 @@ def check(
     market: Annotated[str, typer.Option(help="The market to be closed in, for instance BTC-USD-PERP.")],
     size: Annotated[str, typer.Option(help="The closing trade in base units; negative to close a long.")],
     account: Annotated[str, typer.Option(help="The account to be closed.")] = "circuit-guard-check",
+    account_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its collateral and positions, a JSON file as `account` in a recording: is its loss explained?"
+        ),
+    ] = None,
     mark: Annotated[str, typer.Option(help="The mark price the closure was computed with.")] = "",
     funding_index: Annotated[str, typer.Option(help="The funding index the closure was computed with.")] = "",
     execution_price: Annotated[str, typer.Option(help="The price it will execute at. Without it: at mark.")] = "",
@@ -41,7 +49,8 @@ def check(
 ) -> None:
     """Ask about one forced closure.
 
-    Prints the verdict and every reason: what was seen, what was expected, who lifts it, when to ask again.
+    Prints the verdict and every reason: what was seen, what was expected, who lifts it, when to ask again. With
+    --account-file also whether the account is under water at every value that can honestly be, and by how much.
     It is a check like any other: it is logged and counted, and wrong values given here count as a caller's.
 
     Exit code 0: ALLOW. 1: DENY. 3: the guard could not decide, which is a deny too.
@@ -54,6 +63,7 @@ def check(
         kind=f"CHECK_KIND_{kind}",
         execution_price=execution_price,
         basis=liquidation_pb2.Basis(mark_price=mark, funding_index=funding_index),
+        account=None if account_file is None else wire.account(read_file(account_file)),
     )
     with Guard(address, timeout) as guard:
         decision = guard.check(question)
@@ -77,6 +87,8 @@ def answer(decision: liquidation_pb2.LiquidationDecision) -> RenderableType:
     for found in decision.findings:
         body.add_row(Text(f"  {found.reason}", style=_style(found)), Text(found.sentence))
         body.add_row("", Text(_ending(found, enforced=not allowed), style="dim"))
+    if decision.HasField("explained_loss"):
+        body.add_row("  loss", Text(words.explained_loss(decision.explained_loss)))
     if not allowed:
         body.add_row("  lifted by", words.lifted_by(decision.lifted_by))
         after = decision.ask_again_after if decision.HasField("ask_again_after") else None

@@ -139,9 +139,11 @@ def _rejected(what: str, rejected: event_pb2.ItemRejected) -> str:
 
 def _decision(decision: liquidation_pb2.LiquidationDecision) -> tuple[str, str]:
     subject = f"{words.kind(decision.kind)} of {decision.account_id}"
+    loss = decision.explained_loss.verdict
+    said = f", loss {words.explanation(loss)}" if decision.HasField("explained_loss") else ""
     repeated = " (asked before)" if decision.repeated else ""
-    style = "" if decision.verdict == types_pb2.VERDICT_ALLOW else "yellow"
-    return f"{decision.explanation} [{subject}, {decision.request_id}]{repeated}", style
+    doubtful = loss == liquidation_pb2.EXPLANATION_UNEXPLAINED or decision.verdict != types_pb2.VERDICT_ALLOW
+    return f"{decision.explanation} [{subject}, {decision.request_id}{said}]{repeated}", "yellow" if doubtful else ""
 
 
 def _order(judged: order_pb2.OrderJudgement) -> str:

@@ -12,6 +12,7 @@ from circuit_guard.cli import (
     ask,
     checkpoint,
     demo,
+    evaluate,
     files,
     journal,
     look,
@@ -68,6 +69,7 @@ app.command()(operate.phase)
 app.command()(operate.reload)
 app.command()(rebaseline.rebaseline)
 app.command()(replay.replay)
+app.command()(evaluate.evaluate)
 app.command()(demo.demo)
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(policy.app, name="policy")

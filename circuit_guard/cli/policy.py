@@ -1,10 +1,11 @@
-"""`policy check`, `policy show` and `policy schema`: what is enforced, before it is."""
+"""`policy check`, `show`, `explain` and `schema`: what is enforced, before it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +13,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from circuit_guard.cli import options
+from circuit_guard.cli import options, policy_explain
+from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
-from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
+from circuit_guard.core.policy import FirstSight, Halted, MarketPolicy, Policy
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import PolicyError
 from circuit_guard.policy_file import load_policy, policy_json_schema
+from circuit_guard.replay.fields import parse_decimal
 
 app = typer.Typer(help="Check the policy: what is enforced, before it is.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.")]
+Market = Annotated[str, typer.Argument(metavar="MARKET", help="A market of the policy.")]
 
 
 @app.command("check")
@@ -42,17 +46,50 @@ def check(file: File, json: options.Json = False) -> None:
 
 
 @app.command("show")
-def show(file: File, market: Annotated[str, typer.Argument(metavar="MARKET", help="A market of the policy.")]) -> None:
+def show(file: File, market: Market) -> None:
     """Print every value that is enforced on one market, with class and defaults resolved."""
-    policy = _loaded(file)
-    if market not in policy.markets:
-        known = ", ".join(policy.markets) or "none"
-        raise CommandError(f"market was {market}, expected one that the policy names: {known}", ExitCode.BAD_INPUT)
     console = screen()
     rows = table(console, "KEY", "VALUE")
-    for key, value in resolved(policy.markets[market]):
+    for key, value in resolved(_market(_loaded(file), market)):
         rows.add_row(key, _shown(value))
     display(rows)
+
+
+@app.command("explain")
+def explain(
+    market: Market,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="POLICY", help="The policy file; the bundled one if not given.", show_default=False),
+    ] = None,
+    price: Annotated[
+        str | None,
+        typer.Option(metavar="PRICE", help="A price of the market, to see amounts in quote currency as well."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Print what the guard cannot see in one market, how large that can be, and how soon it sees the rest.
+
+    It follows from the policy alone: shares of the price, which are shares of an account's notional.
+    """
+    at_price = None if price is None else _price(price)
+    file = bundled("policy.toml") if file is None else file
+    policy = _loaded(file)
+    found = _market(policy, market)
+    if json:
+        named = {"market": market, "class": found.market_class, "file": str(file), "revision": policy.revision}
+        print_json({**named, "shadow": policy.shadow, **policy_explain.document(found, at_price)})
+        return
+    console = screen()
+    console.print(f"{market}: class {found.market_class} of {file}, revision {policy.revision}", style="bold")
+    if policy.shadow:
+        console.print("SHADOW: nothing of this is enforced")
+    for heading, rows, sentences in policy_explain.sections(console, found, at_price):
+        console.print(f"\n{heading}", style="bold")
+        if rows is not None:
+            display(rows)
+        for sentence in sentences:
+            console.print(f"- {sentence}")
 
 
 @app.command("schema")
@@ -84,6 +121,22 @@ def _loaded(file: Path) -> Policy:
         raise CommandError(str(error), ExitCode.DENIED) from error
 
 
+def _market(policy: Policy, market: str) -> MarketPolicy:
+    if market in policy.markets:
+        return policy.markets[market]
+    known = ", ".join(policy.markets) or "none"
+    near = get_close_matches(market, policy.markets, n=1)
+    meant = f" (is {near[0]} meant?)" if near else ""
+    raise CommandError(f"market was {market}, expected one that the policy names: {known}{meant}", ExitCode.BAD_INPUT)
+
+
+def _price(text: str) -> Decimal:
+    price = parse_decimal(text)
+    if price is None or price <= 0:
+        raise typer.BadParameter(f"--price was {text}, expected a price above zero such as 92600.5")
+    return price
+
+
 def _notes(policy: Policy) -> Iterator[str]:
     if policy.shadow:
         yield "SHADOW: everything is judged and recorded; only operators' halts are enforced"
@@ -97,6 +150,12 @@ def _notes(policy: Policy) -> Iterator[str]:
         yield f"takes two actors, the second within {within_s:g} s: {acts}"
     if waiting := [name for name, market in policy.markets.items() if market.first_sight is FirstSight.OPERATOR]:
         yield f"denied at first sight until an operator rebaselines them: {', '.join(waiting)}"
+    if allowed := [name for name, market in policy.markets.items() if _allows_explained(market)]:
+        yield f"closures that trusted values justify go through an OPEN breaker: {', '.join(allowed)}"
+
+
+def _allows_explained(market: MarketPolicy) -> bool:
+    return market.explained_loss.halted is Halted.ALLOW_EXPLAINED
 
 
 def _summary(console: Console, policy: Policy) -> Table:

@@ -77,7 +77,7 @@ def _market_data(value: object) -> str:
             basis = f"computed with mark {_given(value.basis.mark_price)}, "
             basis += f"funding index {_given(value.basis.funding_index)}"
             what = f"{value.kind.value} of {value.account_id}, size {value.size}"
-            return f"{value.market} check: {what}, {basis} [{value.request_id}]"
+            return f"{value.market} check: {what}, {basis}{_account(value)} [{value.request_id}]"
         case OrdersCheck():
             markets = ", ".join(dict.fromkeys(order.market for order in value.orders))
             return f"{len(value.orders)} orders to judge, in {markets or 'no market'}"
@@ -133,6 +133,13 @@ def _values(observed: Observation) -> str:
         "funding premium": observed.funding_premium,
     }
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None) or "no value"
+
+
+def _account(asked: Check) -> str:
+    if asked.account is None:
+        return ""
+    held, collateral = len(asked.account.positions), asked.account.collateral
+    return f", with collateral {collateral} and {held} position{'' if held == 1 else 's'}"
 
 
 def _given(value: Decimal | None) -> str:

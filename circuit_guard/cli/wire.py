@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from circuit_guard.core.inputs import Account, Check, Observation, PhaseCommand, Reference
+from circuit_guard.core.inputs import Account, Check, Observation, PhaseCommand, Position, Reference
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS
+from circuit_guard.replay.accounts import margin_texts
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2
 
 
@@ -59,22 +60,25 @@ def check(asked: Check) -> liquidation_pb2.LiquidationCheck:
         basis=liquidation_pb2.Basis(
             mark_price=_text(asked.basis.mark_price), funding_index=_text(asked.basis.funding_index)
         ),
-        account=None if asked.account is None else _account(asked.account),
+        account=None if asked.account is None else account(asked.account),
     )
 
 
-def _account(account: Account) -> liquidation_pb2.Account:
-    positions = [
-        liquidation_pb2.Position(
-            market=position.market,
-            size=_text(position.size),
-            entry_price=_text(position.entry_price),
-            cached_funding_index=_text(position.cached_funding_index),
-            maintenance_margin_fraction=_text(position.maintenance_margin_fraction),
-        )
-        for position in account.positions
-    ]
-    return liquidation_pb2.Account(collateral=_text(account.collateral), positions=positions)
+def account(held: Account) -> liquidation_pb2.Account:
+    """Return the account of a question."""
+    return liquidation_pb2.Account(collateral=_text(held.collateral), positions=map(_position, held.positions))
+
+
+def _position(position: Position) -> liquidation_pb2.Position:
+    fraction, amount = margin_texts(position)
+    return liquidation_pb2.Position(
+        market=position.market,
+        size=_text(position.size),
+        entry_price=_text(position.entry_price),
+        cached_funding_index=_text(position.cached_funding_index),
+        maintenance_margin_fraction=fraction or "",
+        maintenance_margin=amount or "",
+    )
 
 
 def _text(value: Decimal | None) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from circuit_guard.core.types import show
 from circuit_guard.v1 import liquidation_pb2, status_pb2, types_pb2
 
 LIFTED_BY = {
@@ -59,6 +61,29 @@ def verdict(value: types_pb2.Verdict) -> str:
 def kind(value: liquidation_pb2.CheckKind) -> str:
     """Return the kind of a closure, such as `LIQUIDATION`."""
     return liquidation_pb2.CheckKind.Name(value).removeprefix("CHECK_KIND_")
+
+
+def explanation(value: liquidation_pb2.Explanation) -> str:
+    """Return what trusted values say of a loss, such as `UNEXPLAINED`."""
+    return liquidation_pb2.Explanation.Name(value).removeprefix("EXPLANATION_")
+
+
+def explained_loss(loss: liquidation_pb2.ExplainedLoss) -> str:
+    """Return what trusted values say of an account: whether it is under water, and by how much at either end."""
+    what, everywhere = explanation(loss.verdict), "at every value that can honestly be"
+    if loss.verdict == liquidation_pb2.EXPLANATION_EXPLAINED:
+        return f"{what}: under water by at least {_size(loss.high)} {everywhere}, at worst by {_size(loss.low)}"
+    if loss.verdict == liquidation_pb2.EXPLANATION_UNEXPLAINED:
+        return f"{what}: healthy by at least {_size(loss.low)} {everywhere}, at best by {_size(loss.high)}"
+    if loss.verdict == liquidation_pb2.EXPLANATION_INDETERMINATE:
+        under, over = _size(loss.low), _size(loss.high)
+        return f"{what}: under water by {under} at the worst values that can honestly be, healthy by {over} at the best"
+    return f"{what}: nothing can be said, as nothing is trusted of {scopes(loss.unknown_markets)}"
+
+
+def _size(bound: str) -> str:
+    """Return the size of a bound of the surplus; its sign is in the words."""
+    return show(abs(Decimal(bound)))
 
 
 def breaker_state(state: types_pb2.BreakerState, *, latched: bool = False) -> str:

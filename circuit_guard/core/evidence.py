@@ -1,8 +1,16 @@
-"""Evidence: unbroken runs of good observations. Re-opening rests on them, never on time alone or on traffic."""
+"""Evidence: unbroken runs of good observations, on which re-opening rests, never on time alone or on traffic.
+
+And the accounts of the last moments, which say whether closures come in numbers.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import NamedTuple
+
+ACCOUNTS_MAX = 10_000
 
 
 class Run(NamedTuple):
@@ -20,3 +28,22 @@ class Run(NamedTuple):
 def extended(run: Run | None, now_ns: int) -> Run:
     """Return the run with an observation of now."""
     return Run(now_ns if run is None else run.since_ns, now_ns)
+
+
+@dataclass(slots=True)
+class Accounts:
+    """The different accounts of the last moments, oldest first."""
+
+    seen_ns: OrderedDict[str, int] = field(default_factory=OrderedDict)
+
+    def note(self, account_id: str, now_ns: int, window_ns: int) -> None:
+        """Take note of an account, and forget those older than the window."""
+        self.seen_ns[account_id] = now_ns
+        self.seen_ns.move_to_end(account_id)
+        while next(iter(self.seen_ns.values())) < now_ns - window_ns or len(self.seen_ns) > ACCOUNTS_MAX:
+            self.seen_ns.popitem(last=False)
+
+    def count(self, now_ns: int, window_ns: int, asking: str) -> int:
+        """Return how many different accounts there are within the window, counting the one that is asking."""
+        old = sum(1 for _ in takewhile(lambda seen_ns: seen_ns < now_ns - window_ns, self.seen_ns.values()))
+        return len(self.seen_ns) - old + (asking not in self.seen_ns)

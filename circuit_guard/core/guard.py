@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from decimal import localcontext
 
-from circuit_guard.core import commands, gates, orders, reopening
+from circuit_guard.core import commands, explained, gates, orders, reopening, taint
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
-from circuit_guard.core.market import MarketState
+from circuit_guard.core.market import MarketState, MarketView
 from circuit_guard.core.observe import observe, trip
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, expire_global_halt, view_of
@@ -22,7 +22,10 @@ from circuit_guard.core.state import GuardState, InvariantViolated, new_state
 from circuit_guard.core.types import (
     ARITHMETIC,
     BreakerState,
+    CheckKind,
     Decision,
+    ExplainedLoss,
+    Explanation,
     Finding,
     Phase,
     Severity,
@@ -93,20 +96,39 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     facts = advance(state, market, market_policy, check.at_ns)
     view = view_of(market, market_policy, check.at_ns)
     view.closure = check
+    view.explained = explained.explain(view, check, state.markets, policy)
     findings = [*gates.evaluate(view, market_policy, state.global_breaker, state.global_halt)]
     if check.account is not None:
         findings += gates.evaluate_account(check.account, check.market, state.markets, policy, check.at_ns)
+        view.contaminated = any(finding.reason == Reason.ACCOUNT_MARKET_HALTED for finding in findings)
     ruled = evaluate_all(view, market_policy)
     findings += ruled
-    _doubt_basis(market, ruled, market_policy, check.at_ns)
+    _doubt_basis(market, ruled, market_policy, check)
+    _count_accounts(view, check, market_policy)
     facts += trip(state, market, tuple(finding for finding in ruled if not finding.shadow), policy, check.at_ns)
     would = tuple(finding for finding in ruled if finding.shadow and finding.severity >= Severity.TRIP)
     facts += [ShadowWould(check.at_ns, check.market, would)] if would else []
-    if market.ramp is not None and not any(f.severity >= Severity.DENY and not f.shadow for f in findings):
-        limited = reopening.take(market, check, market_policy, check.at_ns)
-        findings += [limited] if limited else []
-    facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state))
+    findings = _limited(view, check, findings, market_policy)
+    facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state, view.explained))
     return facts
+
+
+def _limited(view: MarketView, check: Check, findings: list[Finding], policy: MarketPolicy) -> list[Finding]:
+    """Let through what there is to let through: explained closures in a halt, all after one, at a rising rate."""
+    excused = explained.excuse(view, findings, policy)
+    if any(finding.severity >= Severity.DENY and not finding.shadow for finding in excused):
+        return findings
+    limited = reopening.take(view.state, check, policy, check.at_ns, in_a_halt=excused is not findings)
+    return [*excused, limited] if limited else excused
+
+
+def _count_accounts(view: MarketView, check: Check, policy: MarketPolicy) -> None:
+    """Remember who was asked about, for the rules that count accounts."""
+    if policy.burst.accounts and check.kind is CheckKind.LIQUIDATION:
+        view.state.asked.note(check.account_id, check.at_ns, policy.burst.window_ns)
+    unexplained = view.explained is not None and view.explained.verdict is Explanation.UNEXPLAINED
+    if unexplained and not view.contaminated:
+        view.state.unexplained.note(check.account_id, check.at_ns, policy.explained_loss.window_ns)
 
 
 def _answer(
@@ -116,6 +138,7 @@ def _answer(
     findings: tuple[Finding, ...],
     phase: Phase,
     breaker: BreakerState,
+    loss: ExplainedLoss | None = None,
 ) -> DecisionMade:
     denying = [finding for finding in findings if finding.severity >= Severity.DENY]
     enforced = [f for f in denying if not f.shadow and (not policy.shadow or f.reason == Reason.OPERATOR_HALT)]
@@ -133,6 +156,7 @@ def _answer(
         phase=phase,
         breaker=breaker,
         policy_revision=policy.revision,
+        explained=loss,
     )
     state.remembered[check.request_id] = (check.content(), decision)
     while len(state.remembered) > policy.remembered_requests_max:
@@ -140,12 +164,14 @@ def _answer(
     return DecisionMade(check.at_ns, decision)
 
 
-def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, now_ns: int) -> None:
+def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, check: Check) -> None:
     """Keep count of a run of callers computing with unpublished values; a clean basis, or silence, ends it.
 
     While the feed itself is rejected, callers that use it are no separate fault.
     """
-    doubt = market.basis_doubt
+    doubt, now_ns = market.basis_doubt, check.at_ns
+    if any(finding.reason == Reason.BASIS_FUNDING for finding in findings):
+        taint.distrust(market, check.basis.funding_index)
     wrong = not market.rejections and any(f.reason in (Reason.BASIS_MARK, Reason.BASIS_FUNDING) for f in findings)
     silent = doubt.since_ns is not None and now_ns - doubt.last_ns > policy.basis.window_ns
     if not wrong or silent:

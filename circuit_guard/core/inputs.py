@@ -127,13 +127,17 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One position of an account; `size` is signed, in base units."""
+    """One position of an account; `size` is signed, in base units.
+
+    Its maintenance margin is a fraction of its value at mark price, or an amount in quote currency; the other is zero.
+    """
 
     market: str
     size: Decimal
     entry_price: Decimal
     cached_funding_index: Decimal
     maintenance_margin_fraction: Decimal
+    maintenance_margin: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from circuit_guard.core.inputs import (
 )
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.phase import DENYING_PHASES
-from circuit_guard.core.policy import Policy
+from circuit_guard.core.policy import Halted, Policy
 from circuit_guard.core.reopening import denying
 from circuit_guard.core.state import GuardState
-from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Decision, Explanation, Phase, Verdict
 
 
 def broken_in(state: GuardState) -> list[str]:
@@ -94,7 +94,7 @@ def _forbidden(input_: Input | Check | OrdersCheck, before: GuardState, fact: Fa
             if not isinstance(input_, PhaseCommand | EndMaintenance):
                 yield f"{fact.market}: only a command leaves {left}, and {type(input_).__name__} did"
         case DecisionMade(decision=decision, repeated=False) if decision.verdict is Verdict.ALLOW:
-            yield from _allowed_in_spite(before, decision.market, decision.at_ns, policy)
+            yield from _allowed_in_spite(before, decision, policy)
         case _:
             return
 
@@ -103,8 +103,9 @@ def _breaker(state: GuardState, scope: str) -> Breaker:
     return state.global_breaker if scope == GLOBAL_SCOPE else state.markets[scope].breaker
 
 
-def _allowed_in_spite(before: GuardState, name: str, now_ns: int, policy: Policy) -> Iterator[str]:
+def _allowed_in_spite(before: GuardState, decision: Decision, policy: Policy) -> Iterator[str]:
     """Yield what must have denied a closure, of what was so before the check and time alone does not end."""
+    name, now_ns, loss = decision.market, decision.at_ns, decision.explained
     market = before.markets.get(name)
     if market is None or name not in policy.markets:
         yield f"{name}: a closure in a market that the policy does not name was allowed"
@@ -114,8 +115,10 @@ def _allowed_in_spite(before: GuardState, name: str, now_ns: int, policy: Policy
             yield f"{name}: a closure was allowed although {halt.actor} had halted it"
     if policy.shadow:
         return
+    excused = policy.markets[name].explained_loss.halted is Halted.ALLOW_EXPLAINED
+    excused = excused and loss is not None and loss.verdict is Explanation.EXPLAINED
     for breaker in (before.global_breaker, market.breaker):
-        if breaker.latched:
+        if breaker.latched and not excused:
             yield f"{name}: a closure was allowed although the breaker of {breaker.scope} was latched"
     if market.phase.commanded in DENYING_PHASES:
         yield f"{name}: a closure was allowed in {market.phase.commanded}"

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval, funding_envelope, funding_price
-from circuit_guard.core.evidence import Run
+from circuit_guard.core.evidence import Accounts, Run
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.phase import BANDED_PHASES, PhaseState
 from circuit_guard.core.policy import GapMode, MarketPolicy
 from circuit_guard.core.references import ReferenceBook, ReferenceView
-from circuit_guard.core.types import EXPONENT_MAX, Finding, Phase, Severity
+from circuit_guard.core.types import EXPONENT_MAX, ExplainedLoss, Finding, Phase, Severity
 
 REDELIVERIES_REMEMBERED = 64
 
@@ -122,6 +122,8 @@ class MarketState:
     references: ReferenceBook = field(default_factory=ReferenceBook)
     marks: deque[tuple[int, Decimal]] = field(default_factory=deque)
     """Trusted mark prices of the last seconds, oldest first: what a caller may have computed with."""
+    published_marks: deque[tuple[int, Decimal]] = field(default_factory=deque)
+    """Published mark prices of the last seconds, trusted or not, oldest first: what the references have to confirm."""
     rejections: tuple[Finding, ...] = ()
     """Why the latest observation was rejected; empty once one is accepted again."""
     unchanged: Unchanged | None = None
@@ -144,12 +146,20 @@ class MarketState:
     halt: Halt | None = None
     rollback_ns: int | None = None
     basis_doubt: BasisDoubt = field(default_factory=BasisDoubt)
+    unexplained: Accounts = field(default_factory=Accounts)
+    """Accounts that were healthy at every admissible value when their closure was asked for."""
+    asked: Accounts = field(default_factory=Accounts)
+    """Accounts that a liquidation was asked for."""
     held_since_ns: int | None = None
     """Since when closures are held: by a halt, a breaker or a phase, and until the market is OPEN again."""
+    trickle: Ramp | None = None
+    """The rising limit for explained closures while the market is held."""
     ramp: Ramp | None = None
     """The rising limit after a hold; None where there is none."""
     discarded: deque[Interval] = field(default_factory=deque)
     """Funding indices that were published and are not true: an account settled with one is tainted. Oldest first."""
+    funding_range: Interval | None = None
+    """The hull of every funding index that was ever trusted here."""
     regained: Interval | None = None
     """The hull of what was trusted since the last rollback: the index passes again through values that it discarded."""
 
@@ -199,6 +209,10 @@ class MarketView:
     observation: Observation | None = None
     published: Published = NOTHING_PUBLISHED
     closure: Check | None = None
+    explained: ExplainedLoss | None = None
+    """What the account of the closure says; None where it has none."""
+    contaminated: bool = False
+    """Whether the account rests on another market that is not to be trusted now."""
 
     @property
     def restricted(self) -> bool:

@@ -213,6 +213,11 @@ def _weigh(state: GuardState, view: MarketView, policy: MarketPolicy) -> list[Fa
 def _note_change(view: MarketView, policy: MarketPolicy) -> None:
     """Remember the published mark price, trusted or not, and since when the references have been away from it."""
     mark, price, known = view.published.mark_price, view.references.price, view.state.unchanged
+    if mark is not None and policy.slow_walk.trip_after_ns:
+        marks = view.state.published_marks
+        marks.append((view.now_ns, mark))
+        while marks[0][0] < view.now_ns - policy.slow_walk.lag_ns:
+            marks.popleft()
     if mark is None or price is None:
         return
     if known is None or known.mark_price != mark:

@@ -35,6 +35,13 @@ class FirstSight(StrEnum):
     OPERATOR = "operator"
 
 
+class Halted(StrEnum):
+    """What an OPEN breaker lets through: nothing, or closures that trusted values justify."""
+
+    DENY_ALL = "deny_all"
+    ALLOW_EXPLAINED = "allow_explained"
+
+
 class TwoActorAct(StrEnum):
     """The acts that a policy may want two people for."""
 
@@ -154,6 +161,42 @@ class ReopeningPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedLossPolicy:
+    """How an account's loss is held against trusted values, and what follows.
+
+    A mark price within `mark_share` of the hull of the reference price, plus so many of its own widths, is believed.
+    """
+
+    deny: bool = False
+    mark_share: Decimal = Decimal("0.002")
+    hull_widths: Decimal = Decimal(1)
+    trip_accounts: int = 3
+    window_ns: int = 10 * SECOND_NS
+    trusted_age_max_ns: int = 3600 * SECOND_NS
+    halted: Halted = Halted.DENY_ALL
+
+
+@dataclass(frozen=True, slots=True)
+class BurstPolicy:
+    """How many accounts within the window are a burst, and which move of the reference price explains any number.
+
+    `accounts` 0: no number is a burst.
+    """
+
+    accounts: int = 0
+    window_ns: int = 10 * SECOND_NS
+    move_share: Decimal = Decimal("0.003")
+
+
+@dataclass(frozen=True, slots=True)
+class SlowWalkPolicy:
+    """How soon the references have to have been where the mark was, and how long not; `trip_after_ns` 0: no matter."""
+
+    lag_ns: int = 20 * SECOND_NS
+    trip_after_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class MarketPolicy:
     """Everything that is enforced on one market."""
 
@@ -173,6 +216,10 @@ class MarketPolicy:
     reopening: ReopeningPolicy = ReopeningPolicy()
     """Its defaults limit nothing: they are what policies recorded before there was a limit are read with."""
     first_sight: FirstSight = FirstSight.CONFIRM
+    explained_loss: ExplainedLossPolicy = ExplainedLossPolicy()
+    burst: BurstPolicy = BurstPolicy()
+    slow_walk: SlowWalkPolicy = SlowWalkPolicy()
+    """The defaults of these three look at nothing, as before there were such rules."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,9 @@ class Reason(StrEnum):
     FIRST_SIGHT = "first_sight"
     ACCOUNT_TAINTED = "account_tainted"
     STATE_NOT_CLEAN = "state_not_clean"
+    UNEXPLAINED_LOSS = "unexplained_loss"
+    UNEXPLAINED_BURST = "unexplained_burst"
+    MARK_UNCONFIRMED = "mark_unconfirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,19 @@ REASONS: dict[Reason, ReasonInfo] = {
             "the exchange's state was not found clean before maintenance ended",
             _OPERATOR,
         ),
+        (
+            Reason.UNEXPLAINED_LOSS,
+            "unexplained_loss",
+            "the account is healthy at every value that can honestly be",
+            _CALLER,
+        ),
+        (
+            Reason.UNEXPLAINED_BURST,
+            "unexplained_burst",
+            "more closures than any move of the reference price explains",
+            _EVIDENCE,
+        ),
+        (Reason.MARK_UNCONFIRMED, "slow_walk", "the references were never where the mark price was", _EVIDENCE),
         (Reason.ORDER_NOT_POST_ONLY, "band", "only post-only orders in this phase", _CALLER),
         (Reason.ROLLBACK_CANCEL, "band", "the order was placed before the rollback", _CALLER),
     )

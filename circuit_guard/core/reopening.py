@@ -24,14 +24,15 @@ def follow(state: GuardState, market: MarketState, at_ns: int) -> list[Fact]:
     """Note that closures begin to be held, or that nothing holds them any more. Call it after each such change."""
     if denying(state, market):
         market.ramp = None
-        market.held_since_ns = at_ns if market.held_since_ns is None else market.held_since_ns
+        if market.held_since_ns is None:
+            market.held_since_ns, market.trickle = at_ns, Ramp(at_ns, at_ns - SECOND_NS, Decimal(1), Decimal(0))
         return []
     if market.held_since_ns is None or market.phase.effective() is not Phase.OPEN:
         return []
     # Several holds may end in one look, and not in the order in which they are looked at.
     at_ns = max(at_ns, market.phase.since_ns, market.breaker.since_ns, market.held_since_ns)
     held_ns, market.held_since_ns = at_ns - market.held_since_ns, None
-    market.ramp = Ramp(at_ns, at_ns - SECOND_NS, Decimal(1), Decimal(0))
+    market.ramp, market.trickle = Ramp(at_ns, at_ns - SECOND_NS, Decimal(1), Decimal(0)), None
     return [MarketReopened(at_ns, market.market, held_ns)]
 
 
@@ -61,13 +62,13 @@ def share(ramp: Ramp, policy: MarketPolicy, now_ns: int) -> Decimal:
     return start + (1 - start) * min(now_ns - ramp.since_ns, length_ns) / length_ns
 
 
-def take(market: MarketState, closure: Check, policy: MarketPolicy, now_ns: int) -> Finding | None:
-    """Let one closure through the ramp, or return why not yet.
+def take(market: MarketState, closure: Check, policy: MarketPolicy, now_ns: int, *, in_a_halt: bool) -> Finding | None:
+    """Let one closure through the ramp, or return why not yet; in a halt through the one that began with it.
 
     A closure larger than the bucket goes through when there is any notional left, and what it takes too much is
     made up for by waiting: otherwise a large account could never be closed.
     """
-    ramp = market.ramp
+    ramp = market.trickle if in_a_halt else market.ramp
     if ramp is None:
         return None
     _fill(ramp, policy, now_ns)

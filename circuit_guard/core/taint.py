@@ -27,6 +27,16 @@ def discard(market: MarketState, value: Decimal | None) -> None:
         _remember(market, Interval(value, value), reach)
 
 
+def distrust(market: MarketState, value: Decimal | None) -> None:
+    """Remember a funding index that a caller computed with and that was never true: accounts are settled with it.
+
+    One that was true once is left alone: the caller is late, and so would be every account of that time.
+    """
+    legible = readable(value)
+    if legible is not None and (market.funding_range is None or legible not in market.funding_range):
+        discard(market, legible)
+
+
 def roll_back(market: MarketState, to: Decimal) -> None:
     """Remember that what was trusted since the index was `to` is discarded, and go on from there."""
     last = market.trusted.funding_index
@@ -44,10 +54,9 @@ def vouch(market: MarketState, value: Decimal) -> None:
 
 
 def regain(market: MarketState, value: Decimal) -> None:
-    """Note that an index is true: after a rollback it passes again through values that were discarded."""
-    known = market.regained
-    if known is not None and value not in known:
-        market.regained = Interval(min(known.low, value), max(known.high, value))
+    """Note that an index is true: one that was discarded may be so again, where the index passes through it."""
+    market.regained = _reaching(market.regained, value)
+    market.funding_range = _reaching(market.funding_range or Interval(value, value), value)
 
 
 def forget(market: MarketState) -> None:
@@ -62,6 +71,12 @@ def of(market: MarketState, cached: Decimal) -> Interval | None:
     if legible is None or (market.regained is not None and legible in market.regained):
         return None
     return next((interval for interval in market.discarded if legible in interval), None)
+
+
+def _reaching(known: Interval | None, value: Decimal) -> Interval | None:
+    if known is None or value in known:
+        return known
+    return Interval(min(known.low, value), max(known.high, value))
 
 
 def _remember(market: MarketState, found: Interval, reach: Decimal) -> None:

@@ -64,6 +64,15 @@ class CheckKind(StrEnum):
     TRIGGER = "TRIGGER"
 
 
+class Explanation(StrEnum):
+    """Whether an account's loss is explained by values that can honestly be (DESIGN 3)."""
+
+    EXPLAINED = "EXPLAINED"
+    UNEXPLAINED = "UNEXPLAINED"
+    INDETERMINATE = "INDETERMINATE"
+    NOT_EVALUATED = "NOT_EVALUATED"
+
+
 class Lift(StrEnum):
     """Who or what ends a denial."""
 
@@ -91,6 +100,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainedLoss:
+    """The bounds of an account's margin surplus over all admissible values, in quote currency, and what follows.
+
+    NOT_EVALUATED: nothing is trusted of the markets in `unknown`, and there are no bounds.
+    """
+
+    verdict: Explanation
+    low: Decimal | None = None
+    high: Decimal | None = None
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to one check, with everything needed to explain it and to run it again."""
 
@@ -107,6 +129,8 @@ class Decision:
     phase: Phase
     breaker: BreakerState
     policy_revision: str
+    explained: ExplainedLoss | None = None
+    """What the account's loss says; None where the check carried no account."""
 
 
 class Outcome(StrEnum):

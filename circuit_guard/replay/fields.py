@@ -113,6 +113,14 @@ def optional_decimal(body: JsonObject, key: str, where: str) -> Decimal | None:
     return required_decimal(body, key, where) if key in body else None
 
 
+def required_size(body: JsonObject, key: str, where: str) -> Decimal:
+    """Return a signed size in base units."""
+    size = required_decimal(body, key, where)
+    if not size:
+        refuse(body, key, where, "a signed amount in base units, not zero")
+    return size
+
+
 def required_time_ns(body: JsonObject, key: str, where: str) -> int:
     """Return a time field in nanoseconds since 1970."""
     text = body.get(key)

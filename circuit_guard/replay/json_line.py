@@ -1,4 +1,4 @@
-"""A line of JSON, decoded without the leniencies of JSON: no duplicate keys, no NaN or Infinity, nothing after it."""
+"""A JSON object as text, decoded without JSON's leniencies: no duplicate keys, no NaN or Infinity, nothing after it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from circuit_guard.replay.fields import FieldError, JsonObject, shown
 
 
 def decode(text: str) -> JsonObject:
-    """Return the JSON object that a line spells. Raises FieldError."""
+    """Return the JSON object that a line, or a document of several, spells. Raises FieldError."""
     try:
         value, end = _JSON.raw_decode(text)
     except json.JSONDecodeError as error:
-        raise FieldError(f"is not JSON at column {error.colno} ({error.msg}), expected one JSON object") from None
+        place = _place(text, error.pos)
+        raise FieldError(f"is not JSON at {place} ({error.msg}), expected one JSON object") from None
     except RecursionError:
         raise FieldError("is nested too deeply, expected one JSON object of the format") from None
     except FieldError:
@@ -24,8 +25,14 @@ def decode(text: str) -> JsonObject:
     if not isinstance(value, dict):
         raise FieldError(f"was {shown(value)}, expected one JSON object")
     if end != len(text):
-        raise FieldError(f"has more after its JSON object at column {end + 1}, expected one JSON object a line")
+        raise FieldError(f"has more after its JSON object at {_place(text, end)}, expected nothing after it")
     return value
+
+
+def _place(text: str, position: int) -> str:
+    """Return where a character stands: its column, and its line where there is more than one."""
+    line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+    return f"column {column}" if "\n" not in text else f"line {line}, column {column}"
 
 
 def _unique(pairs: list[tuple[str, object]]) -> JsonObject:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from decimal import Decimal
 
-from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference
+from circuit_guard.core.inputs import Basis, Check, Observation, PhaseCommand, Reference
 from circuit_guard.core.types import CheckKind, Phase
 from circuit_guard.replay import fields
+from circuit_guard.replay.accounts import read_account
 from circuit_guard.replay.entries import Entry, Fault, Label, LabelledCheck
 from circuit_guard.replay.fields import FieldError, JsonObject
 from circuit_guard.replay.json_line import decode
@@ -18,8 +18,6 @@ _REFERENCE_KEYS = frozenset({"market", "source", "event_time", "price"})
 _PHASE_KEYS = frozenset({"phase", "markets"})
 _CHECK_KEYS = frozenset({"request_id", "account_id", "market", "size", "kind", "execution_price", "basis", "account"})
 _BASIS_KEYS = frozenset({"mark_price", "funding_index"})
-_ACCOUNT_KEYS = frozenset({"collateral", "positions"})
-_POSITION_KEYS = frozenset({"market", "size", "entry_price", "cached_funding_index", "maintenance_margin_fraction"})
 _FAULT_KEYS = frozenset({"kind", "markets", "until"})
 
 _COMMANDED = tuple(phase for phase in Phase if phase is not Phase.RECOVERING)
@@ -133,11 +131,11 @@ def _check(at_ns: int, body: JsonObject) -> Check:
         fields.required_name(body, "request_id", "check"),
         fields.required_name(body, "account_id", "check"),
         fields.required_name(body, "market", "check"),
-        _size(body, "check"),
+        fields.required_size(body, "size", "check"),
         _kind(body),
         fields.optional_decimal(body, "execution_price", "check"),
         _basis(fields.required_object(body, "basis", "check")) if "basis" in body else Basis(),
-        _account(fields.required_object(body, "account", "check")) if "account" in body else None,
+        read_account(fields.required_object(body, "account", "check"), "check.account") if "account" in body else None,
     )
 
 
@@ -151,35 +149,3 @@ def _basis(body: JsonObject) -> Basis:
     fields.refuse_unknown(body, _BASIS_KEYS, "check.basis")
     mark_price = fields.optional_decimal(body, "mark_price", "check.basis")
     return Basis(mark_price, fields.optional_decimal(body, "funding_index", "check.basis"))
-
-
-def _account(body: JsonObject) -> Account:
-    where = "check.account"
-    fields.refuse_unknown(body, _ACCOUNT_KEYS, where)
-    collateral = fields.required_decimal(body, "collateral", where)
-    positions = body.get("positions")
-    if not isinstance(positions, list) or not all(isinstance(position, dict) for position in positions):
-        fields.refuse(body, "positions", where, "a list of JSON objects")
-    parsed = tuple(_position(position, f"{where}.positions[{number}]") for number, position in enumerate(positions))
-    return Account(collateral, parsed)
-
-
-def _position(body: JsonObject, where: str) -> Position:
-    fields.refuse_unknown(body, _POSITION_KEYS, where)
-    fraction = fields.required_decimal(body, "maintenance_margin_fraction", where)
-    if not 0 <= fraction <= 1:
-        fields.refuse(body, "maintenance_margin_fraction", where, "a share of the notional from 0 to 1")
-    return Position(
-        fields.required_name(body, "market", where),
-        _size(body, where),
-        fields.required_decimal(body, "entry_price", where),
-        fields.required_decimal(body, "cached_funding_index", where),
-        fraction,
-    )
-
-
-def _size(body: JsonObject, where: str) -> Decimal:
-    size = fields.required_decimal(body, "size", where)
-    if not size:
-        fields.refuse(body, "size", where, "a signed amount in base units, not zero")
-    return size

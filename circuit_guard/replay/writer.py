@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
 
-from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Reference
+from circuit_guard.core.inputs import Basis, Check, Observation, PhaseCommand, Reference
 from circuit_guard.core.types import CheckKind
 from circuit_guard.errors import RecordingError
+from circuit_guard.replay.accounts import account_object
 from circuit_guard.replay.entries import Entry, Fault, Header, LabelledCheck
 from circuit_guard.replay.fields import FieldError, JsonObject, format_time
 from circuit_guard.replay.header import RECORDING_VERSION, parse_header
@@ -139,22 +140,8 @@ def _check(check: Check) -> JsonObject:
     if check.basis != Basis():
         body["basis"] = _given(mark_price=check.basis.mark_price, funding_index=check.basis.funding_index)
     if check.account is not None:
-        body["account"] = _account(check.account)
+        body["account"] = account_object(check.account)
     return body
-
-
-def _account(account: Account) -> JsonObject:
-    positions = [
-        {
-            "market": position.market,
-            "size": str(position.size),
-            "entry_price": str(position.entry_price),
-            "cached_funding_index": str(position.cached_funding_index),
-            "maintenance_margin_fraction": str(position.maintenance_margin_fraction),
-        }
-        for position in account.positions
-    ]
-    return {"collateral": str(account.collateral), "positions": positions}
 
 
 def _given(**values: object) -> JsonObject:

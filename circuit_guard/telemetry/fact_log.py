@@ -28,14 +28,18 @@ from circuit_guard.core.types import (
     SECOND_NS,
     BreakerState,
     Decision,
+    ExplainedLoss,
     Finding,
     Severity,
     Verdict,
+    show,
 )
 from circuit_guard.telemetry.act_log import log_act, stamp
 
 REPEAT_NS = 10 * SECOND_NS
 """How far apart two lines about the same kind of event, market and reason are at least."""
+
+UNKNOWN_SHOWN_MAX = 20
 
 
 class _Kind(NamedTuple):
@@ -92,7 +96,7 @@ class FactLog:
     def _decision(self, decision: Decision, took_ns: int, *, repeated: bool) -> None:
         denied = decision.verdict is Verdict.DENY
         write = self._log.warning if denied else self._log.info
-        explained = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
+        findings = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
         write(
             "decision",
             at=stamp(decision.at_ns),
@@ -110,7 +114,8 @@ class FactLog:
             policy_revision=decision.policy_revision,
             took_us=took_ns // 1000,
             repeated=repeated,
-            **explained,
+            **_explained_loss(decision.explained),
+            **findings,
         )
 
     def _often(self, event: str, market: str, findings: tuple[Finding, ...], at_ns: int, **fields: str) -> None:
@@ -171,6 +176,15 @@ class FactLog:
             actor=fact.actor,
             note=fact.note,
         )
+
+
+def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:
+    """Return what trusted values say of the account: the verdict, and its surplus's bounds or why there are none."""
+    if loss is None:
+        return {}
+    if loss.low is None or loss.high is None:
+        return {"explained_loss": loss.verdict, "unknown_markets": list(loss.unknown[:UNKNOWN_SHOWN_MAX])}
+    return {"explained_loss": loss.verdict, "surplus_low": show(loss.low), "surplus_high": show(loss.high)}
 
 
 def _reasons(findings: tuple[Finding, ...], *, shadow: bool) -> list[str]:

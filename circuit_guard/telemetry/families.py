@@ -51,6 +51,11 @@ class Families:
         self.denials_by_reason = self._counter(
             "denials_by_reason_total", "Denied checks by reason; one with two reasons counts under both.", "reason"
         )
+        self.explained_losses = self._counter(
+            "explained_losses_total",
+            "Checks with an account by what trusted values say of its loss; only EXPLAINED is under water for certain.",
+            "verdict",
+        )
         self.decisions_repeated = self._counter(
             "decisions_repeated_total", "Requests asked again and given the decision they had."
         )

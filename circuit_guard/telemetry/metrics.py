@@ -27,7 +27,7 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Explanation, Finding, Outcome, Severity, Verdict
 from circuit_guard.telemetry.families import Families
 from circuit_guard.telemetry.series import (
     ACCEPTED,
@@ -77,6 +77,8 @@ class Metrics:
         self._start_reasons()
         self._families.reloads.labels("success")
         self._families.reloads.labels("failure")
+        for explanation in Explanation:
+            self._families.explained_losses.labels(explanation)
         for outcome in Outcome:
             self._families.states_validated.labels(outcome)
         self._show_policy(policy.revision, now_ns)
@@ -162,6 +164,8 @@ class Metrics:
         counts = self._counts_of(decision.market)
         counts.decisions[decision.kind, decision.verdict].inc()
         counts.shadow_denials.inc(not denied and decision.shadow_verdict is Verdict.DENY)
+        if decision.explained is not None:
+            self._families.explained_losses.labels(decision.explained.verdict).inc()
         self._families.decision_duration.observe(took_ns / SECOND_NS)
         for finding in decision.findings:
             self._families.decision_findings.labels(finding.reason, "true" if finding.shadow else "false").inc()

@@ -19,11 +19,24 @@ class CheckKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHECK_KIND_AUTO_DELEVERAGE: _ClassVar[CheckKind]
     CHECK_KIND_INSURANCE_TRANSFER: _ClassVar[CheckKind]
     CHECK_KIND_TRIGGER: _ClassVar[CheckKind]
+
+class Explanation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXPLANATION_UNSPECIFIED: _ClassVar[Explanation]
+    EXPLANATION_EXPLAINED: _ClassVar[Explanation]
+    EXPLANATION_UNEXPLAINED: _ClassVar[Explanation]
+    EXPLANATION_INDETERMINATE: _ClassVar[Explanation]
+    EXPLANATION_NOT_EVALUATED: _ClassVar[Explanation]
 CHECK_KIND_UNSPECIFIED: CheckKind
 CHECK_KIND_LIQUIDATION: CheckKind
 CHECK_KIND_AUTO_DELEVERAGE: CheckKind
 CHECK_KIND_INSURANCE_TRANSFER: CheckKind
 CHECK_KIND_TRIGGER: CheckKind
+EXPLANATION_UNSPECIFIED: Explanation
+EXPLANATION_EXPLAINED: Explanation
+EXPLANATION_UNEXPLAINED: Explanation
+EXPLANATION_INDETERMINATE: Explanation
+EXPLANATION_NOT_EVALUATED: Explanation
 
 class Basis(_message.Message):
     __slots__ = ("mark_price", "funding_index")
@@ -34,18 +47,20 @@ class Basis(_message.Message):
     def __init__(self, mark_price: _Optional[str] = ..., funding_index: _Optional[str] = ...) -> None: ...
 
 class Position(_message.Message):
-    __slots__ = ("market", "size", "entry_price", "cached_funding_index", "maintenance_margin_fraction")
+    __slots__ = ("market", "size", "entry_price", "cached_funding_index", "maintenance_margin_fraction", "maintenance_margin")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     ENTRY_PRICE_FIELD_NUMBER: _ClassVar[int]
     CACHED_FUNDING_INDEX_FIELD_NUMBER: _ClassVar[int]
     MAINTENANCE_MARGIN_FRACTION_FIELD_NUMBER: _ClassVar[int]
+    MAINTENANCE_MARGIN_FIELD_NUMBER: _ClassVar[int]
     market: str
     size: str
     entry_price: str
     cached_funding_index: str
     maintenance_margin_fraction: str
-    def __init__(self, market: _Optional[str] = ..., size: _Optional[str] = ..., entry_price: _Optional[str] = ..., cached_funding_index: _Optional[str] = ..., maintenance_margin_fraction: _Optional[str] = ...) -> None: ...
+    maintenance_margin: str
+    def __init__(self, market: _Optional[str] = ..., size: _Optional[str] = ..., entry_price: _Optional[str] = ..., cached_funding_index: _Optional[str] = ..., maintenance_margin_fraction: _Optional[str] = ..., maintenance_margin: _Optional[str] = ...) -> None: ...
 
 class Account(_message.Message):
     __slots__ = ("collateral", "positions")
@@ -75,8 +90,20 @@ class LiquidationCheck(_message.Message):
     account: Account
     def __init__(self, request_id: _Optional[str] = ..., account_id: _Optional[str] = ..., market: _Optional[str] = ..., size: _Optional[str] = ..., kind: _Optional[_Union[CheckKind, str]] = ..., execution_price: _Optional[str] = ..., basis: _Optional[_Union[Basis, _Mapping]] = ..., account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
 
+class ExplainedLoss(_message.Message):
+    __slots__ = ("verdict", "low", "high", "unknown_markets")
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_MARKETS_FIELD_NUMBER: _ClassVar[int]
+    verdict: Explanation
+    low: str
+    high: str
+    unknown_markets: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, verdict: _Optional[_Union[Explanation, str]] = ..., low: _Optional[str] = ..., high: _Optional[str] = ..., unknown_markets: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class LiquidationDecision(_message.Message):
-    __slots__ = ("decision_id", "request_id", "account_id", "market", "kind", "verdict", "shadow_verdict", "findings", "lifted_by", "ask_again_after", "explanation", "phase", "breaker", "policy_revision", "decided_at", "repeated")
+    __slots__ = ("decision_id", "request_id", "account_id", "market", "kind", "verdict", "shadow_verdict", "findings", "lifted_by", "ask_again_after", "explanation", "phase", "breaker", "policy_revision", "decided_at", "repeated", "explained_loss")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +120,7 @@ class LiquidationDecision(_message.Message):
     POLICY_REVISION_FIELD_NUMBER: _ClassVar[int]
     DECIDED_AT_FIELD_NUMBER: _ClassVar[int]
     REPEATED_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_LOSS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     request_id: str
     account_id: str
@@ -109,7 +137,8 @@ class LiquidationDecision(_message.Message):
     policy_revision: str
     decided_at: _timestamp_pb2.Timestamp
     repeated: bool
-    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., account_id: _Optional[str] = ..., market: _Optional[str] = ..., kind: _Optional[_Union[CheckKind, str]] = ..., verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., shadow_verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., lifted_by: _Optional[_Union[_types_pb2.LiftedBy, str]] = ..., ask_again_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., explanation: _Optional[str] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., breaker: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., policy_revision: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., repeated: _Optional[bool] = ...) -> None: ...
+    explained_loss: ExplainedLoss
+    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., account_id: _Optional[str] = ..., market: _Optional[str] = ..., kind: _Optional[_Union[CheckKind, str]] = ..., verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., shadow_verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., lifted_by: _Optional[_Union[_types_pb2.LiftedBy, str]] = ..., ask_again_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., explanation: _Optional[str] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., breaker: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., policy_revision: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., repeated: _Optional[bool] = ..., explained_loss: _Optional[_Union[ExplainedLoss, _Mapping]] = ...) -> None: ...
 
 class CheckLiquidationRequest(_message.Message):
     __slots__ = ("check",)

@@ -166,6 +166,19 @@ LINES = [
         "DENY M: it jumped. [LIQUIDATION of a-1, r-1] (asked before)",
     ),
     (
+        event_pb2.Event(
+            decision=liquidation_pb2.LiquidationDecision(
+                verdict=types_pb2.VERDICT_ALLOW,
+                explanation="ALLOW M",
+                account_id="a-1",
+                request_id="r-1",
+                kind=liquidation_pb2.CHECK_KIND_TRIGGER,
+                explained_loss=liquidation_pb2.ExplainedLoss(verdict=liquidation_pb2.EXPLANATION_UNEXPLAINED),
+            )
+        ),
+        "ALLOW M [TRIGGER of a-1, r-1, loss UNEXPLAINED]",
+    ),
+    (
         event_pb2.Event(check_refused=event_pb2.CheckRefused(request_id="r-1", differing="size")),
         "check r-1 refused: known with another content, in size",
     ),
@@ -185,6 +198,14 @@ def test_lines_when_the_contract_has_an_event_then_there_is_a_line_for_it() -> N
     kinds = {field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["kind"].fields}
 
     assert {event.WhichOneof("kind") for event, _ in LINES} == kinds
+
+
+@pytest.mark.parametrize(("verdict", "style"), [("UNEXPLAINED", "yellow"), ("EXPLAINED", ""), ("INDETERMINATE", "")])
+def test_line_when_an_unexplained_loss_is_allowed_then_it_stands_out(verdict: str, style: str) -> None:
+    loss = liquidation_pb2.ExplainedLoss(verdict=f"EXPLANATION_{verdict}")
+    allowed = liquidation_pb2.LiquidationDecision(verdict=types_pb2.VERDICT_ALLOW, explained_loss=loss)
+
+    assert event_lines.describe(event_pb2.Event(decision=allowed))[1] == style
 
 
 def test_line_when_an_event_is_newer_than_this_version_then_it_is_passed_over_in_words() -> None:

@@ -96,6 +96,18 @@ def test_policy_check_when_people_have_to_act_twice_or_first_then_that_is_said(t
     assert lines[3] == "denied at first sight until an operator rebaselines them: BBB"
 
 
+def test_policy_check_when_a_halt_lets_explained_closures_through_then_the_markets_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(
+        "[global_breaker]\nlatched_markets_min = 1\n[classes.default]\n[markets.AAA]\n"
+        '[markets.BBB]\nexplained_loss.halted = "allow_explained"\n'
+    )
+
+    lines = run("policy", "check", str(path)).stdout.splitlines()
+
+    assert lines[2] == "closures that trusted values justify go through an OPEN breaker: BBB"
+
+
 def test_policy_show_when_a_market_overrides_then_the_resolved_value_is_shown() -> None:
     rows = dict(line.split(maxsplit=1) for line in run("policy", "show", BUNDLED, PAXG).stdout.splitlines())
 
@@ -107,6 +119,10 @@ def test_policy_show_when_a_market_overrides_then_the_resolved_value_is_shown() 
     assert rows["reopening.deadline_s"] == "1800"
     assert rows["band.post_only_min_s"] == "120"
     assert rows["breaker.half_open_s"] == "300"
+    assert rows["explained_loss.mark_share"] == "0.001"
+    assert rows["explained_loss.halted"] == "deny_all"
+    assert rows["burst.accounts"] == "100"
+    assert rows["slow_walk.lag_s"] == "20"
 
 
 def test_policy_show_when_the_market_is_unknown_then_the_known_ones_are_named() -> None:
@@ -114,6 +130,15 @@ def test_policy_show_when_the_market_is_unknown_then_the_known_ones_are_named() 
 
     assert result.exit_code == 2
     assert result.stderr.startswith(f"circuit-guard: market was DOGE, expected one that the policy names: {BTC}, ")
+
+
+@pytest.mark.parametrize("command", [("show", BUNDLED, "BTC-USD"), ("explain", "BTC-USD", BUNDLED)])
+def test_policy_when_the_market_is_nearly_one_of_its_own_then_that_one_is_named(command: tuple[str, ...]) -> None:
+    result = run("policy", *command)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"circuit-guard: market was BTC-USD, expected one that the policy names: {BTC}, ")
+    assert result.stderr.endswith(f" (is {BTC} meant?)\n")
 
 
 def test_schemas_when_printed_then_they_are_those_of_the_loaders() -> None:

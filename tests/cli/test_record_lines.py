@@ -1,7 +1,8 @@
-"""The line of a journal's record, for the acts round a restart of the exchange."""
+"""The line of a journal's record, for checks and for the acts round a restart of the exchange."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -15,14 +16,23 @@ from circuit_guard.core.acts import (
     StateRow,
     ValidateState,
 )
-from circuit_guard.core.inputs import HaltCommand, Input
+from circuit_guard.core.inputs import Account, Basis, Check, HaltCommand, Input, Position
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.record import Kind, Record
 from tests.driver import BTC, ETH, START_NS
 
 PAXG = "PAXG-USD-PERP"
 BASELINES = tuple(Baseline(market, Decimal("700.50"), START_NS) for market in (BTC, ETH))
-LINES: list[tuple[Input, str]] = [
+POSITION = Position(BTC, Decimal(1), Decimal(9), Decimal(0), Decimal(0), Decimal(5))
+ASKED = Check(START_NS, "r-1", "a-1", BTC, Decimal(-1), basis=Basis(Decimal(9)))
+COMPUTED = f"{BTC} check: LIQUIDATION of a-1, size -1, computed with mark 9, funding index not given"
+LINES: list[tuple[Input | Check, str]] = [
+    (ASKED, f"{COMPUTED} [r-1]"),
+    (
+        replace(ASKED, account=Account(Decimal("-0.50"), (POSITION,))),
+        f"{COMPUTED}, with collateral -0.50 and 1 position [r-1]",
+    ),
+    (replace(ASKED, account=Account(Decimal(7), ())), f"{COMPUTED}, with collateral 7 and 0 positions [r-1]"),
     (
         BeginMaintenance(START_NS, "alice", "upgrade", "maintenance-1"),
         "maintenance begins, checkpoint maintenance-1, says alice: upgrade",
@@ -49,7 +59,7 @@ LINES: list[tuple[Input, str]] = [
 
 
 @pytest.mark.parametrize(("input_", "text"), LINES, ids=[type(input_).__name__ for input_, _ in LINES])
-def test_line_when_an_operator_acted_then_it_says_what_was_asked(input_: Input, text: str) -> None:
+def test_line_when_somebody_asked_or_acted_then_it_says_for_what(input_: Input | Check, text: str) -> None:
     record = Record(42, Kind.INPUT, START_NS, "", encode(input_))
 
     assert record_lines.line(record).plain == f"      42 2026-01-19 00:00:00.000Z INPUT      {text}"

@@ -105,15 +105,15 @@ class Scenario:
         yield from ()
 
     def steady(self, command: Command) -> Iterator[str]:
-        """`steady until=T [every=5s] [to=PRICE [lag=2s]] [without=observations|references] [checking]` of all markets.
+        """`steady until=T [every=5s] [to=PRICE [lag=2s]] [walk=] [without=observations|references] [checking]`.
 
-        `to` moves the price there in a straight line; with `lag` the venues follow later. `checking` asks each time
-        whether a long may be closed.
+        `to` moves the price there in a straight line; with `lag` the venues follow later. `walk=0..-0.02` moves the
+        mark price alone, by these shares. `checking` asks each time whether a long may be closed.
         """
         until_ns, every_ns = world.at(command.given["until"]), world.duration_ns(command.given.get("every", "1s"))
         start_ns, without = self.now_ns, command.given.get("without", "")
         named = command.markets(self.feeds) or list(self.feeds)
-        starts = {name: self.feeds[name].mark for name in named}
+        starts = {name: self.feeds[name].index for name in named}
         heard: list[Fact] = []
         while self.now_ns < until_ns:
             for name in named:
@@ -122,6 +122,9 @@ class Scenario:
                     way = (start_ns, until_ns, starts[name], Decimal(command.given["to"]))
                     feed.move_to(_on_the_way(way, self.now_ns - world.duration_ns(command.given.get("lag", "0s"))))
                     feed.mark = _on_the_way(way, self.now_ns)
+                if "walk" in command.given:
+                    before, after = map(Decimal, command.given["walk"].split(".."))
+                    feed.mark = feed.index * (1 + _on_the_way((start_ns, until_ns, before, after), self.now_ns))
                 heard += self._publish(feed, without)
                 if "checking" in command.words:
                     heard += guard.decide(self._guard(), self._question(Command(["long", name], {})), self.rules)
@@ -177,6 +180,7 @@ class Scenario:
     def check(self, command: Command) -> Iterator[str]:
         """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=MARKET[:CACHED],...]`.
 
+        `account` has a position of `held=1` in each, bought at `entry=` (far above any price), and `collateral=100`.
         The caller computes with what was published last, right or wrong, unless `mark` and `funding` say otherwise.
         """
         yield from self.tell(guard.decide(self._guard(), self._question(command), self.rules))
@@ -187,17 +191,17 @@ class Scenario:
         size = Decimal(given.get("size", "1")) * (-1 if "long" in command.words else 1)
         last = self.last.get(market)
         mark, funding = (_number(given[key]) if key in given else getattr(last, FIELDS[key], None) for key in BASIS)
-        positions = tuple(_position(text) for text in given.get("account", "").split(",") if text)
+        positions = tuple(_position(text, given) for text in given.get("account", "").split(",") if text)
         return i.Check(
             at_ns=self.now_ns,
             request_id=given.get("id", f"check-{self.asked}"),
-            account_id="account-1",
+            account_id=given.get("by", "account-1"),
             market=market,
             size=size,
             kind=CheckKind(given.get("kind", "LIQUIDATION")),
             execution_price=_number(given.get("price")),
             basis=i.Basis(mark, funding),
-            account=i.Account(Decimal(100), positions) if positions else None,
+            account=i.Account(Decimal(given.get("collateral", "100")), positions) if positions else None,
         )
 
     def order(self, command: Command) -> Iterator[str]:
@@ -239,10 +243,11 @@ def _on_the_way(way: tuple[int, int, Decimal, Decimal], now_ns: int) -> Decimal:
     return (start + (end - start) * share).quantize(Decimal("1e-8"))
 
 
-def _position(text: str) -> i.Position:
+def _position(text: str, given: dict[str, str]) -> i.Position:
     """Return a position from `MARKET` or `MARKET:CACHED_FUNDING_INDEX`."""
     market, _, cached = text.partition(":")
-    return i.Position(market, Decimal(1), Decimal(1), Decimal(cached or "0"), Decimal("0.01"))
+    held, entry = Decimal(given.get("held", "1")), Decimal(given.get("entry", "1000000"))
+    return i.Position(market, held, entry, Decimal(cached or "0"), Decimal("0.01"))
 
 
 def _number(text: str | None) -> Decimal | None:

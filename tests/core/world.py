@@ -99,6 +99,9 @@ def market_policy() -> p.MarketPolicy:
         ),
         breaker=p.BreakerPolicy(cooldown_ns=60 * SECOND_NS, healthy_ns=30 * SECOND_NS, half_open_ns=300 * SECOND_NS),
         shadow_rules=frozenset(),
+        explained_loss=p.ExplainedLossPolicy(deny=True, halted=p.Halted.DENY_ALL),
+        burst=p.BurstPolicy(accounts=100),
+        slow_walk=p.SlowWalkPolicy(trip_after_ns=90 * SECOND_NS),
         reopening=p.ReopeningPolicy(Decimal("0.10"), Decimal(50), Decimal(5_000_000), 1800 * SECOND_NS),
     )
 

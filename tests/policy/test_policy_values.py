@@ -12,16 +12,20 @@ from circuit_guard.core.policy import (
     BandPolicy,
     BasisPolicy,
     BreakerPolicy,
+    BurstPolicy,
     DivergencePolicy,
+    ExplainedLossPolicy,
     FirstSight,
     FundingPolicy,
     GapMode,
     GlobalPolicy,
+    Halted,
     MarketPolicy,
     Policy,
     ReferencePolicy,
     ReopeningPolicy,
     RestrictedClosures,
+    SlowWalkPolicy,
     StalenessPolicy,
     TwoActorAct,
 )
@@ -80,6 +84,17 @@ DEFAULTS = MarketPolicy(
     shadow_rules=frozenset(),
     reopening=ReopeningPolicy(Decimal("0.10"), Decimal(50), Decimal(5_000_000), 1800 * SECOND_NS),
     first_sight=FirstSight.CONFIRM,
+    explained_loss=ExplainedLossPolicy(
+        deny=True,
+        mark_share=Decimal("0.002"),
+        hull_widths=Decimal(1),
+        trip_accounts=3,
+        window_ns=10 * SECOND_NS,
+        trusted_age_max_ns=3600 * SECOND_NS,
+        halted=Halted.DENY_ALL,
+    ),
+    burst=BurstPolicy(accounts=100, window_ns=10 * SECOND_NS, move_share=Decimal("0.003")),
+    slow_walk=SlowWalkPolicy(lag_ns=20 * SECOND_NS, trip_after_ns=90 * SECOND_NS),
 )
 
 
@@ -120,6 +135,7 @@ def test_shipped_policy_when_loaded_then_each_market_has_its_class() -> None:
     }
     assert policy.markets["SOL-USD-PERP"].funding.rate_max == Decimal("0.02")
     assert policy.markets["PAXG-USD-PERP"].divergence.base == Decimal("0.005")
+    assert policy.markets["PAXG-USD-PERP"].explained_loss.mark_share == Decimal("0.001")
     assert policy.markets["BERA-USD-PERP"] == DEFAULTS
 
 
@@ -132,6 +148,8 @@ def test_market_when_it_overrides_its_class_then_only_those_keys_differ() -> Non
         [classes.thin]
         band.width_bps = "7.5"
         reopening = { ramp_start_share = "0.25", deadline_s = 1200 }
+        explained_loss = { deny = false, trip_accounts = 5, window_s = 20 }
+        burst.accounts = 0
         references.sources = ["a", "b", "c"]
         shadow_rules = ["band", "basis"]
         [markets.X]
@@ -141,6 +159,9 @@ def test_market_when_it_overrides_its_class_then_only_those_keys_differ() -> Non
         band.agreement_s = 5
         band.post_only_min_s = 0
         reopening.notional_per_s = "250000.5"
+        explained_loss = { halted = "allow_explained", hull_widths = "0.5", trusted_age_max_s = 60 }
+        burst = { window_s = 5, move_share = "0.004" }
+        slow_walk = { lag_s = "12.5", trip_after_s = 0 }
         references.sources = ["d", "e", "f"]
     """
     found = market(text, "X")
@@ -156,6 +177,17 @@ def test_market_when_it_overrides_its_class_then_only_those_keys_differ() -> Non
             notional_per_s=Decimal("250000.5"),
             deadline_ns=1200 * SECOND_NS,
         ),
+        explained_loss=replace(
+            DEFAULTS.explained_loss,
+            deny=False,
+            trip_accounts=5,
+            window_ns=20 * SECOND_NS,
+            halted=Halted.ALLOW_EXPLAINED,
+            hull_widths=Decimal("0.5"),
+            trusted_age_max_ns=60 * SECOND_NS,
+        ),
+        burst=BurstPolicy(accounts=0, window_ns=5 * SECOND_NS, move_share=Decimal("0.004")),
+        slow_walk=SlowWalkPolicy(lag_ns=12_500_000_000, trip_after_ns=0),
         references=replace(DEFAULTS.references, sources=frozenset({"d", "e", "f"})),
         shadow_rules=frozenset({"band", "basis"}),
     )
@@ -194,6 +226,11 @@ def test_deadline_when_equal_to_what_it_must_cover_then_it_is_valid() -> None:
     assert market(ONE_MARKET + text).reopening.deadline_ns == 120 * SECOND_NS
 
 
+def test_slow_walk_when_it_looks_back_just_less_than_marks_are_kept_then_it_is_valid() -> None:
+    text = 'basis.window_s = "20.000000001"\ndivergence.window_s = 20\n'
+    assert market(ONE_MARKET + text).slow_walk.lag_ns == 20 * SECOND_NS
+
+
 def test_policy_when_it_lists_no_markets_then_it_is_valid() -> None:
     assert parse_policy("[classes.default]\n", "policy.toml").markets == {}
 
@@ -209,6 +246,9 @@ def test_market_rules_are_the_rules_of_a_market() -> None:
         "reference_quorum",
         "band",
         "basis",
+        "unexplained_loss",
+        "unexplained_burst",
+        "slow_walk",
     }
 
 
@@ -270,6 +310,9 @@ def test_revision_when_only_the_wording_changes_then_it_stays(text: str) -> None
         BASE + "[guard]\ntwo_actors_within_s = 601\n",
         BASE + 'first_sight = "operator"\n',
         BASE + "reopening.closures_per_s = 51\n",
+        BASE + 'explained_loss.halted = "allow_explained"\n',
+        BASE + "burst.accounts = 101\n",
+        BASE + "slow_walk.lag_s = 21\n",
     ],
     ids=[
         "rate",
@@ -283,6 +326,9 @@ def test_revision_when_only_the_wording_changes_then_it_stays(text: str) -> None
         "their time",
         "first sight",
         "ramp",
+        "explained in a halt",
+        "burst",
+        "slow walk",
     ],
 )
 def test_revision_when_the_meaning_changes_then_it_changes(text: str) -> None:
@@ -290,7 +336,7 @@ def test_revision_when_the_meaning_changes_then_it_changes(text: str) -> None:
 
 
 def test_revision_is_short_and_the_same_on_every_machine() -> None:
-    assert parse_policy(ONE_MARKET, "policy.toml").revision == "7ab83715b0d6"
+    assert parse_policy(ONE_MARKET, "policy.toml").revision == "8c184e4c1ff3"
 
 
 def test_recording_markets_when_unknown_to_the_policy_then_they_get_the_default_class_and_their_facts() -> None:

@@ -31,7 +31,10 @@ references = st.builds(Reference, times, names, names, times, decimals)
 phases = st.builds(
     PhaseCommand, times, st.sampled_from([phase for phase in Phase if phase is not Phase.RECOVERING]), markets
 )
-positions = st.builds(Position, names, sizes, decimals, decimals, fractions)
+amounts = decimals.filter(lambda value: value > 0)
+positions = st.builds(Position, names, sizes, decimals, decimals, fractions) | st.builds(
+    Position, names, sizes, decimals, decimals, st.just(Decimal(0)), amounts
+)
 accounts = st.builds(Account, decimals, st.lists(positions, max_size=3).map(tuple))
 checks = st.builds(
     Check,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from circuit_guard.errors import RecordingError
+from circuit_guard.replay.entries import LabelledCheck
 from circuit_guard.replay.recording import LINE_BYTES_MAX, read_recording
 
 HEADER = {
@@ -111,6 +113,10 @@ def test_reader_when_line_is_valid_then_accepts(tmp_path: Path, kind: str) -> No
     path.write_text("\n".join([json.dumps(HEADER), json.dumps(LINES[kind])]))
     assert len(list(read_recording(path).entries())) == 1
 
+
+POSITION = "check.account.positions.0"
+FRACTION = f"{POSITION}.maintenance_margin_fraction"
+AMOUNT = f"{POSITION}.maintenance_margin"
 
 VALUES = [
     ("observation", "at", REMOVED, f"at is missing, expected {TIME}"),
@@ -243,11 +249,29 @@ VALUES = [
     ),
     (
         "check",
-        "check.account.positions.0.maintenance_margin_fraction",
+        FRACTION,
         "1.01",
         (
             'check.account.positions[0].maintenance_margin_fraction was "1.01", expected a share of the notional'
             " from 0 to 1"
+        ),
+    ),
+    (
+        "check",
+        FRACTION,
+        REMOVED,
+        (
+            "check.account.positions[0].maintenance_margin_fraction is missing, expected a share of the notional"
+            " from 0 to 1, or maintenance_margin in its place"
+        ),
+    ),
+    (
+        "check",
+        AMOUNT,
+        "463",
+        (
+            'check.account.positions[0].maintenance_margin was "463", expected none where maintenance_margin_fraction'
+            " is given"
         ),
     ),
     (
@@ -262,7 +286,7 @@ VALUES = [
         "2",
         (
             '"check.account.positions[0].leverage" is not a field, expected only cached_funding_index, entry_price,'
-            " maintenance_margin_fraction, market, size"
+            " maintenance_margin, maintenance_margin_fraction, market, size"
         ),
     ),
     ("check", "label", "maybe", 'label was "maybe", expected one of wrongful, genuine'),
@@ -286,6 +310,41 @@ def test_reader_when_a_field_is_wrong_then_names_line_field_value_and_expected(
     tmp_path: Path, kind: str, path: str, value: object, expected: str
 ) -> None:
     assert problem(tmp_path, changed(kind, path, value)) == f":2: {expected}"
+
+
+AMOUNTS = [
+    ("-0.01", 'was "-0.01", expected an amount in quote currency, 0 or more'),
+    ("", f'was "", expected {DECIMAL}'),
+    ("NaN", f'was "NaN", expected {DECIMAL}'),
+    ("Infinity", f'was "Infinity", expected {DECIMAL}'),
+    ("1e31", f'was "1e31", expected {DECIMAL}'),
+    (463, f"was 463, expected {DECIMAL}"),
+    (None, f"was null, expected {DECIMAL}"),
+]
+
+
+def with_amount(amount: object) -> str:
+    """Return the valid check with a maintenance margin in quote currency."""
+    line = json.loads(changed("check", FRACTION, REMOVED))
+    line["check"]["account"]["positions"][0]["maintenance_margin"] = amount
+    return json.dumps(line)
+
+
+@pytest.mark.parametrize(("amount", "expected"), AMOUNTS)
+def test_reader_when_a_margin_amount_is_wrong_then_names_it(tmp_path: Path, amount: object, expected: str) -> None:
+    path = "check.account.positions[0].maintenance_margin"
+    assert problem(tmp_path, with_amount(amount)) == f":2: {path} {expected}"
+
+
+@pytest.mark.parametrize("amount", ["0", "463.05", "1e30"])
+def test_reader_when_a_margin_is_an_amount_then_there_is_no_fraction(tmp_path: Path, amount: str) -> None:
+    path = tmp_path / "recording.jsonl"
+    path.write_text("\n".join([json.dumps(HEADER), with_amount(amount)]))
+    [entry] = read_recording(path).entries()
+    assert isinstance(entry, LabelledCheck)
+    assert entry.check.account is not None
+    [position] = entry.check.account.positions
+    assert (position.maintenance_margin_fraction, position.maintenance_margin) == (0, Decimal(amount))
 
 
 HEADERS = [
@@ -336,7 +395,7 @@ TEXTS = [
     ("[]", "was [], expected one JSON object"),
     (
         REFERENCE + " {}",
-        f"has more after its JSON object at column {len(REFERENCE) + 1}, expected one JSON object a line",
+        f"has more after its JSON object at column {len(REFERENCE) + 1}, expected nothing after it",
     ),
     ('{"at": 1, "at": 2}', 'has the key "at" twice, expected each key once'),
     ('{"a": {"b": 1, "c": 2, "b": 3}}', 'has the key "b" twice, expected each key once'),

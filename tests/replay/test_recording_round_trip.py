@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuit_guard.core.inputs import PhaseCommand, Reference
+from circuit_guard.core.inputs import Account, Check, PhaseCommand, Position, Reference
 from circuit_guard.core.types import Phase
 from circuit_guard.errors import RecordingError
-from circuit_guard.replay.entries import Entry, Header
+from circuit_guard.replay.entries import Entry, Header, LabelledCheck
 from circuit_guard.replay.fields import format_time, parse_decimal, parse_time_ns
 from circuit_guard.replay.recording import read_recording
 from circuit_guard.replay.writer import write_recording
@@ -83,6 +83,13 @@ def test_writer_when_an_entry_cannot_be_read_again_then_refuses_and_keeps_the_ol
 def test_writer_when_a_phase_says_more_than_a_recording_holds_then_refuses(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="expected no actor, reason or rollback"):
         write_recording(tmp_path / "a.jsonl", Header(), [PhaseCommand(1, Phase.OPEN, rollback=True)])
+
+
+def test_writer_when_a_margin_is_both_a_fraction_and_an_amount_then_refuses(tmp_path: Path) -> None:
+    both = Position("A", Decimal(1), Decimal(1), Decimal(0), Decimal("0.01"), Decimal(5))
+    check = Check(1, "r", "a", "A", Decimal(-1), account=Account(Decimal(1), (both,)))
+    with pytest.raises(RecordingError, match=r'maintenance_margin was "5", expected none where'):
+        write_recording(tmp_path / "a.jsonl", Header(), [LabelledCheck(check)])
 
 
 def test_writer_when_the_folder_is_not_there_then_says_so(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.core.inputs import OrderAction, Side
-from circuit_guard.core.types import BreakerState, CheckKind, Lift, Outcome, Phase, Severity, Verdict
+from circuit_guard.core.types import BreakerState, CheckKind, Explanation, Lift, Outcome, Phase, Severity, Verdict
 from circuit_guard.server.convert import enums
 from circuit_guard.v1 import liquidation_pb2, order_pb2, types_pb2
 
@@ -66,6 +66,7 @@ def test_stubs_when_one_is_changed_by_hand_then_the_check_names_it(tmp_path: Pat
         (Outcome, enums.OUTCOMES, types_pb2.Outcome),
         (BreakerState, enums.BREAKER_STATES, types_pb2.BreakerState),
         (CheckKind, enums.KINDS, liquidation_pb2.CheckKind),
+        (Explanation, enums.EXPLANATIONS, liquidation_pb2.Explanation),
         (Side, enums.SIDES, order_pb2.OrderSide),
         (OrderAction, enums.ACTIONS, order_pb2.OrderAction),
     ],

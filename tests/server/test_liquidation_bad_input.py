@@ -14,10 +14,15 @@ FINITE = "a finite decimal of at most 40 digits and a magnitude within 1e-30 .. 
 DECIMAL = "a decimal of at most 40 digits, for instance 92600.5"
 SIZE = "a size other than zero, in base units"
 FRACTION = "a fraction from 0 to 1"
+AMOUNT = "an amount in quote currency, 0 or more"
 
 
 def with_position(**changes: object) -> liquidation_pb2.LiquidationCheck:
     return check(account=account(position(), position(market=ETH, **changes)))
+
+
+def with_amount(amount: str) -> liquidation_pb2.LiquidationCheck:
+    return with_position(maintenance_margin_fraction="", maintenance_margin=amount)
 
 
 MALFORMED = [
@@ -80,6 +85,39 @@ MALFORMED = [
         with_position(maintenance_margin_fraction=""),
         "account.positions[1].maintenance_margin_fraction",
         "",
+        f"{FRACTION}, or maintenance_margin in quote currency in its place",
+    ),
+    (
+        "margin fraction and amount",
+        with_position(maintenance_margin="463"),
+        "account.positions[1].maintenance_margin",
+        "463",
+        "none where maintenance_margin_fraction is given",
+    ),
+    (
+        "margin fraction zero and amount zero",
+        with_position(maintenance_margin_fraction="0", maintenance_margin="0"),
+        "account.positions[1].maintenance_margin",
+        "0",
+        "none where maintenance_margin_fraction is given",
+    ),
+    ("margin amount negative", with_amount("-0.01"), "account.positions[1].maintenance_margin", "-0.01", AMOUNT),
+    ("margin amount NaN", with_amount("NaN"), "account.positions[1].maintenance_margin", "NaN", FINITE),
+    ("margin amount infinite", with_amount("Infinity"), "account.positions[1].maintenance_margin", "Infinity", FINITE),
+    ("margin amount huge", with_amount("1e31"), "account.positions[1].maintenance_margin", "1e31", FINITE),
+    ("margin amount not a number", with_amount("1 %"), "account.positions[1].maintenance_margin", "1 %", DECIMAL),
+    (
+        "margin amount of 41 digits",
+        with_amount("1" * 41),
+        "account.positions[1].maintenance_margin",
+        "1" * 41,
+        DECIMAL,
+    ),
+    (
+        "margin fraction NaN",
+        with_position(maintenance_margin_fraction="NaN"),
+        "account.positions[1].maintenance_margin_fraction",
+        "NaN",
         FINITE,
     ),
     (
@@ -145,6 +183,10 @@ async def test_check_when_it_is_missing_altogether_then_the_first_required_field
         check(size="-1." + "0" * 38),
         check(account=account(collateral="-250.75")),
         check(account=account(collateral="0e-999999")),
+        check(account=account(position(maintenance_margin_fraction="", maintenance_margin="463"))),
+        check(account=account(position(maintenance_margin_fraction="", maintenance_margin="4.63E+2"))),
+        check(account=account(position(maintenance_margin_fraction="0"), collateral="-250.75")),
+        check(account=account(position(maintenance_margin_fraction="", maintenance_margin="-0"), collateral="0")),
         check(execution_price=""),
         check(kind=liquidation_pb2.CHECK_KIND_TRIGGER),
         check(request_id="Ünïcode-ℵ"),

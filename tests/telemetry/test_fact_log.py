@@ -8,17 +8,19 @@ from decimal import Decimal
 import pytest
 
 from circuit_guard.core.inputs import (
+    Account,
     HaltCommand,
     Order,
     OrderAction,
     OrdersCheck,
     PhaseCommand,
+    Position,
     ResetCommand,
     ResumeCommand,
     Side,
 )
 from circuit_guard.core.types import Phase
-from tests.driver import BTC, ETH, PRICE, policy_of
+from tests.driver import BTC, ETH, INDEX, PRICE, policy_of
 from tests.telemetry.observed import SOL, Logged
 
 
@@ -73,6 +75,31 @@ def test_decision_when_it_is_denied_then_the_line_explains_why(warm: Logged) -> 
     assert line["findings"][1].startswith(
         "the funding index moved further than funding can move it: funding_index was 0"
     )
+
+
+@pytest.mark.parametrize(
+    ("collateral", "verdict"), [("1000", "EXPLAINED"), ("1163", "INDETERMINATE"), ("90000", "UNEXPLAINED")]
+)
+def test_decision_when_it_came_with_an_account_then_the_line_says_what_trusted_values_say_of_its_loss(
+    warm: Logged, collateral: str, verdict: str
+) -> None:
+    held = Position(BTC, Decimal("0.5"), Decimal(94_000), INDEX, Decimal("0.01"))
+    warm.driver.decide(account=Account(Decimal(collateral), (held,)))
+
+    [line] = warm.lines("decision")
+    surplus = Decimal(collateral) - 1163
+    assert line["explained_loss"] == verdict
+    assert surplus - 1 < Decimal(line["surplus_low"]) < surplus < Decimal(line["surplus_high"]) < surplus + 1
+    assert "unknown_markets" not in line
+
+
+def test_decision_when_its_account_has_unknown_markets_then_some_are_named_instead_of_bounds(warm: Logged) -> None:
+    held = [Position(f"M-{number}", Decimal(1), Decimal(1), Decimal(0), Decimal(0)) for number in range(100)]
+    warm.driver.decide(account=Account(Decimal(0), tuple(held)))
+
+    [line] = warm.lines("decision")
+    assert (line["explained_loss"], "surplus_low" in line) == ("NOT_EVALUATED", False)
+    assert line["unknown_markets"] == [f"M-{number}" for number in range(20)]
 
 
 def test_decision_when_it_is_asked_again_then_the_line_says_that_it_is_repeated(warm: Logged) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from decimal import Decimal
 from math import inf, isnan
 
@@ -20,18 +21,20 @@ from circuit_guard.core.acts import (
 )
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import (
+    Account,
     HaltCommand,
     Order,
     OrderAction,
     OrdersCheck,
+    Position,
     Reference,
     ResumeCommand,
     Side,
 )
 from circuit_guard.core.reasons import Reason
-from circuit_guard.core.types import CheckKind
+from circuit_guard.core.types import CheckKind, Explanation
 from circuit_guard.telemetry.metrics import Vitals
-from tests.driver import BTC, ETH, PRICE, START_NS, policy_of
+from tests.driver import BTC, ETH, INDEX, PRICE, START_NS, policy_of
 from tests.telemetry.observed import SOL, Measured
 
 
@@ -142,6 +145,25 @@ def test_decisions_when_checks_are_answered_then_they_count_once_each(warm: Meas
     assert warm.value("decisions_repeated_total") == 1
     assert warm.value("checks_refused_total") == 1
     assert warm.value("decision_duration_seconds_count") == 2
+
+
+def test_explained_losses_when_checks_come_with_accounts_then_each_verdict_counts_once(warm: Measured) -> None:
+    held = Position(BTC, Decimal("0.5"), Decimal(94_000), INDEX, Decimal("0.01"))
+    for collateral in ("1000", "1163", "90000"):
+        warm.driver.decide(request_id=collateral, account=Account(Decimal(collateral), (held,)))
+    warm.driver.decide(request_id="1000", account=Account(Decimal(1000), (held,)))
+    warm.driver.decide(request_id="unknown", account=Account(Decimal(1), (replace(held, market="NO-USD-PERP"),)))
+    warm.driver.decide(request_id="without")
+
+    counted = {verdict: warm.value("explained_losses_total", verdict=verdict) for verdict in Explanation}
+    assert counted == dict.fromkeys(Explanation, 1)
+
+
+@pytest.mark.parametrize("verdict", Explanation)
+def test_explained_losses_when_there_was_none_then_each_verdict_has_its_series(
+    cold: Measured, verdict: Explanation
+) -> None:
+    assert cold.value("explained_losses_total", verdict=verdict) == 0
 
 
 def test_denials_when_a_market_is_latched_then_each_reason_counts(warm: Measured) -> None:

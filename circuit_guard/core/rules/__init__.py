@@ -18,7 +18,10 @@ from circuit_guard.core.rules import (
     funding_rate,
     ordering,
     reference_quorum,
+    slow_walk,
     staleness,
+    unexplained_burst,
+    unexplained_loss,
     validity,
 )
 from circuit_guard.core.types import Finding
@@ -35,6 +38,9 @@ RULES: dict[str, Rule] = {
     "reference_quorum": reference_quorum.evaluate,
     "band": band.evaluate,
     "basis": basis.evaluate,
+    "unexplained_loss": unexplained_loss.evaluate,
+    "unexplained_burst": unexplained_burst.evaluate,
+    "slow_walk": slow_walk.evaluate,
 }
 
 

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from circuit_guard.core import reasons
+from circuit_guard.core.explained import EXCUSED, OF_THE_MARK
 from circuit_guard.core.facts import DecisionMade, ObservationJudged, OrderJudged, ReferenceJudged
-from circuit_guard.core.types import SECOND_NS, Finding, Lift, Severity, Verdict
+from circuit_guard.core.types import (
+    DIGITS_MAX,
+    SECOND_NS,
+    Decision,
+    ExplainedLoss,
+    Explanation,
+    Finding,
+    Lift,
+    Severity,
+    Verdict,
+)
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, WireError
 from circuit_guard.server.convert import enums
 from circuit_guard.v1 import liquidation_pb2, market_data_pb2, order_pb2, types_pb2
+
+LOWER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_FLOOR)
+UPPER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_CEILING)
+"""What was computed is rounded to what the wire may carry."""
+
+EXCUSABLE = EXCUSED | OF_THE_MARK | {reasons.Reason.OUTSIDE_BAND}
+"""What denies, unless the account's loss is explained: then it is a warning."""
 
 MALFORMED_REQUEST = "MALFORMED_REQUEST"
 REQUEST_ID_CONFLICT = "REQUEST_ID_CONFLICT"
@@ -72,12 +91,23 @@ def decision(made: DecisionMade) -> liquidation_pb2.LiquidationDecision:
         findings=findings(answer.findings),
         lifted_by=_lifted_by(denying),
         ask_again_after=duration(_ask_again_ns(denying)),
-        explanation=explanation(answer.verdict, answer.market, answer.findings),
+        explanation=explanation(answer.verdict, answer.market, answer.findings, excused=_excused(answer)),
         phase=enums.PHASES[answer.phase],
         breaker=enums.BREAKER_STATES[answer.breaker],
         policy_revision=answer.policy_revision,
         decided_at=timestamp(answer.at_ns),
         repeated=made.repeated,
+        explained_loss=None if answer.explained is None else _explained_loss(answer.explained),
+    )
+
+
+def _explained_loss(loss: ExplainedLoss) -> liquidation_pb2.ExplainedLoss:
+    """Return what trusted values say of a loss; its bounds are rounded away from each other, never towards."""
+    return liquidation_pb2.ExplainedLoss(
+        verdict=enums.EXPLANATIONS[loss.verdict],
+        low="" if loss.low is None else str(LOWER_BOUND.plus(loss.low)),
+        high="" if loss.high is None else str(UPPER_BOUND.plus(loss.high)),
+        unknown_markets=loss.unknown,
     )
 
 
@@ -129,18 +159,27 @@ def cut(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
     return text if len(text) <= characters_max else text[: characters_max - 3] + "..."
 
 
-def explanation(verdict: Verdict, market: str, found: Sequence[Finding]) -> str:
-    """Return an answer in one line for a person."""
+def explanation(verdict: Verdict, market: str, found: Sequence[Finding], *, excused: bool = False) -> str:
+    """Return an answer in one line for a person; `excused`: an explained loss lowered findings to warnings."""
     denying = _denying(verdict, found)
     if not denying:
         noted = ", ".join(dict.fromkeys(one.reason for one in found))
-        return f"{verdict} {market}" + (f": found and not enforced: {noted}" if noted else "")
+        why = ", as trusted values explain the loss" if excused else ""
+        return f"{verdict} {market}" + (f": found and not enforced{why}: {noted}" if noted else "")
     worst = max(denying, key=_weight)
     others = ", ".join(dict.fromkeys(one.reason for one in denying if one.reason != worst.reason))
     wait_ns = _ask_again_ns(denying)
     when = "asking again before that does not help" if wait_ns is None else f"ask again in {wait_ns / SECOND_NS:g} s"
     also = f" (also {others})" if others else ""
     return f"{verdict} {market}: {reasons.sentence(worst)}{also}. {LIFT_SENTENCES[reasons.lift(worst)]}; {when}."
+
+
+def _excused(answer: Decision) -> bool:
+    """Return whether the closure goes through only because trusted values explain the account's loss."""
+    loss = answer.explained
+    if loss is None or loss.verdict is not Explanation.EXPLAINED:
+        return False
+    return any(one.severity is Severity.WARN and not one.shadow and one.reason in EXCUSABLE for one in answer.findings)
 
 
 def _denying(verdict: Verdict, found: Iterable[Finding]) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core.inputs import OrderAction, Side
-from circuit_guard.core.types import BreakerState, CheckKind, Lift, Outcome, Phase, Severity, Verdict
+from circuit_guard.core.types import BreakerState, CheckKind, Explanation, Lift, Outcome, Phase, Severity, Verdict
 from circuit_guard.v1 import liquidation_pb2, order_pb2, types_pb2
 
 VERDICTS = {
@@ -41,6 +41,12 @@ KINDS = {
     CheckKind.AUTO_DELEVERAGE: liquidation_pb2.CHECK_KIND_AUTO_DELEVERAGE,
     CheckKind.INSURANCE_TRANSFER: liquidation_pb2.CHECK_KIND_INSURANCE_TRANSFER,
     CheckKind.TRIGGER: liquidation_pb2.CHECK_KIND_TRIGGER,
+}
+EXPLANATIONS = {
+    Explanation.EXPLAINED: liquidation_pb2.EXPLANATION_EXPLAINED,
+    Explanation.UNEXPLAINED: liquidation_pb2.EXPLANATION_UNEXPLAINED,
+    Explanation.INDETERMINATE: liquidation_pb2.EXPLANATION_INDETERMINATE,
+    Explanation.NOT_EVALUATED: liquidation_pb2.EXPLANATION_NOT_EVALUATED,
 }
 SIDES = {
     Side.BUY: order_pb2.ORDER_SIDE_BUY,

@@ -93,6 +93,14 @@ def fraction(value: str, path: str, name: str) -> Decimal:
     return number
 
 
+def amount(value: str, path: str, name: str) -> Decimal:
+    """Return an amount in quote currency of 0 or more, which must be given."""
+    number = required(value, path, name)
+    if number < 0:
+        raise error(path, name, value, "an amount in quote currency, 0 or more")
+    return number
+
+
 def count(value: int | None, path: str, name: str) -> int:
     """Return a count from 0 to 2^63 - 1; None, where it was not given, is refused."""
     if value is None or not 0 <= value <= COUNT_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
+from decimal import Decimal
 
 from circuit_guard.core.inputs import (
     Account,
@@ -107,15 +108,28 @@ def _account(message: liquidation_pb2.Account, path: str) -> Account:
 
 
 def _position(message: liquidation_pb2.Position, path: str) -> Position:
+    fraction, amount = _margin(message, path)
     return Position(
         market=fields.text(message.market, path, "market"),
         size=fields.size(message.size, path, "size"),
         entry_price=fields.required(message.entry_price, path, "entry_price"),
         cached_funding_index=fields.required(message.cached_funding_index, path, "cached_funding_index"),
-        maintenance_margin_fraction=fields.fraction(
-            message.maintenance_margin_fraction, path, "maintenance_margin_fraction"
-        ),
+        maintenance_margin_fraction=fraction,
+        maintenance_margin=amount,
     )
+
+
+def _margin(message: liquidation_pb2.Position, path: str) -> tuple[Decimal, Decimal]:
+    """Return the maintenance margin as a fraction and as an amount; one of them is given, the other is zero."""
+    fraction, amount = message.maintenance_margin_fraction, message.maintenance_margin
+    if fraction and amount:
+        raise fields.error(path, "maintenance_margin", amount, "none where maintenance_margin_fraction is given")
+    if amount:
+        return Decimal(0), fields.amount(amount, path, "maintenance_margin")
+    if fraction:
+        return fields.fraction(fraction, path, "maintenance_margin_fraction"), Decimal(0)
+    expected = "a fraction from 0 to 1, or maintenance_margin in quote currency in its place"
+    raise fields.error(path, "maintenance_margin_fraction", fields.NOT_GIVEN, expected)
 
 
 def order(message: order_pb2.Order, path: str) -> Order:

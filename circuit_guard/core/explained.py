@@ -1,0 +1,96 @@
+"""Explained closures: the account of a check held against trusted values, and what that lets through in a halt.
+
+While an account's loss follows from values that are trusted, it does not matter that other data are wrong: the closure
+is justified, and holding it makes bad debt. Nothing here ever excuses an operator's halt, a phase, a price that the
+references do not admit, or an account that was settled with a discarded value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from circuit_guard.core import margin
+from circuit_guard.core.envelope import Interval
+from circuit_guard.core.inputs import Check
+from circuit_guard.core.margin import World
+from circuit_guard.core.market import MarketState, MarketView, readable
+from circuit_guard.core.policy import Halted, MarketPolicy, Policy
+from circuit_guard.core.progress import view_of
+from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.types import ExplainedLoss, Explanation, Finding, Phase, Severity
+
+ABOUT_FUNDING = ("funding_continuity", "funding_rate", "ordering")
+EXCUSED = frozenset(
+    {
+        Reason.BREAKER_OPEN,
+        Reason.GLOBAL_BREAKER_OPEN,
+        Reason.ACCOUNT_MARKET_HALTED,
+        Reason.BASIS_FUNDING,
+        Reason.DATA_STALE,
+        *(reason for reason, info in REASONS.items() if info.rule in ABOUT_FUNDING),
+    }
+)
+"""What says nothing of an account whose loss trusted values explain."""
+OF_THE_MARK = frozenset({Reason.MARK_DIVERGENCE, Reason.BASIS_MARK, Reason.MARK_FROZEN, Reason.PRICE_NOT_POSITIVE})
+"""Nor do these, where the closure executes at a price of its own that the references admit."""
+
+
+def explain(view: MarketView, check: Check, markets: Mapping[str, MarketState], policy: Policy) -> ExplainedLoss | None:
+    """Return what the account of a check says; None where it has none. `view` is that of the check's own market."""
+    account = check.account
+    if account is None:
+        return None
+    worlds: dict[str, World | None] = {}
+    for position in account.positions:
+        name = position.market
+        if name in worlds:
+            continue
+        market_policy = policy.markets.get(name)
+        if market_policy is None:
+            worlds[name] = None
+        elif name == check.market:
+            worlds[name] = _world(view, market_policy, check.basis.mark_price)
+        else:
+            worlds[name] = _world(view_of(markets[name], market_policy, check.at_ns), market_policy, None)
+    return margin.explain(account, worlds)
+
+
+def excuse(view: MarketView, findings: list[Finding], policy: MarketPolicy) -> list[Finding]:
+    """Return the findings with those lowered to warnings that an explained loss excuses. All of them, or none."""
+    explained = view.explained
+    if explained is None or explained.verdict is not Explanation.EXPLAINED:
+        return findings
+    denying = [finding for finding in findings if finding.severity >= Severity.DENY and not finding.shadow]
+    if policy.explained_loss.halted is not Halted.ALLOW_EXPLAINED or not denying:
+        return findings
+    excused = EXCUSED | (OF_THE_MARK if _executes_at_a_known_price(view, policy) else frozenset())
+    if view.phase is Phase.RECOVERING:
+        excused |= {Reason.OUTSIDE_BAND}
+    if any(finding.reason not in excused for finding in denying):
+        return findings
+    return [replace(f, severity=Severity.WARN) if f.severity >= Severity.DENY else f for f in findings]
+
+
+def _executes_at_a_known_price(view: MarketView, policy: MarketPolicy) -> bool:
+    price = readable(view.closure.execution_price) if view.closure is not None else None
+    limits = view.references.limits(policy.divergence.base, policy.divergence.hull_widths)
+    return price is not None and limits is not None and price in limits
+
+
+def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> World | None:
+    """Return where the mark price and the funding index of a market can honestly be; None where nothing is trusted.
+
+    A mark price that the references admit is believed: the caller's, or the one published last.
+    """
+    rule, state = policy.explained_loss, view.state
+    marks, funding = view.references.limits(rule.mark_share, rule.hull_widths), view.funding_envelope(policy)
+    if marks is None or funding is None or not state.was_warm or marks.low > marks.high:
+        return None
+    if view.now_ns - state.trusted.funding_seen_ns > rule.trusted_age_max_ns:
+        return None
+    mark = readable(given)
+    if mark is None and state.unchanged is not None:
+        mark = state.unchanged.mark_price
+    return World(Interval(mark, mark) if mark is not None and mark in marks else marks, funding)
