@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
 
@@ -70,7 +70,7 @@ def _event_ns(at_ns: int, random: Random) -> int:
 
 
 def simulate(markets: int, seconds: int, seed: int = 1) -> Iterator[Observation | Reference]:
-    """Return what so many markets publish in so many seconds, in the order in which it arrives."""
+    """Return what so many markets publish in so many seconds, in order, and stamped by one clock: never back."""
     random = Random(seed)  # noqa: S311  # a simulation
     books = [
         Market(
@@ -82,11 +82,11 @@ def simulate(markets: int, seconds: int, seed: int = 1) -> Iterator[Observation 
         )
         for _ in range(markets)
     ]
+    last_ns = START_NS
     for second in range(seconds):
         start_ns = START_NS + second * SECOND_NS
         published = [input_ for book in books for input_ in book.second(start_ns, random)]
         published.sort(key=lambda input_: input_.at_ns)
-        last_ns = start_ns
         for input_ in published:
             last_ns = max(last_ns, input_.at_ns)
-            yield input_
+            yield input_ if input_.at_ns == last_ns else replace(input_, at_ns=last_ns)

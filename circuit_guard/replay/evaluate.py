@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from circuit_guard.core.policy import Policy
@@ -181,7 +184,15 @@ def _outcomes(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
 
 
 def _prepare() -> None:
+    """Make a process of the pool fit for jobs, and let it end with the one that started it, however that ends."""
     gc.set_threshold(GARBAGE_THRESHOLD)
+    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess | None) -> None:
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,19 @@ def test_evaluate_when_matplotlib_is_missing_then_says_which_extra_to_install(
 
     assert (code, stdout) == (2, "")
     assert "--plot needs matplotlib, which is not installed: pip install 'circuit-guard[plot]'" in stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list a process's children")
+def test_evaluate_when_killed_then_its_processes_end_too(recording: Path) -> None:
+    command = (sys.executable, "-m", "circuit_guard", "evaluate", str(recording), "--seeds", "500", "--jobs", "2")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as evaluation:
+        children = Path(f"/proc/{evaluation.pid}/task/{evaluation.pid}/children")
+        while len(children.read_text().split()) < 3:  # both processes, and what keeps track of their semaphores
+            with suppress(subprocess.TimeoutExpired):
+                evaluation.wait(0.1)
+        evaluation.kill()
+
+        assert evaluation.communicate(timeout=60)[0] == b"", "they hold the pipe until they end"
 
 
 def test_evaluate_when_help_is_wanted_then_the_faults_are_listed() -> None:
