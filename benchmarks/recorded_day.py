@@ -153,7 +153,8 @@ class RecordedGuard:
         trusted = self.state.markets[market].trusted
         if trusted.mark_price is None or trusted.funding_index is None:
             return
-        position = Position(market, Decimal("0.5"), trusted.mark_price, trusted.funding_index, Decimal("0.01"))
+        entry_price = trusted.mark_price * Decimal("1.2")  # a tenth of the mark price lost
+        position = Position(market, Decimal("0.5"), entry_price, trusted.funding_index, Decimal("0.01"))
         check = Check(
             at_ns=self.state.now_ns,
             request_id=request_id,
@@ -162,7 +163,7 @@ class RecordedGuard:
             size=Decimal("-0.5"),
             execution_price=trusted.mark_price,
             basis=Basis(trusted.mark_price, trusted.funding_index),
-            account=Account(Decimal(100), (position,)),
+            account=Account(trusted.mark_price * Decimal("0.05"), (position,)),
         )
         facts = decide(self.state, check, self.policy)
         self.recorder.record(check, facts)

@@ -40,7 +40,7 @@ from circuit_guard.replay.trial import Limits, Trial
 
 GUARD = "circuit_guard"
 AGAINST = "circuit_guard_against"
-ACCOUNTS = 150
+ACCOUNTS = 100
 """Accounts on each window."""
 GARBAGE_THRESHOLD = 200_000
 """A run makes millions of short-lived values and no cycles: looking for those more often only costs time."""

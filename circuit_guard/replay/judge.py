@@ -84,8 +84,8 @@ class GuardJudge:
 
     def halted(self, market: str) -> bool:
         """Return whether the breaker of the market or GLOBAL is not CLOSED, as `replay` counts it."""
-        breakers = (self.state.global_breaker, self.state.markets[market].breaker)
-        return any(breaker.state is not BreakerState.CLOSED for breaker in breakers)
+        closed, state = BreakerState.CLOSED, self.state
+        return state.markets[market].breaker.state is not closed or state.global_breaker.state is not closed
 
     def _is_down(self, at_ns: int) -> bool:
         return any(from_ns <= at_ns < until_ns for from_ns, until_ns in self._down_ns)
