@@ -110,7 +110,7 @@ class JournalSettings(Table):
 
     directory: Annotated[Path | None, PlainValidator(_file_path), _TEXT_SCHEMA] = None
     """The state directory, for one guard alone. Not given: nothing is remembered, and that is logged at each start."""
-    checkpoint_interval_s: Annotated[int, Whole(1, 3600, text=True)] = 120
+    checkpoint_interval_s: Annotated[int, Whole(1, 3600, text=True)] = 60
     """Seconds between checkpoints. A restart runs again what came after the last one."""
     bytes_max: Annotated[int, Whole(10_000_000, 10**13, text=True)] = 2_000_000_000
     """Inputs older than 24 h are dropped, oldest first, while the journal is larger than this."""

@@ -143,7 +143,7 @@ def _dataclass(kind: Any) -> Decoder:
     def decode(value: Any) -> Any:
         if type(value) is not dict:
             _refuse(value, f"the fields of a {kind.__name__}")
-        if unlike := needed - value.keys() or value.keys() - decoders.keys():
+        if value.keys() != decoders.keys() and (unlike := needed - value.keys() or value.keys() - decoders.keys()):
             _refuse(sorted(value), f"the fields of a {kind.__name__}; {', '.join(sorted(unlike))} differ")
         return kind(**{name: decoders[name](item) for name, item in value.items()})
 

@@ -176,7 +176,8 @@ def _open(directory: Path) -> Store:
     connection = connect(path)
     try:
         for chain, bounds in read_bounds(connection, path).items():
-            for _ in Walk(connection, chain, path, bounds).records(bounds.last.sequence):
+            walk = Walk(connection, chain, path, bounds)
+            for _ in walk.records(walk.block_end().sequence + 1):
                 """Reading is proving."""
         return Store(connection)
     except UNREADABLE as error:

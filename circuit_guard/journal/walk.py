@@ -25,6 +25,10 @@ _ROWS = (
     "SELECT sequence, kind, at_ns, scope, payload, hash FROM record WHERE chain = ? AND sequence > ?"
     " ORDER BY sequence LIMIT ?"
 )
+_ROW_BEFORE = (
+    "SELECT sequence, hash FROM record WHERE chain = ? AND sequence > ? AND sequence < ? ORDER BY sequence DESC LIMIT 1"
+)
+_KINDS = {kind.value: kind for kind in Kind}
 SEQUENCE_MAX = 2**63 - 1
 
 
@@ -76,7 +80,7 @@ class Walk:
         What is pruned meanwhile is passed over. Records before `from_sequence` are read as far as the proof needs.
         """
         last = self._bounds.last
-        at = self.block_end(from_sequence)
+        at = self._start(from_sequence)
         while at.sequence < last.sequence:
             at, blocks, rows = self._fetch(at)
             if at.sequence >= last.sequence:
@@ -108,6 +112,19 @@ class Walk:
             raise self._broken(
                 self._bounds.pruned.sequence + 1, "or a later one is in a block whose head is not readable"
             )
+        return End(*row[0])
+
+    def _start(self, from_sequence: int) -> End:
+        """Return the place to prove from: the plain row before a sequence, or the end of the last block before it.
+
+        The hash there is believed; were it not the one that was written, the next record would not continue it.
+        """
+        end = self.block_end(from_sequence)
+        row = self._query(_ROW_BEFORE, self._chain.value, max(end.sequence, self.block_end().sequence), from_sequence)
+        if not row:
+            return end
+        if not _typed(row[0], (int, bytes)):
+            raise self._broken(end.sequence + 1, "or a later one is not readable")
         return End(*row[0])
 
     def _fetch(self, at: End) -> tuple[End, list[Any], list[Any]]:
@@ -153,10 +170,10 @@ class Walk:
             yield record, at
 
     def _record(self, at: End, row: Any) -> Record:
-        if not _typed(row, (int, str, int, str, str, bytes)) or row[1] not in list(Kind):
+        if not _typed(row, (int, str, int, str, str, bytes)) or row[1] not in _KINDS:
             raise self._broken(row[0] if isinstance(row[0], int) else at.sequence + 1, "is not readable")
         sequence, kind, at_ns, scope, payload, _ = row
-        record = Record(sequence, Kind(kind), at_ns, scope, payload)
+        record = Record(sequence, _KINDS[kind], at_ns, scope, payload)
         if chain_of(record.kind) is not self._chain:
             raise self._broken(sequence, f"is of kind {kind}, but in the {self._chain} chain")
         return record
@@ -171,6 +188,6 @@ class Walk:
         return query(self._connection, self._path, statement, *values)
 
 
-def _typed(row: Sequence[object], types: Sequence[type]) -> bool:
+def _typed(row: Sequence[object], types: tuple[type, ...]) -> bool:
     """Return whether a row holds what was written: a damaged file may hold anything."""
-    return all(type(value) is kind for value, kind in zip(row, types, strict=True))
+    return tuple(map(type, row)) == types

@@ -144,3 +144,9 @@ async def test_reader_when_records_are_pruned_under_it_then_it_goes_on_with_what
         assert reader.verify().ok
     assert seen == sorted(seen)
     assert len(seen) < 500
+
+
+def test_prune_when_blocks_went_then_no_free_page_is_left_in_the_file(filled: Path) -> None:
+    assert pruned(filled, 100, bytes_max=SMALL) > 0
+    with closing(sqlite3.connect(filled / JOURNAL_NAME)) as connection:
+        assert connection.execute("PRAGMA freelist_count").fetchall() == [(0,)]
