@@ -181,7 +181,7 @@ class ExplainedLossTable(Table):
     mark_share: Share = Decimal("0.002")
     """A mark price so near the hull of the reference price, a fraction, is believed (DESIGN 4). Wider: a larger wrong
     mark passes. Narrower: the price of a mark that honestly leads is not believed, and a genuine closure may wait."""
-    hull_widths: Widths = Decimal(1)
+    hull_widths: Widths = Decimal(2)
     """Plus so many widths of the hull itself, as a crash widens it (DESIGN 4). Costs the same on both sides."""
     trip_accounts: Annotated[int, Whole(1, 10_000)] = 3
     """Healthy accounts whose closure was asked for, each counted once, that trip the market (DESIGN 4). Fewer: one odd

@@ -19,7 +19,7 @@ from circuit_guard.core.market import MarketState, MarketView, readable
 from circuit_guard.core.policy import Halted, MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.reasons import REASONS, Reason
-from circuit_guard.core.types import ExplainedLoss, Explanation, Finding, Phase, Severity
+from circuit_guard.core.types import SECOND_NS, ExplainedLoss, Explanation, Finding, Phase, Severity
 
 ABOUT_FUNDING = ("funding_continuity", "funding_rate", "ordering")
 EXCUSED = frozenset(
@@ -35,6 +35,8 @@ EXCUSED = frozenset(
 """What says nothing of an account whose loss trusted values explain."""
 OF_THE_MARK = frozenset({Reason.MARK_DIVERGENCE, Reason.BASIS_MARK, Reason.MARK_FROZEN, Reason.PRICE_NOT_POSITIVE})
 """Nor do these, where the closure executes at a price of its own that the references admit."""
+ENGINE_BEHIND_NS = 5 * SECOND_NS
+"""Observations arrive while the engine computes, queues and asks: it may know the mark prices of so long ago."""
 
 
 def explain(view: MarketView, check: Check, markets: Mapping[str, MarketState], policy: Policy) -> ExplainedLoss | None:
@@ -82,7 +84,8 @@ def _executes_at_a_known_price(view: MarketView, policy: MarketPolicy) -> bool:
 def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> World | None:
     """Return where the mark price and the funding index of a market can honestly be; None where nothing is trusted.
 
-    A mark price that the references admit is believed: the caller's, or the one published last.
+    A mark price that the references admit is believed: the caller's, or where the check names none, as it does for the
+    markets of an account's other positions, those just published.
     """
     rule, state = policy.explained_loss, view.state
     marks, funding = view.references.limits(rule.mark_share, rule.hull_widths), view.funding_envelope(policy)
@@ -91,6 +94,17 @@ def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> Wor
     if view.now_ns - state.trusted.funding_seen_ns > rule.trusted_age_max_ns:
         return None
     mark = readable(given)
-    if mark is None and state.unchanged is not None:
-        mark = state.unchanged.mark_price
-    return World(Interval(mark, mark) if mark is not None and mark in marks else marks, funding)
+    computed_with = [mark] if mark is not None else _just_published(view)
+    if computed_with and all(price in marks for price in computed_with):
+        marks = Interval(min(computed_with), max(computed_with))
+    return World(marks, funding)
+
+
+def _just_published(view: MarketView) -> list[Decimal]:
+    """Return the mark price published last, and those that an engine a little behind may have computed with."""
+    prices: list[Decimal] = []
+    for at_ns, price in reversed(view.state.published_marks):
+        prices.append(price)
+        if view.now_ns - at_ns >= ENGINE_BEHIND_NS:  # in force when the engine looked, at the earliest
+            break
+    return prices

@@ -169,7 +169,7 @@ class ExplainedLossPolicy:
 
     deny: bool = False
     mark_share: Decimal = Decimal("0.002")
-    hull_widths: Decimal = Decimal(1)
+    hull_widths: Decimal = Decimal(2)
     trip_accounts: int = 3
     window_ns: int = 10 * SECOND_NS
     trusted_age_max_ns: int = 3600 * SECOND_NS

@@ -87,7 +87,7 @@ DEFAULTS = MarketPolicy(
     explained_loss=ExplainedLossPolicy(
         deny=True,
         mark_share=Decimal("0.002"),
-        hull_widths=Decimal(1),
+        hull_widths=Decimal(2),
         trip_accounts=3,
         window_ns=10 * SECOND_NS,
         trusted_age_max_ns=3600 * SECOND_NS,
@@ -336,7 +336,7 @@ def test_revision_when_the_meaning_changes_then_it_changes(text: str) -> None:
 
 
 def test_revision_is_short_and_the_same_on_every_machine() -> None:
-    assert parse_policy(ONE_MARKET, "policy.toml").revision == "8c184e4c1ff3"
+    assert parse_policy(ONE_MARKET, "policy.toml").revision == "fa1a1c1ca391"
 
 
 def test_recording_markets_when_unknown_to_the_policy_then_they_get_the_default_class_and_their_facts() -> None:
