@@ -106,7 +106,7 @@ async def _record(directory: Path, seconds: int, checkpoint_interval_s: int, tol
 async def _blocks_made(directory: Path) -> None:
     """Return once the journal keeps up, as it does at the real rate: it has a minute for each block then."""
     while max(plain_rows(directory).values(), default=0) >= JournalOptions().block_records:  # noqa: ASYNC110
-        await asyncio.sleep(0.05)  # the journal tells nobody
+        await asyncio.sleep(0.25)  # the journal tells nobody, and counting takes a while itself
 
 
 def simulated_policy() -> Policy:

@@ -25,14 +25,12 @@ from circuit_guard.errors import CircuitGuardError
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone, JournalFailed
 from circuit_guard.journal.record import Start
-from circuit_guard.journal.recorder import Recorder
+from circuit_guard.journal.recorder import Recorder, promise_anything
 from circuit_guard.journal.recovery import Rerun
 from circuit_guard.readiness import Readiness
-from circuit_guard.watching import Subscription, Watchers
+from circuit_guard.watching import WATCH_QUEUE_MAX, WATCHERS_MAX, Subscription, Watchers
 
 T = TypeVar("T")
-WATCHERS_MAX = 32
-WATCH_QUEUE_MAX = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -69,8 +67,7 @@ class Engine:
         self._recorder: Recorder | None = None
         self._observers = tuple(observers)
         self._watchers = Watchers(watchers_max, watch_queue_max)
-        self._failure: str | None = None
-        self._refuses = False
+        self._failure: EngineFailed | None = None
         self._readiness = Readiness(self._state, policy)
 
     @property
@@ -82,6 +79,11 @@ class Engine:
     def state(self) -> GuardState:
         """The state of the core, to read only."""
         return self._state
+
+    @property
+    def failure(self) -> EngineFailed | None:
+        """Why the engine answers nothing; EngineRefuses where it has nothing to show either. None while it answers."""
+        return self._failure
 
     @property
     def watchers(self) -> int:
@@ -120,7 +122,7 @@ class Engine:
 
     def refuse(self, problem: str) -> None:
         """Answer nothing from now on, show nothing, and say why: whoever asks treats that as a deny."""
-        self._failure, self._refuses = problem, True
+        self._failure = EngineRefuses(problem)
         _log.critical("%s", problem)
 
     async def checkpoint(self, name: str = "") -> Checkpoint | None:
@@ -141,7 +143,8 @@ class Engine:
 
     async def room(self) -> None:
         """Return once the journal has room: await it before an input is stamped and taken. Raise EngineFailed."""
-        await self._of_journal(Recorder.room)
+        if self._recorder is not None and not self._recorder.has_room:
+            await self._of_journal(Recorder.room)
 
     async def durable(self) -> None:
         """Return once all that happened so far is on the disk. Raise EngineFailed."""
@@ -149,7 +152,8 @@ class Engine:
 
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
-        await self._of_journal(lambda recorder: recorder.settled(facts))
+        if self._recorder is not None and promise_anything(facts):
+            await self._of_journal(Recorder.durable)
 
     def step(self, input_: Input) -> list[Fact]:
         """Take market data or a command, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
@@ -182,7 +186,7 @@ class Engine:
 
     def status(self) -> GuardStatus:
         """Return what the guard knows of every market now, or knew when it stopped. Raise EngineRefuses."""
-        if self._refuses:
+        if isinstance(self._failure, EngineRefuses):
             self._raise_failure()
         return guard_status(self._state, self._policy, self.now_ns())
 
@@ -196,8 +200,7 @@ class Engine:
 
         Once all required markets have been warm, only a failure of the engine takes readiness back.
         """
-        reasons = self._readiness.reasons(self._state, self._policy)
-        return reasons if self._failure is None else [self._failure]
+        return [str(self._failure)] if self._failure else self._readiness.reasons(self._state, self._policy)
 
     def subscribe(self, wanted: Callable[[Fact], bool] = lambda _: True) -> Subscription:
         """Return a subscription to the wanted facts from now on; use it in `async with`.
@@ -239,11 +242,11 @@ class Engine:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise (EngineRefuses if self._refuses else EngineFailed)(self._failure)
+            raise type(self._failure)(*self._failure.args)
 
     def _stop(self, error: Exception) -> EngineFailed:
         """Answer nothing from now on. Only the first error counts: all who wait for a dead journal come by here."""
         if self._failure is None:
-            self._failure = f"the engine stopped on {type(error).__name__}: {error}; restart the guard"
+            self._failure = EngineFailed(f"the engine stopped on {type(error).__name__}: {error}; restart the guard")
             _log.critical("%s", self._failure, exc_info=error)
-        return EngineFailed(self._failure)
+        return EngineFailed(*self._failure.args)

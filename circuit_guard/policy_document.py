@@ -97,7 +97,8 @@ class GuardTable(Table):
     """How many answered request_ids are remembered, so that asking again gets the same answer."""
     two_actors: Annotated[tuple[Act, ...], Field(strict=False, max_length=len(TwoActorAct))] = ()
     """The acts that take effect only when a second actor asks for the same: resume, reset, rebaseline. No single
-    mistake then opens anything; a market held without need waits for the second. Names as given tell actors apart."""
+    mistake then opens anything; a market held without need waits for the second. Identities of the settings
+    tell actors apart; without any, names as given do."""
     two_actors_within_s: Annotated[Decimal, Number(least=Decimal(1), most=Decimal(86_400), places=9)] = Decimal(600)
     """Seconds within which the second has to ask; after that both begin again. Long enough to wake somebody."""
 

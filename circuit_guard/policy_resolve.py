@@ -48,10 +48,12 @@ def class_of(document: PolicyDocument, market: MarketTable) -> str:
 
 def resolved(document: PolicyDocument) -> core.Policy:
     """Return the policy that a valid document means; equal meaning has an equal revision, whatever the wording."""
-    markets = {}
+    markets: dict[str, core.MarketPolicy] = {}
+    alike: dict[str, core.MarketPolicy] = {}  # equal values are shared: checks in many markets touch less memory
     for name, market in document.markets.items():
         class_name = class_of(document, market)
-        markets[name] = _market(class_name, merged(document.classes[class_name], market))
+        own = _market(class_name, merged(document.classes[class_name], market))
+        markets[name] = alike.setdefault(repr(own), own)
     policy = core.Policy(
         revision="",
         shadow=document.guard.shadow,

@@ -70,7 +70,7 @@ class RebaselineCommand:
 
     `checkpoint`: the sequence of the checkpoint that the exchange was rolled back to; what was published after it is
     discarded, and accounts that were settled with such a value are tainted. `repaired`: markets in which the exchange
-    has repaired those accounts, so that nothing is tainted there any more.
+    has repaired those accounts, so that nothing is tainted there any more. `identity` as in `ResumeCommand`.
     """
 
     at_ns: int
@@ -79,3 +79,4 @@ class RebaselineCommand:
     reason: str
     checkpoint: int | None = None
     repaired: tuple[str, ...] = ()
+    identity: str = ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from circuit_guard.core.policy import FundingPolicy
 from circuit_guard.core.types import show
@@ -41,13 +42,25 @@ class Interval:
         return f"{show(self.low)} .. {show(self.high)}"
 
 
-def funding_bound(policy: FundingPolicy, price: Decimal, accrual_ns: int) -> Decimal:
-    """Return how far a funding index can move in `accrual_ns`: slack * rate cap * price * dt / period.
+class FundingReach(NamedTuple):
+    """How far a funding index can move at one price: in one period, and besides by rounding."""
 
-    The formula is DESIGN 3; `price` in quote currency per 1 base unit, `accrual_ns` as `Feed.accrual_ns` counts it.
-    """
-    bound = policy.slack * policy.rate_max * abs(price) * accrual_ns / policy.period_ns
-    return bound + abs(price) * ROUNDING_SHARE
+    per_period: Decimal
+    rounding: Decimal
+
+    def within(self, accrual_ns: int, period_ns: int) -> Decimal:
+        """Return how far it can move in `accrual_ns`, as `Feed.accrual_ns` counts it."""
+        return self.per_period * accrual_ns / period_ns + self.rounding
+
+
+def funding_reach(policy: FundingPolicy, price: Decimal) -> FundingReach:
+    """Return how far a funding index can move at a price, in quote currency per 1 base unit."""
+    return FundingReach(policy.slack * policy.rate_max * abs(price), abs(price) * ROUNDING_SHARE)
+
+
+def funding_bound(policy: FundingPolicy, price: Decimal, accrual_ns: int) -> Decimal:
+    """Return how far a funding index can move in `accrual_ns`: slack * rate cap * price * dt / period (DESIGN 3)."""
+    return funding_reach(policy, price).within(accrual_ns, policy.period_ns)
 
 
 def funding_envelope(policy: FundingPolicy, trusted: Decimal, price: Decimal, accrual_ns: int) -> Interval:

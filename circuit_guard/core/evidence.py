@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import NamedTuple
 
 ACCOUNTS_MAX = 10_000
@@ -36,6 +35,10 @@ class Accounts:
 
     seen_ns: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
+    def __len__(self) -> int:
+        """Return how many are remembered; some of them may be older than the window."""
+        return len(self.seen_ns)
+
     def note(self, account_id: str, now_ns: int, window_ns: int) -> None:
         """Take note of an account, and forget those older than the window."""
         self.seen_ns[account_id] = now_ns
@@ -45,5 +48,9 @@ class Accounts:
 
     def count(self, now_ns: int, window_ns: int, asking: str) -> int:
         """Return how many different accounts there are within the window, counting the one that is asking."""
-        old = sum(1 for _ in takewhile(lambda seen_ns: seen_ns < now_ns - window_ns, self.seen_ns.values()))
+        old, start_ns = 0, now_ns - window_ns
+        for seen_ns in self.seen_ns.values():
+            if seen_ns >= start_ns:
+                break
+            old += 1
         return len(self.seen_ns) - old + (asking not in self.seen_ns)

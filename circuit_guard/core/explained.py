@@ -15,11 +15,13 @@ from circuit_guard.core import margin
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Check
 from circuit_guard.core.margin import World
-from circuit_guard.core.market import MarketState, MarketView, readable
+from circuit_guard.core.market import MarketState, readable
 from circuit_guard.core.policy import Halted, MarketPolicy, Policy
-from circuit_guard.core.progress import view_of
+from circuit_guard.core.progress import view_for_check
 from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.rules.divergence import mark_interval
 from circuit_guard.core.types import SECOND_NS, ExplainedLoss, Explanation, Finding, Phase, Severity
+from circuit_guard.core.view import MarketView
 
 ABOUT_FUNDING = ("funding_continuity", "funding_rate", "ordering")
 EXCUSED = frozenset(
@@ -55,7 +57,7 @@ def explain(view: MarketView, check: Check, markets: Mapping[str, MarketState], 
         elif name == check.market:
             worlds[name] = _world(view, market_policy, check.basis.mark_price)
         else:
-            worlds[name] = _world(view_of(markets[name], market_policy, check.at_ns), market_policy, None)
+            worlds[name] = _world(view_for_check(markets[name], market_policy, check.at_ns), market_policy, None)
     return margin.explain(account, worlds)
 
 
@@ -77,7 +79,7 @@ def excuse(view: MarketView, findings: list[Finding], policy: MarketPolicy) -> l
 
 def _executes_at_a_known_price(view: MarketView, policy: MarketPolicy) -> bool:
     price = readable(view.closure.execution_price) if view.closure is not None else None
-    limits = view.references.limits(policy.divergence.base, policy.divergence.hull_widths)
+    limits = view.once(mark_interval)
     return price is not None and limits is not None and price in limits
 
 
@@ -88,16 +90,30 @@ def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> Wor
     markets of an account's other positions, those just published.
     """
     rule, state = policy.explained_loss, view.state
-    marks, funding = view.references.limits(rule.mark_share, rule.hull_widths), view.funding_envelope(policy)
-    if marks is None or funding is None or not state.was_warm or marks.low > marks.high:
+    marks, funding = view.once(_admitted), view.funding_envelope(policy)
+    if marks is None or funding is None or not state.was_warm:
         return None
     if view.now_ns - state.trusted.funding_seen_ns > rule.trusted_age_max_ns:
         return None
     mark = readable(given)
-    computed_with = [mark] if mark is not None else _just_published(view)
-    if computed_with and all(price in marks for price in computed_with):
-        marks = Interval(min(computed_with), max(computed_with))
-    return World(marks, funding)
+    if mark is None:
+        return World(view.once(_believed) or marks, funding)
+    return World(Interval(mark, mark) if mark in marks else marks, funding)
+
+
+def _admitted(view: MarketView, policy: MarketPolicy) -> Interval | None:
+    """Return where the references admit a mark price; None where they do nowhere."""
+    rule = policy.explained_loss
+    marks = view.references.limits(rule.mark_share, rule.hull_widths)
+    return None if marks is None or marks.low > marks.high else marks
+
+
+def _believed(view: MarketView, policy: MarketPolicy) -> Interval | None:
+    """Return the hull of the mark prices just published; None where the references do not admit all of them."""
+    marks, prices = view.once(_admitted), _just_published(view)
+    if marks is None or not prices or any(price not in marks for price in prices):
+        return None
+    return Interval(min(prices), max(prices))
 
 
 def _just_published(view: MarketView) -> list[Decimal]:
@@ -107,4 +123,5 @@ def _just_published(view: MarketView) -> list[Decimal]:
         prices.append(price)
         if view.now_ns - at_ns >= ENGINE_BEHIND_NS:  # in force when the engine looked, at the earliest
             break
+        view.outlook.ends(at_ns + ENGINE_BEHIND_NS)
     return prices

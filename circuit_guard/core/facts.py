@@ -141,7 +141,10 @@ class Rebaselined:
 
 @dataclass(frozen=True, slots=True)
 class ActProposed:
-    """The policy wants two people for this act; it takes effect once another actor asks for the same in time."""
+    """The policy wants two people for this act; it takes effect once another actor asks for the same in time.
+
+    `identity`: who the actor provably was; empty where nobody is authenticated.
+    """
 
     at_ns: int
     act: str
@@ -149,6 +152,7 @@ class ActProposed:
     actor: str
     reason: str
     expires_ns: int
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from circuit_guard.core import taint
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.inputs import Account, Position
-from circuit_guard.core.market import Halt, MarketState, MarketView
+from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Severity, show
+from circuit_guard.core.view import MarketView
 
 
 def evaluate(
@@ -19,17 +20,17 @@ def evaluate(
 ) -> Iterator[Finding]:
     """Return why closures are held in this market whatever the closure: one finding a closed gate."""
     state = view.state
-    for scope, halt in ((GLOBAL_SCOPE, global_halt), (state.market, state.halt)):
-        if halt is not None:
-            observed = f"halted by {halt.actor}: {halt.reason}"
-            yield Finding(Reason.OPERATOR_HALT, Severity.DENY, scope, observed, f"a resume of {scope}")
+    if global_halt is not None:
+        yield _halted(GLOBAL_SCOPE, global_halt)
+    if state.halt is not None:
+        yield _halted(state.market, state.halt)
     if global_breaker.state is BreakerState.OPEN:
         yield _open(global_breaker, Reason.GLOBAL_BREAKER_OPEN)
     if state.breaker.state is BreakerState.OPEN:
         yield _open(state.breaker, Reason.BREAKER_OPEN)
     if view.phase in DENYING_PHASES:
         yield Finding(Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "OPEN, or POST_ONLY inside the band")
-    if policy.first_sight is FirstSight.OPERATOR and not state.was_warm:
+    if not state.was_warm and policy.first_sight is FirstSight.OPERATOR:
         limit = "a rebaseline by an operator"
         yield Finding(Reason.FIRST_SIGHT, Severity.DENY, "market", "never confirmed", limit)
     elif not state.warm:
@@ -85,6 +86,11 @@ def _trouble(market: MarketState, policy: MarketPolicy, now_ns: int) -> str:
     if not market.warm:
         return "warming"
     return "stale" if now_ns - seen_ns > policy.staleness.deny_after_ns else ""
+
+
+def _halted(scope: str, halt: Halt) -> Finding:
+    observed = f"halted by {halt.actor}: {halt.reason}"
+    return Finding(Reason.OPERATOR_HALT, Severity.DENY, scope, observed, f"a resume of {scope}")
 
 
 def _open(breaker: Breaker, reason: Reason) -> Finding:

@@ -77,22 +77,27 @@ class HaltCommand:
 
 @dataclass(frozen=True, slots=True)
 class ResumeCommand:
-    """An operator lifts halts; breakers are not touched. Empty `markets` lifts the halt of everything."""
+    """An operator lifts halts; breakers are not touched. Empty `markets` lifts the halt of everything.
+
+    `identity`: who that provably was; empty where nobody is authenticated, and the actor is taken on their word.
+    """
 
     at_ns: int
     markets: tuple[str, ...]
     actor: str
     reason: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ResetCommand:
-    """An operator resets the breakers of the named scopes: markets, or GLOBAL."""
+    """An operator resets the breakers of the named scopes: markets, or GLOBAL. `identity` as in `ResumeCommand`."""
 
     at_ns: int
     scopes: tuple[str, ...]
     actor: str
     reason: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

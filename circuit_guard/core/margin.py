@@ -35,7 +35,7 @@ def explain(account: Account, worlds: Mapping[str, World | None]) -> ExplainedLo
 
     `worlds` has each market of the account; None where nothing is trusted of it: then nothing can be said.
     """
-    unknown = tuple(dict.fromkeys(p.market for p in account.positions if worlds.get(p.market) is None))
+    unknown = tuple(dict.fromkeys([p.market for p in account.positions if worlds.get(p.market) is None]))
     if unknown:
         return ExplainedLoss(Explanation.NOT_EVALUATED, unknown=unknown)
     low = high = account.collateral

@@ -1,4 +1,4 @@
-"""What the guard knows of one market, and the view of it that rules judge."""
+"""What the guard knows of one market."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import Interval, funding_envelope, funding_price
+from circuit_guard.core.envelope import Interval
 from circuit_guard.core.evidence import Accounts, Run
-from circuit_guard.core.inputs import Check, Observation
-from circuit_guard.core.phase import BANDED_PHASES, PhaseState
+from circuit_guard.core.inputs import Observation
+from circuit_guard.core.outlook import Outlook
+from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import GapMode, MarketPolicy
-from circuit_guard.core.references import ReferenceBook, ReferenceView
-from circuit_guard.core.types import EXPONENT_MAX, ExplainedLoss, Finding, Phase, Severity
+from circuit_guard.core.references import ReferenceBook
+from circuit_guard.core.types import EXPONENT_MAX, Finding
 
 REDELIVERIES_REMEMBERED = 64
 
@@ -60,9 +61,10 @@ class Feed:
 
         `until_ns` is an event time, believed no further than the allowed skew ahead of `now_ns`.
         """
-        until_ns = min(until_ns, now_ns + policy.staleness.future_skew_ns)
-        gap_ns = max(until_ns - (self.event_time_ns or until_ns), 0)
-        if policy.funding.gap_mode is GapMode.FREEZE and gap_ns > policy.funding.gap_ns:
+        latest_ns = now_ns + policy.staleness.future_skew_ns
+        until_ns = until_ns if until_ns < latest_ns else latest_ns
+        gap_ns = until_ns - self.event_time_ns if self.event_time_ns and self.event_time_ns < until_ns else 0
+        if gap_ns > policy.funding.gap_ns and policy.funding.gap_mode is GapMode.FREEZE:
             gap_ns = 0
         return self.accrued_ns + gap_ns
 
@@ -162,6 +164,8 @@ class MarketState:
     """The hull of every funding index that was ever trusted here."""
     regained: Interval | None = None
     """The hull of what was trusted since the last rollback: the index passes again through values that it discarded."""
+    outlook: Outlook | None = field(default=None, init=False, repr=False, compare=False)
+    """What checks have worked out since the data last changed. No part of the state: see `core/outlook.py`."""
 
 
 def readable(value: Decimal | None) -> Decimal | None:
@@ -193,43 +197,3 @@ def published(observation: Observation) -> Published:
         readable(observation.funding_rate),
         readable(observation.funding_premium),
     )
-
-
-@dataclass(slots=True)
-class MarketView:
-    """One market at one instant, as rules see it. Rules read it and change nothing.
-
-    Either `observation` is set, and `published` with it (data is being judged), or `closure` (a forced closure is).
-    """
-
-    now_ns: int
-    state: MarketState
-    phase: Phase
-    references: ReferenceView
-    observation: Observation | None = None
-    published: Published = NOTHING_PUBLISHED
-    closure: Check | None = None
-    explained: ExplainedLoss | None = None
-    """What the account of the closure says; None where it has none."""
-    contaminated: bool = False
-    """Whether the account rests on another market that is not to be trusted now."""
-
-    @property
-    def restricted(self) -> bool:
-        """Whether only closures inside the band may pass: POST_ONLY, RECOVERING."""
-        return self.phase in BANDED_PHASES
-
-    def lasting(self, reason: str, trip_after_ns: int) -> Severity:
-        """Return TRIP if every observation for so long has had this reason, else DENY: trip only after confirmation."""
-        since_ns = self.state.standing.get(reason)
-        lasted = since_ns is not None and self.now_ns - since_ns >= trip_after_ns
-        return Severity.TRIP if lasted else Severity.DENY
-
-    def funding_envelope(self, policy: MarketPolicy, margin_ns: int = 0) -> Interval | None:
-        """Return where the funding index can honestly be now, give or take `margin_ns` of accrual; None if unknown."""
-        trusted = self.state.trusted
-        price = funding_price(trusted.index_price, trusted.mark_price)
-        if trusted.funding_index is None or price is None:
-            return None
-        accrual_ns = self.state.feed.accrual_ns(self.now_ns, policy, self.now_ns)
-        return funding_envelope(policy.funding, trusted.funding_index, price, accrual_ns + margin_ns)

@@ -13,7 +13,7 @@ from circuit_guard.core.facts import (
     ShadowWould,
 )
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import Judged, MarketState, MarketView, Published, Unchanged, published
+from circuit_guard.core.market import Judged, MarketState, Published, Unchanged, published
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy, TwoActorAct
 from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.reasons import REASONS, Reason
@@ -22,6 +22,7 @@ from circuit_guard.core.rules import correlated_trips, divergence, evaluate_all
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.two_actors import withdraw
 from circuit_guard.core.types import Finding, Severity
+from circuit_guard.core.view import MarketView
 
 OUT_OF_ORDER = frozenset({Reason.SEQUENCE_BACK, Reason.SEQUENCE_CONFLICT, Reason.EPOCH_INTERLEAVED})
 """An observation with one of these does not say where the feed stands."""

@@ -11,12 +11,13 @@ from decimal import Decimal
 
 from circuit_guard.core.facts import OrderJudged
 from circuit_guard.core.inputs import Order, OrderAction, Side
-from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.market import readable
 from circuit_guard.core.phase import BANDED_PHASES, DENYING_PHASES
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.rules.band import center
 from circuit_guard.core.types import Finding, Phase, Severity, Verdict, show, show_seconds
+from circuit_guard.core.view import MarketView
 
 
 def judge(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from circuit_guard.core.facts import PhaseChanged
 from circuit_guard.core.types import Phase
 
-DENYING_PHASES = frozenset({Phase.CANCEL_ONLY, Phase.MAINTENANCE})
-BANDED_PHASES = frozenset({Phase.POST_ONLY, Phase.RECOVERING})
+DENYING_PHASES = (Phase.CANCEL_ONLY, Phase.MAINTENANCE)
+BANDED_PHASES = (Phase.POST_ONLY, Phase.RECOVERING)
 
 
 @dataclass(slots=True)

@@ -6,15 +6,26 @@ from circuit_guard.core import breaker as breakers
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
 from circuit_guard.core.facts import Fact, HaltChanged
-from circuit_guard.core.market import BasisDoubt, Feed, MarketState, MarketView
+from circuit_guard.core.market import BasisDoubt, Feed, MarketState
+from circuit_guard.core.outlook import outlook_of
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase, show_seconds
+from circuit_guard.core.view import MarketView
 
 
 def view_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:
     """Return the market as rules see it now."""
-    return MarketView(now_ns, market, market.phase.effective(), market.references.view(now_ns, policy))
+    outlook = outlook_of(market.references, policy, now_ns)
+    return MarketView(now_ns, market, market.phase.effective(), outlook.references, outlook)
+
+
+def view_for_check(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:
+    """Return the same view, with what earlier checks have worked out as long as it holds."""
+    outlook = market.outlook
+    if outlook is None or outlook.policy is not policy or now_ns >= outlook.until_ns:
+        outlook = market.outlook = outlook_of(market.references, policy, now_ns)
+    return MarketView(now_ns, market, market.phase.effective(), outlook.references, outlook)
 
 
 def advance(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:

@@ -14,6 +14,9 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Reference
 from circuit_guard.core.policy import MarketPolicy
 
+FOR_EVER_NS = 2**63 - 1
+"""Later than anything."""
+
 
 class Quote(NamedTuple):
     """The latest price of one source."""
@@ -117,6 +120,15 @@ class ReferenceBook:
         width = max(max(seen) - min(seen) if seen else Decimal(0), self._moved(now_ns, policy))
         agreed = Interval(max(fresh), min(fresh)) if fresh else None
         return ReferenceView(len(fresh), False, median(fresh) if fresh else None, None, agreed, width, *last)
+
+    def changes_ns(self, now_ns: int, policy: MarketPolicy) -> int:
+        """Return the first instant after `now_ns` at which time alone may change the view."""
+        window_ns, age_max_ns = policy.divergence.window_ns, policy.references.age_max_ns
+        ages_ns = [quote.seen_ns + age_max_ns + 1 for quote in self.quotes.values()]
+        if self.last_quorum_ns is not None:
+            ages_ns.append(self.last_quorum_ns + window_ns + 1)
+        superseded_ns = [point.since_ns + window_ns for point in self.points]
+        return min((at_ns for at_ns in (*ages_ns, *superseded_ns) if at_ns > now_ns), default=FOR_EVER_NS)
 
     def _moved(self, now_ns: int, policy: MarketPolicy) -> Decimal:
         """Return how far every fresh source has moved within the window: a single one's wick moves only itself."""

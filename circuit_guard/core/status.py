@@ -10,14 +10,15 @@ from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval, funding_bound, funding_price
 from circuit_guard.core.facts import ActProposed
 from circuit_guard.core.inputs import Basis, Check
-from circuit_guard.core.market import Halt, MarketState, MarketView
+from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.reasons import Reason
-from circuit_guard.core.rules import evaluate_all
+from circuit_guard.core.rules import band, evaluate_all
 from circuit_guard.core.rules.divergence import mark_interval
 from circuit_guard.core.state import GuardState, Maintenance
 from circuit_guard.core.types import ARITHMETIC, BreakerState, Finding, Phase, Severity
+from circuit_guard.core.view import MarketView
 
 NOT_ASKED = frozenset({Reason.BASIS_MISSING})
 """What only a caller can do wrong, and here nobody has asked."""
@@ -69,6 +70,10 @@ class MarketStatus:
     """The share of the full rate at which closures go through after a hold; None where nothing limits them."""
     discarded: int
     """How many intervals of funding indices taint the accounts that were settled with them."""
+    hull: Interval | None = None
+    """What the reference price has been within the window; None without a quorum."""
+    band: Interval | None = None
+    """The band that closures have to be in; None in the phases that have none, and without a centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,11 @@ def guard_status(state: GuardState, policy: Policy, now_ns: int) -> GuardStatus:
             market_status(state, state.markets[name], market_policy, now_ns)
             for name, market_policy in sorted(policy.markets.items())
         )
+    return status_with(state, policy, markets, now_ns)
+
+
+def status_with(state: GuardState, policy: Policy, markets: tuple[MarketStatus, ...], now_ns: int) -> GuardStatus:
+    """Describe the guard at `now_ns` round markets that are described already, in the order of their names."""
     return GuardStatus(
         at_ns=now_ns,
         policy_revision=policy.revision,
@@ -147,6 +157,8 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         overdue=market.held_since_ns is not None and now_ns - market.held_since_ns > policy.reopening.deadline_ns,
         ramp_share=None if market.ramp is None else reopening.share(market.ramp, policy, now_ns),
         discarded=len(market.discarded),
+        hull=view.references.hull,
+        band=band.interval(view, policy),
     )
 
 

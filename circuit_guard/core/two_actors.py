@@ -16,7 +16,8 @@ from circuit_guard.core.types import GLOBAL_SCOPE
 def agreed(state: GuardState, command: Input, policy: Policy) -> Input | ActProposed:
     """Return the command if it may take effect, in the names of all who asked for it; else the proposal that it is.
 
-    Asking again alone proposes anew. Reasons may differ, what is to be done may not.
+    Asking again alone proposes anew: identities tell two actors apart where there are any, else names as given.
+    Reasons may differ, what is to be done may not.
     """
     match command:
         case ResumeCommand(markets=markets):
@@ -32,10 +33,9 @@ def agreed(state: GuardState, command: Input, policy: Policy) -> Input | ActProp
     now_ns, subject = command.at_ns, _subject(command)
     state.proposals = {known: item for known, item in state.proposals.items() if item.expires_ns > now_ns}
     first = state.proposals.get(subject)
-    if first is None or first.actor == command.actor:
-        proposal = ActProposed(
-            now_ns, act, tuple(scopes), command.actor, command.reason, now_ns + policy.two_actors_within_ns
-        )
+    if first is None or _person(first) == _person(command):
+        expires_ns = now_ns + policy.two_actors_within_ns
+        proposal = ActProposed(now_ns, act, tuple(scopes), command.actor, command.reason, expires_ns, command.identity)
         state.proposals[subject] = proposal
         return proposal
     del state.proposals[subject]
@@ -47,6 +47,11 @@ def withdraw(state: GuardState, act: TwoActorAct, scopes: Collection[str]) -> No
     for subject, proposal in tuple(state.proposals.items()):
         if proposal.act == act and not set(scopes).isdisjoint(proposal.scopes):
             del state.proposals[subject]
+
+
+def _person(asked: ResumeCommand | ResetCommand | RebaselineCommand | ActProposed) -> str:
+    """Return what tells who asked from others: one identity is one actor, whatever names it gives."""
+    return asked.identity or asked.actor
 
 
 def _subject(command: ResumeCommand | ResetCommand | RebaselineCommand) -> str:

@@ -14,12 +14,13 @@ from circuit_guard.core.acts import StateRow, ValidateState
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import StateValidated
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import MarketView, published, readable
+from circuit_guard.core.market import published, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.rules import divergence, funding_continuity, validity
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Finding, MarketOutcome, Outcome, Severity, show_seconds
+from circuit_guard.core.view import MarketView
 
 SWAPS_SOUGHT_MAX = 200
 """Where more markets are wrong than this, nobody asks which one has whose value, and looking would take seconds."""

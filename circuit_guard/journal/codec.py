@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
 @cache
 def _fields_of(kind: Any) -> Callable[[Any], dict[str, Any]]:
     """Return the function that takes values of a dataclass apart."""
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind) if field.init]
     hints = get_type_hints(kind)
     paired = [name for name in names if _has_other_keys(hints[name])]
     values_of = attrgetter(*names, names[0])  # the first twice: attrgetter of one name gives no tuple

@@ -90,6 +90,11 @@ def _list(value: Any) -> list[Any]:
     return value if type(value) is list else _refuse(value, "a list")
 
 
+def _pair(value: Any) -> list[Any]:
+    pair = _list(value)
+    return pair if len(pair) == 2 else _refuse(value, "a key and its value")
+
+
 def _tuple(kinds: tuple[Any, ...]) -> Decoder:
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         decode_each = decoder_of(kinds[0])
@@ -116,7 +121,7 @@ def _container(build: Any, arguments: tuple[Any, ...], hint: Any) -> Decoder:
     def decode(value: Any) -> Any:
         if named and type(value) is not dict:
             _refuse(value, "an object")
-        pairs = value.items() if named else _list(value)
+        pairs = value.items() if named else map(_pair, _list(value))
         return build((decode_key(key), decode_item(item)) for key, item in pairs)
 
     return decode

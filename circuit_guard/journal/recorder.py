@@ -50,6 +50,11 @@ PROMISED = (
 RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm)
 
 
+def promise_anything(facts: Sequence[Fact]) -> bool:
+    """Return whether any of the facts has to be on the disk before anybody is told of it."""
+    return any(isinstance(fact, PROMISED) for fact in facts)
+
+
 class Recorder:
     """Records what happens to the one guard that holds the journal. Every method raises JournalFailed after one."""
 
@@ -67,6 +72,11 @@ class Recorder:
     def record(self, input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> None:
         """Record an input and what came of it. Ticks are left out: decisions never depend on them."""
         self._journal.append(_entries(input_, facts))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for another input now; there is none after a failure."""
+        return self._journal.has_room
 
     async def room(self) -> None:
         """Return once there is room for another input."""
@@ -87,11 +97,6 @@ class Recorder:
             problem = "its state was dropped by retention, which keeps the last ten, then one an hour, and named ones"
             raise CheckpointGone(sequence, problem, "name another one, of about that time")
         return checkpoint
-
-    async def settled(self, facts: Sequence[Fact]) -> None:
-        """Return once what was promised in these facts is on the disk; at once where nothing was."""
-        if any(isinstance(fact, PROMISED) for fact in facts):
-            await self.durable()
 
     async def durable(self) -> None:
         """Return once all that was recorded is on the disk."""

@@ -36,10 +36,11 @@ class Rerun:
         """Take the next record in order and return what it makes happen; only inputs make anything happen."""
         if record.kind is Kind.POLICY:
             self.announced = decode_as(Policy, record.payload)
-        if record.kind is not Kind.INPUT:
-            return []
+        return self.run(decode(record.payload)) if record.kind is Kind.INPUT else []
+
+    def run(self, input_: object) -> list[Fact]:
+        """Run one recorded input, and return what it makes happen."""
         self.inputs += 1
-        input_ = decode(record.payload)
         if isinstance(input_, PolicyCommand) and self.announced is not None:
             self.policy, self.announced = self.announced, None
         return apply(self.state, input_, self.policy)
@@ -80,6 +81,7 @@ def recover(directory: Path) -> Rerun | None:
         for record in reader.records(checkpoint.covers + 1, (Kind.INPUT, Kind.POLICY)):
             try:
                 rerun.take(record)
-            except (CodecError, guard.InvariantViolated) as error:
-                raise JournalUnusable(path, f"record {record.sequence} cannot be run again: {error}", REMEDY) from error
+            except Exception as error:  # whatever a forged or foreign record does to the core, the record is named
+                problem = f"record {record.sequence} cannot be run again ({type(error).__name__}: {error})"
+                raise JournalUnusable(path, problem, REMEDY) from error
     return rerun

@@ -63,13 +63,16 @@ def _sequence(kind: Any, copy: Copier | None) -> Copier:
 
 def _dataclass(kind: Any) -> Copier:
     hints = get_type_hints(kind)
-    parts = [(field.name, _copier_of(hints[field.name])) for field in fields(kind)]
+    parts = [(field.name, _copier_of(hints[field.name])) for field in fields(kind) if field.init]
+    derived = [(field.name, field.default) for field in fields(kind) if not field.init]
 
     def copied(value: Any) -> Any:
         twin = object.__new__(kind)
         for name, copy in parts:
             item = getattr(value, name)
             setattr(twin, name, item if copy is None else copy(item))
+        for name, nothing in derived:
+            setattr(twin, name, nothing)
         return twin
 
     return copied

@@ -51,7 +51,10 @@ def refuse(body: JsonObject, key: str, where: str, expected: str) -> NoReturn:
 
 def shown(value: object) -> str:
     """Return a value as it stands in the file, cut to a readable length."""
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # the parser came a few levels further than the way back
+        return "nested too deeply to show"
     return text if len(text) <= _SHOWN_LENGTH_MAX else text[:_SHOWN_LENGTH_MAX] + "..."
 
 

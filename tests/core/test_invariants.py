@@ -228,7 +228,7 @@ class AnySequence(RuleBasedStateMachine):
 def plain(value: Any) -> Any:
     """Return a state as plain values, in which a NaN equals itself and a set has an order."""
     if is_dataclass(value):
-        return [plain(getattr(value, part.name)) for part in fields(value)]
+        return [plain(getattr(value, part.name)) for part in fields(value) if part.compare]
     if isinstance(value, Mapping):
         return [(key, plain(part)) for key, part in value.items()]
     if isinstance(value, list | tuple | deque):

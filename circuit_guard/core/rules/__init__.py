@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from circuit_guard.core.market import MarketView
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rules import (
     band,
@@ -25,6 +24,7 @@ from circuit_guard.core.rules import (
     validity,
 )
 from circuit_guard.core.types import Finding
+from circuit_guard.core.view import MarketView
 
 Rule = Callable[[MarketView, MarketPolicy], Iterator[Finding]]
 
@@ -43,13 +43,21 @@ RULES: dict[str, Rule] = {
     "slow_walk": slow_walk.evaluate,
 }
 
+OF_DATA = frozenset({"ordering", "funding_continuity", "funding_rate", "slow_walk"})
+"""The rules that have nothing to say of a closure, ..."""
+OF_CLOSURES = frozenset({"reference_quorum", "band", "basis", "unexplained_loss", "unexplained_burst"})
+"""... and those that have nothing to say of an observation: they need not be asked. All others judge both."""
+_FOR_DATA = tuple((name, rule) for name, rule in RULES.items() if name not in OF_CLOSURES)
+_FOR_CLOSURES = tuple((name, rule) for name, rule in RULES.items() if name not in OF_DATA)
+
 
 def evaluate_all(view: MarketView, policy: MarketPolicy) -> list[Finding]:
     """Run every rule and return every finding. A shadow rule's findings are marked; it never hides another's."""
     findings: list[Finding] = []
-    for name, evaluate in RULES.items():
+    shadow = policy.shadow_rules
+    for name, evaluate in _FOR_DATA if view.closure is None else _FOR_CLOSURES:
         found = evaluate(view, policy)
-        if name in policy.shadow_rules:
+        if shadow and name in shadow:
             findings.extend(replace(finding, shadow=True) for finding in found)
         else:
             findings.extend(found)

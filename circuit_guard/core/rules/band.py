@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.envelope import Interval
+from circuit_guard.core.market import readable
 from circuit_guard.core.policy import MarketPolicy, RestrictedClosures
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Phase, Severity, show, show_seconds
+from circuit_guard.core.view import MarketView
 
 
 def center(view: MarketView, policy: MarketPolicy) -> Decimal | None:
@@ -24,6 +26,12 @@ def center(view: MarketView, policy: MarketPolicy) -> Decimal | None:
     if references.last_quorum_ns is not None and references.last_quorum_ns >= recent_ns:
         return references.last_quorum_price
     return None
+
+
+def interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
+    """Return the band; None in the phases that have none, and where nothing is there to put it round."""
+    middle = center(view, policy) if view.restricted else None
+    return None if middle is None else Interval(middle, middle).widened(policy.band.share)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:

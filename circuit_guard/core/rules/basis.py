@@ -6,17 +6,21 @@ This stops a closure even where the guard's feed looks clean (DESIGN 3).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from circuit_guard.core.envelope import Interval
-from circuit_guard.core.market import MarketView
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Severity, show
+from circuit_guard.core.view import MarketView
 
 
 def published_marks(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return what the mark price has been within the window, widened: what a caller may have computed with."""
-    prices = [price for at_ns, price in view.state.marks if view.now_ns - at_ns <= policy.basis.window_ns]
+    lately = [(at_ns, price) for at_ns, price in view.state.marks if view.now_ns - at_ns <= policy.basis.window_ns]
+    if lately:
+        view.outlook.ends(min(at_ns for at_ns, _ in lately) + policy.basis.window_ns + 1)
+    prices = [price for _, price in lately]
     if not prices and view.state.trusted.mark_price is not None:
         prices = [view.state.trusted.mark_price]
     return (
@@ -30,22 +34,26 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny a closure computed with values outside their envelopes; trip where callers keep doing it."""
     if view.closure is None:
         return
-    basis = view.closure.basis
-    envelopes = (
-        ("basis.mark_price", Reason.BASIS_MARK, basis.mark_price, published_marks(view, policy)),
-        (
-            "basis.funding_index",
-            Reason.BASIS_FUNDING,
-            basis.funding_index,
-            view.funding_envelope(policy, policy.basis.window_ns),
-        ),
-    )
-    for subject, reason, value, envelope in envelopes:
-        if value is None:
-            if policy.basis.required:
-                yield Finding(Reason.BASIS_MISSING, Severity.DENY, subject, "not given", "the value computed with")
-        elif envelope is not None and (not value.is_finite() or value not in envelope):
-            yield Finding(reason, _severity(view, policy), subject, show(value), str(envelope))
+    mark, index = view.closure.basis.mark_price, view.closure.basis.funding_index
+    if mark is None:
+        if policy.basis.required:
+            yield _missing("basis.mark_price")
+    elif _outside(mark, marks := view.once(published_marks)):
+        yield Finding(Reason.BASIS_MARK, _severity(view, policy), "basis.mark_price", show(mark), str(marks))
+    if index is None:
+        if policy.basis.required:
+            yield _missing("basis.funding_index")
+    elif _outside(index, envelope := view.funding_envelope(policy, policy.basis.window_ns)):
+        severity = _severity(view, policy)
+        yield Finding(Reason.BASIS_FUNDING, severity, "basis.funding_index", show(index), str(envelope))
+
+
+def _outside(value: Decimal, envelope: Interval | None) -> bool:
+    return envelope is not None and (not value.is_finite() or value not in envelope)
+
+
+def _missing(subject: str) -> Finding:
+    return Finding(Reason.BASIS_MISSING, Severity.DENY, subject, "not given", "the value computed with")
 
 
 def _severity(view: MarketView, policy: MarketPolicy) -> Severity:

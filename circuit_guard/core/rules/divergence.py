@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from circuit_guard.core.envelope import Interval
-from circuit_guard.core.market import MarketView, readable
+from circuit_guard.core.market import readable
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Severity, show, show_seconds
+from circuit_guard.core.view import MarketView
 
 
 def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
@@ -22,23 +23,26 @@ def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
     return view.references.limits(policy.divergence.base, policy.divergence.hull_widths)
 
 
+def execution_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
+    """Return where the references allow an execution price to be; None without any."""
+    return view.references.limits(policy.divergence.execution_base, policy.divergence.hull_widths)
+
+
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Judge a published mark and index price, or the mark and execution price of a closure. Two-sided."""
-    rule = policy.divergence
-    mark, index = view.published.mark_price, view.published.index_price
-    yield from _judge(view, policy, Reason.MARK_DIVERGENCE, "mark_price", mark, rule.base)
-    yield from _judge(view, policy, Reason.INDEX_DIVERGENCE, "index_price", index, rule.index_base)
-    if view.closure is None:
+    rule, closure = policy.divergence, view.closure
+    if closure is None:
+        mark, index = view.published.mark_price, view.published.index_price
+        yield from _judge(view, policy, Reason.MARK_DIVERGENCE, "mark_price", mark, rule.base)
+        yield from _judge(view, policy, Reason.INDEX_DIVERGENCE, "index_price", index, rule.index_base)
         return
-    yield from _still_settling(view, policy)
-    closure = view.closure
-    for reason, subject, price, base in (
-        (Reason.MARK_DIVERGENCE, "basis.mark_price", closure.basis.mark_price, rule.base),
-        (Reason.EXECUTION_DIVERGENCE, "execution_price", closure.execution_price, rule.execution_base),
-    ):
-        legible, limit = readable(price), view.references.limits(base, rule.hull_widths)
-        if legible is not None and limit is not None and legible not in limit:
-            yield Finding(reason, Severity.DENY, subject, show(legible), str(limit))
+    if view.state.reverted_ns is not None:
+        yield from _still_settling(view, view.state.reverted_ns, policy)
+    mark, execution = readable(closure.basis.mark_price), readable(closure.execution_price)
+    if mark is not None and (limit := view.once(mark_interval)) is not None and mark not in limit:
+        yield Finding(Reason.MARK_DIVERGENCE, Severity.DENY, "basis.mark_price", show(mark), str(limit))
+    if execution is not None and (limit := view.once(execution_interval)) is not None and execution not in limit:
+        yield Finding(Reason.EXECUTION_DIVERGENCE, Severity.DENY, "execution_price", show(execution), str(limit))
 
 
 def _judge(
@@ -56,10 +60,9 @@ def _judge(
     yield Finding(reason, severity, subject, show(price), str(limit))
 
 
-def _still_settling(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
+def _still_settling(view: MarketView, reverted_ns: int, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny for a moment after a wrong mark went away: closures computed with it are still on their way."""
-    reverted_ns = view.state.reverted_ns
-    if reverted_ns is not None and view.now_ns - reverted_ns < policy.divergence.settle_ns:
+    if view.now_ns - reverted_ns < policy.divergence.settle_ns:
         observed = f"back for {show_seconds(view.now_ns - reverted_ns)}"
         limit = f"back for {show_seconds(policy.divergence.settle_ns)}"
         yield Finding(Reason.MARK_REVERTED, Severity.DENY, "mark_price", observed, limit)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from circuit_guard.core.envelope import funding_bound, funding_price
-from circuit_guard.core.market import MarketView
 from circuit_guard.core.policy import GapMode, MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Severity, show
+from circuit_guard.core.view import MarketView
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from circuit_guard.core.envelope import ROUNDING_SHARE
-from circuit_guard.core.market import MarketView
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, show
+from circuit_guard.core.view import MarketView
 
 RATE_ROUNDING = Decimal("1e-8")
 """Exchanges publish rates cut to 8 decimals (Paradex: funding_rate_8h, openapi of 2026)."""

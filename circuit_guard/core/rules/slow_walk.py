@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from circuit_guard.core.market import MarketView
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import Finding, Severity, show, show_seconds
+from circuit_guard.core.view import MarketView
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:

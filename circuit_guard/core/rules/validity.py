@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from circuit_guard.core.inputs import Check
-from circuit_guard.core.market import MarketView, Published, readable
+from circuit_guard.core.market import Published, readable
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import EXPONENT_MAX, Finding, Severity
+from circuit_guard.core.view import MarketView
 
 PRICES = ("mark_price", "index_price")
 VALUES = Published._fields

@@ -1,0 +1,76 @@
+"""The view of one market that rules judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from circuit_guard.core.envelope import FundingReach, Interval, funding_price, funding_reach
+from circuit_guard.core.inputs import Check, Observation
+from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
+from circuit_guard.core.outlook import Outlook
+from circuit_guard.core.phase import BANDED_PHASES
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.references import ReferenceView
+from circuit_guard.core.types import ExplainedLoss, Phase, Severity
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class MarketView:
+    """One market at one instant, as rules see it. Rules read it and change nothing.
+
+    Either `observation` is set, and `published` with it (data is being judged), or `closure` (a forced closure is).
+    """
+
+    now_ns: int
+    state: MarketState
+    phase: Phase
+    references: ReferenceView
+    outlook: Outlook
+    observation: Observation | None = None
+    published: Published = NOTHING_PUBLISHED
+    closure: Check | None = None
+    explained: ExplainedLoss | None = None
+    """What the account of the closure says; None where it has none."""
+    contaminated: bool = False
+    """Whether the account rests on another market that is not to be trusted now."""
+
+    def once(self, work_out: Callable[[MarketView, MarketPolicy], T]) -> T:
+        """Return what `work_out` makes of the market's data, worked out once for all checks that the outlook serves.
+
+        It must rest on nothing but the data and the policy. Where time alone changes it, it has to say when:
+        `view.outlook.ends`.
+        """
+        try:
+            result: T = self.outlook.worked_out[work_out]
+        except KeyError:
+            result = self.outlook.worked_out[work_out] = work_out(self, self.outlook.policy)
+        return result
+
+    @property
+    def restricted(self) -> bool:
+        """Whether only closures inside the band may pass: POST_ONLY, RECOVERING."""
+        return self.phase in BANDED_PHASES
+
+    def lasting(self, reason: str, trip_after_ns: int) -> Severity:
+        """Return TRIP if every observation for so long has had this reason, else DENY: trip only after confirmation."""
+        since_ns = self.state.standing.get(reason)
+        lasted = since_ns is not None and self.now_ns - since_ns >= trip_after_ns
+        return Severity.TRIP if lasted else Severity.DENY
+
+    def funding_envelope(self, policy: MarketPolicy, margin_ns: int = 0) -> Interval | None:
+        """Return where the funding index can honestly be now, give or take `margin_ns` of accrual; None if unknown."""
+        trusted, reach = self.state.trusted.funding_index, self.once(_funding_reach)
+        if trusted is None or reach is None:
+            return None
+        accrual_ns = self.state.feed.accrual_ns(self.now_ns, policy, self.now_ns)
+        bound = reach.within(accrual_ns + margin_ns, policy.funding.period_ns)
+        return Interval(trusted - bound, trusted + bound)
+
+
+def _funding_reach(view: MarketView, policy: MarketPolicy) -> FundingReach | None:
+    price = funding_price(view.state.trusted.index_price, view.state.trusted.mark_price)
+    return None if price is None else funding_reach(policy.funding, price)
