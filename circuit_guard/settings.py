@@ -5,76 +5,36 @@ A TOML file, and over it environment variables CIRCUIT_GUARD_<SECTION>__<KEY>, e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator, WithJsonSchema
-
 from circuit_guard.errors import SettingsError, Violation, shown
-from circuit_guard.toml_document import Table, json_schema, judge, no_such_key, parse_toml, read_text
-from circuit_guard.toml_values import Whole, expected
+from circuit_guard.ext_authz_settings import ExtAuthzSettings
+from circuit_guard.security_settings import LimitSettings, SecuritySettings, security_violations
+from circuit_guard.settings_values import (
+    FilePath,
+    GrpcAddress,
+    OptionalFilePath,
+    OptionalTcpAddress,
+    Switch,
+    TcpAddress,
+    only_this_machine,
+)
+from circuit_guard.toml_document import Judged, Table, json_schema, judge, no_such_key, parse_toml, read_text
+from circuit_guard.toml_values import Whole
 
 PREFIX = "CIRCUIT_GUARD_"
-UNIX_PATH_BYTES_MAX = 107
-"""The kernel's limit for the path of a unix socket."""
-
-_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:]+)\]|(?P<host>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _tcp_address(value: object) -> str:
-    match = _TCP.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match["port"]) > 65_535:
-        raise expected('host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051"')
-    if not _is_loopback(match["six"] or match["host"]):
-        raise expected("a loopback address: this version has no mTLS, so whoever can connect could use it")
-    return match[0]
-
-
-def _grpc_address(value: object) -> str:
-    if not isinstance(value, str) or not value.startswith("unix:"):
-        return _tcp_address(value)
-    path = value.removeprefix("unix:")
-    if not 0 < len(path.encode(errors="replace")) <= UNIX_PATH_BYTES_MAX:
-        raise expected(f"unix: and a path of 1 to {UNIX_PATH_BYTES_MAX} bytes")
-    return value
-
-
-def _file_path(value: object) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise expected("the path of a file")
-    return Path(value)
-
-
-def _switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value not in ("true", "false"):
-        raise expected("true or false")
-    return value == "true"
-
-
-_TEXT_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
-TcpAddress = Annotated[str, PlainValidator(_tcp_address), _TEXT_SCHEMA]
-GrpcAddress = Annotated[str, PlainValidator(_grpc_address), _TEXT_SCHEMA]
-FilePath = Annotated[Path, PlainValidator(_file_path), _TEXT_SCHEMA]
-Switch = Annotated[bool, PlainValidator(_switch), WithJsonSchema({"type": "boolean"})]
 
 
 class GrpcSettings(Table):
     """The gRPC server: where it listens and what it bounds."""
 
     listen: GrpcAddress = "127.0.0.1:50051"
-    """A loopback host:port (port 0: any free one), or unix:path. Anything else would need mTLS."""
+    """A loopback host:port (port 0: any free one), or unix:path. Anything else needs mTLS and identities (security)."""
+    health_listen: OptionalTcpAddress = None
+    """A second host:port, in plain text and on any address, for probes that know no TLS: grpc.health.v1 and nothing
+    else. Not given: there is none."""
     message_bytes_max: Annotated[int, Whole(65_536, 67_108_864, text=True)] = 4_194_304
     """The largest message accepted, bytes."""
     concurrent_rpcs_max: Annotated[int, Whole(1, 100_000, text=True)] = 1000
@@ -87,11 +47,14 @@ class GrpcSettings(Table):
     """Seconds that running RPCs get to finish after SIGTERM, when health already says NOT_SERVING."""
 
 
-class MetricsSettings(Table):
-    """The Prometheus endpoint."""
+class HttpSettings(Table):
+    """The HTTP port: Prometheus metrics and the status page."""
 
     listen: TcpAddress = "127.0.0.1:9464"
-    """A loopback host:port (port 0: any free one) for HTTP."""
+    """A loopback host:port (port 0: any free one) for HTTP; beyond this machine only with security.insecure_network."""
+    metrics_listen: OptionalTcpAddress = None
+    """A second host:port, on any address, for a Prometheus elsewhere: /metrics and nothing else, which names
+    markets and no accounts. Not given: there is none."""
 
 
 class PolicySettings(Table):
@@ -108,7 +71,7 @@ class PolicySettings(Table):
 class JournalSettings(Table):
     """Where the guard remembers across its own restart, and how much."""
 
-    directory: Annotated[Path | None, PlainValidator(_file_path), _TEXT_SCHEMA] = None
+    directory: OptionalFilePath = None
     """The state directory, for one guard alone. Not given: nothing is remembered, and that is logged at each start."""
     checkpoint_interval_s: Annotated[int, Whole(1, 3600, text=True)] = 60
     """Seconds between checkpoints. A restart runs again what came after the last one."""
@@ -140,7 +103,10 @@ class Settings(Table):
     """The settings of circuit_guard: how the process runs. Read once, at the start."""
 
     grpc: GrpcSettings = GrpcSettings()
-    metrics: MetricsSettings = MetricsSettings()
+    security: SecuritySettings = SecuritySettings()
+    limits: LimitSettings = LimitSettings()
+    ext_authz: ExtAuthzSettings = ExtAuthzSettings()
+    http: HttpSettings = HttpSettings()
     policy: PolicySettings = PolicySettings()
     journal: JournalSettings = JournalSettings()
     log: LogSettings = LogSettings()
@@ -164,7 +130,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     named = {f"{section}.{key}": variable for variable, (section, key) in given.items()}
     violations = [
         Violation(named.get(found.path, found.path), found.value, found.expected)
-        for found in (*judged.violations, *_contradictions(judged.table))
+        for found in (*judged.violations, *_contradictions(judged))
     ]
     violations += _unknown_variables(environ, list(variables))
     if violations:
@@ -194,12 +160,42 @@ def _unknown_variables(environ: Mapping[str, str], known: list[str]) -> list[Vio
     ]
 
 
-def _contradictions(settings: Settings) -> Iterator[Violation]:
+def exposed(settings: Settings) -> list[str]:
+    """Return the settings of addresses that others than this machine can reach, and that do not know who comes."""
+    security, found = settings.security, []
+    if not only_this_machine(settings.grpc.listen) and not (security.mutual and security.identities):
+        found.append("grpc.listen")
+    if not only_this_machine(settings.http.listen):
+        found.append("http.listen")
+    return found
+
+
+def _exposed(settings: Settings) -> Iterator[Violation]:
+    mutual = "security.server_certificate, server_key, client_ca and identities: mTLS, so that it is known who comes"
+    addresses = {
+        "grpc.listen": (settings.grpc.listen, f"a loopback address or unix:path, or else {mutual}"),
+        "http.listen": (settings.http.listen, "a loopback address: HTTP has no mTLS"),
+    }
+    for path in exposed(settings):
+        listen, wanted = addresses[path]
+        yield Violation(path, shown(listen), f"{wanted}; security.insecure_network = true overrides this")
+
+
+def _contradictions(judged: Judged[Settings]) -> Iterator[Violation]:
+    settings = judged.table
+    if all(key[0] != "security" for key in judged.left_out):  # what is left of a broken table says nothing
+        yield from security_violations(settings.security)
+        if not settings.security.insecure_network:
+            yield from _exposed(settings)
     grpc = settings.grpc
     if grpc.watchers_max >= grpc.concurrent_rpcs_max:
         limit = (
             f"less than {grpc.concurrent_rpcs_max} (grpc.concurrent_rpcs_max): watchers would leave no room for checks"
         )
         yield Violation("grpc.watchers_max", str(grpc.watchers_max), limit)
-    if settings.metrics.listen == grpc.listen and not grpc.listen.endswith(":0"):
-        yield Violation("metrics.listen", shown(grpc.listen), "another address than grpc.listen")
+    waiting_max, room = settings.limits.checks_waiting_max, grpc.concurrent_rpcs_max - grpc.watchers_max
+    if waiting_max >= room > 0:
+        kept = f"less than {room} (grpc.concurrent_rpcs_max - grpc.watchers_max): no room for operators and publishers"
+        yield Violation("limits.checks_waiting_max", str(waiting_max), kept)
+    if settings.http.listen == grpc.listen and not grpc.listen.endswith(":0"):
+        yield Violation("http.listen", shown(grpc.listen), "another address than grpc.listen")

@@ -29,7 +29,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The setting
     rows = table(console, "SETTING", "VALUE")
     for section, group in loaded:
         for key, value in group:
-            rows.add_row(f"{section}.{key}", str(value))
+            rows.add_row(f"{section}.{key}", (", ".join(value) or "none") if isinstance(value, dict) else str(value))
     display(rows)
 
 

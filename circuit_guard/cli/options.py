@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from circuit_guard.cli.rpc import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
+from circuit_guard.cli.output import CommandError, ExitCode
+from circuit_guard.cli.rpc import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Identification
+from circuit_guard.client.arguments import ArgumentError
+from circuit_guard.client.connection import Tls
 from circuit_guard.core.types import GLOBAL_SCOPE
 
 SETTINGS_VARIABLE = "CIRCUIT_GUARD_SETTINGS"
 ADDRESS_VARIABLE = "CIRCUIT_GUARD_ADDRESS"
 ACTOR_VARIABLE = "CIRCUIT_GUARD_ACTOR"
-OWN_VARIABLES = frozenset({SETTINGS_VARIABLE, ADDRESS_VARIABLE, ACTOR_VARIABLE})
+CA_VARIABLE = "CIRCUIT_GUARD_CA"
+CERT_VARIABLE = "CIRCUIT_GUARD_CERT"
+KEY_VARIABLE = "CIRCUIT_GUARD_KEY"
+TOKEN_VARIABLE = "CIRCUIT_GUARD_TOKEN"  # noqa: S105  # the name of a variable
+TOKEN_FILE_VARIABLE = "CIRCUIT_GUARD_TOKEN_FILE"  # noqa: S105
+OWN_VARIABLES = frozenset(
+    {
+        SETTINGS_VARIABLE,
+        ADDRESS_VARIABLE,
+        ACTOR_VARIABLE,
+        CA_VARIABLE,
+        CERT_VARIABLE,
+        KEY_VARIABLE,
+        TOKEN_VARIABLE,
+        TOKEN_FILE_VARIABLE,
+    }
+)
 """The environment variables that belong to the command line, and are no settings."""
 
 Address = Annotated[
@@ -24,6 +45,20 @@ Timeout = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for a machine.")]
 Actor = Annotated[
     str, typer.Option("--actor", envvar=ACTOR_VARIABLE, help="Who does it: a person's name, for the audit.")
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar=CA_VARIABLE, help="TLS: the authority that signed the guard's certificate, PEM."),
+]
+Cert = Annotated[Path | None, typer.Option("--cert", envvar=CERT_VARIABLE, help="mTLS: your certificate, PEM.")]
+Key = Annotated[Path | None, typer.Option("--key", envvar=KEY_VARIABLE, help="mTLS: its key, PEM.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar=TOKEN_FILE_VARIABLE,
+        help=f"A file with your bearer token; or put the token into {TOKEN_VARIABLE}.",
+    ),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why it is done, for the audit.")]
 Markets = Annotated[list[str] | None, typer.Argument(metavar="MARKETS", help="Markets, for instance BTC-USD-PERP.")]
@@ -40,3 +75,25 @@ def scopes_of(markets: list[str] | None, everything: bool) -> list[str]:
     if not everything and not markets:
         raise typer.BadParameter("name at least one market, or give --all for everything")
     return [GLOBAL_SCOPE] if everything else list(markets or ())
+
+
+def identification(ca: Path | None, cert: Path | None, key: Path | None, token_file: Path | None) -> Identification:
+    """Return how to show a guard who asks. Raise CommandError for files that do not go together or cannot be read."""
+    if ca is None and (cert or key):
+        raise CommandError("--ca was not given, expected it beside --cert and --key", ExitCode.BAD_INPUT)
+    try:
+        tls = None if ca is None else Tls(ca, cert, key)
+    except ArgumentError as error:
+        raise CommandError(str(error), ExitCode.BAD_INPUT) from error
+    return Identification(tls, _token(token_file))
+
+
+def _token(file: Path | None) -> str | None:
+    """Return the token of the file, or of the environment; never of the command line, which others can read."""
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE) or None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        sentence = f"--token-file was {file}, expected a readable file with a token"
+        raise CommandError(sentence, ExitCode.BAD_INPUT) from error

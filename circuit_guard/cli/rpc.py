@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2_grpc
 
 from circuit_guard.cli.output import CommandError, ExitCode
+from circuit_guard.client.arguments import ArgumentError
+from circuit_guard.client.connection import Connection, Tls
 from circuit_guard.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -28,21 +33,50 @@ CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_len
 """A guard listens on this machine, so no proxy is asked; a status of very many markets is a large message."""
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_SIGNS_OF_TLS = ("Socket closed", "handshake", "Connection reset")
+"""What gRPC says where a guard wants TLS, or another certificate."""
+_NOT_ALLOWED = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 _BAD_INPUT = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
 
 Response = TypeVar("Response", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """How this command line shows the guard who it is. The token is never printed."""
+
+    tls: Tls | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+NOBODY = Identification()
+IDENTIFICATION: ContextVar[Identification] = ContextVar("IDENTIFICATION")
+"""What the options before the command say, for every connection of this process."""
 
 
 class Guard:
     """A guard that other processes run. Use it in `with`. Every method raises CommandError where there is no answer."""
 
     def __init__(self, address: str, timeout_s: float) -> None:
+        """Connect as IDENTIFICATION says. Raise CommandError where that cannot be."""
         self.address = address
         self.timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        shown = IDENTIFICATION.get(NOBODY)
+        self._encrypted = shown.tls is not None
+        try:
+            self._metadata = () if shown.token is None else Connection(address, shown.tls, shown.token).metadata()
+            credentials = None if shown.tls is None else shown.tls.credentials()
+        except ArgumentError as error:
+            raise CommandError(str(error), ExitCode.BAD_INPUT) from error
+        self._channel = (
+            grpc.insecure_channel(address, CHANNEL_OPTIONS)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, CHANNEL_OPTIONS)
+        )
         self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self._channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
         self.maintenance = maintenance_pb2_grpc.MaintenanceServiceStub(self._channel)
+        self.health = health_pb2_grpc.HealthStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +100,8 @@ class Guard:
     @contextmanager
     def watching(self, *, include_allowed: bool) -> Iterator[Iterator[event_pb2.Event]]:
         """Give the events from now on, without a deadline; leaving the context ends the watch."""
-        stream = self.admin.WatchEvents(admin_pb2.WatchEventsRequest(include_allowed=include_allowed))
+        request = admin_pb2.WatchEventsRequest(include_allowed=include_allowed)
+        stream = self.admin.WatchEvents(request, metadata=self._metadata)
         try:
             yield self._events(stream)
         finally:
@@ -75,7 +110,7 @@ class Guard:
     def call(self, method: Callable[..., Response], request: Message) -> Response:
         """Call one method with the deadline."""
         try:
-            return method(request, timeout=self.timeout_s)
+            return method(request, timeout=self.timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._failure(error) from error
 
@@ -100,6 +135,10 @@ class Guard:
             return CommandError(details, ExitCode.DENIED)
         if code is grpc.StatusCode.UNAVAILABLE and not answered:
             sentence = f"no guard answers at {self.address}: is `circuit-guard serve` running?"
+            if "refused" not in details and (self._encrypted or any(sign in details for sign in _SIGNS_OF_TLS)):
+                sentence += f" Or it takes other certificates than these, or none ({details})"
+        elif code in _NOT_ALLOWED:
+            sentence = f"the guard at {self.address} refused: {details}"
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
             sentence = f"the guard at {self.address} did not answer within {self.timeout_s:g} s"
         elif code is grpc.StatusCode.UNIMPLEMENTED:

@@ -13,6 +13,7 @@ from circuit_guard.engine import Engine
 from circuit_guard.server.commands import carry_out
 from circuit_guard.server.convert import events, requests, status
 from circuit_guard.server.interceptor import Context
+from circuit_guard.server.security.caller import recorded
 from circuit_guard.v1 import admin_pb2, admin_pb2_grpc
 
 ReloadPolicy = Callable[[], Sequence[Fact]]
@@ -72,7 +73,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ReloadPolicyResponse:
         """Read the policy file again; all of it takes effect, or nothing."""
         actor, reason = requests.operator(request.actor, request.reason)
-        _log.info("policy_reload_requested", actor=actor, reason=reason)
+        _log.info("policy_reload_requested", actor=recorded(actor), reason=reason)
         before = self._engine.policy.revision
         facts = self._reload_policy()
         await self._engine.settled(facts)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import socket
-
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
 
 from circuit_guard.engine import Engine
-from circuit_guard.errors import CircuitGuardError
 from circuit_guard.server.admin import AdminService, ReloadPolicy
-from circuit_guard.server.interceptor import ErrorInterceptor
+from circuit_guard.server.door import Door
+from circuit_guard.server.ext_authz.optional import add_authorization
+from circuit_guard.server.health import Health
+from circuit_guard.server.interceptor import ServiceInterceptor
 from circuit_guard.server.liquidation import LiquidationGuardService
 from circuit_guard.server.maintenance import MaintenanceService
 from circuit_guard.server.market_data import MarketDataService
 from circuit_guard.server.order import OrderGuardService
+from circuit_guard.server.security.certificates import CertificateWatch
+from circuit_guard.server.transport import bind, server_options
 from circuit_guard.settings import Settings
+from circuit_guard.telemetry.door import DoorMetrics
 from circuit_guard.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -39,58 +43,68 @@ SERVICES = (
 )
 
 
-UNIX_PREFIX = "unix:"
-
-
-class ListenError(CircuitGuardError):
-    """An address to listen on cannot be had: another process listens there, or it is none of this machine."""
-
-
 class GuardServer:
     """A server that reports NOT_SERVING until it is told otherwise."""
 
     def __init__(
-        self, server: aio.Server, health_servicer: health.aio.HealthServicer, engine: Engine, listen: str
+        self,
+        server: aio.Server,
+        health: Health,
+        engine: Engine,
+        address: str,
+        certificates: CertificateWatch | None,
     ) -> None:
         self._server = server
-        self._health = health_servicer
+        self._health = health
         self._engine = engine
-        self.address = bind(server, listen)
+        self.certificates = certificates
+        """What looks at the certificate's files; None without TLS."""
+        self.address = address
         """Where it listens, with the port that was bound."""
+        self.health_address = health.address
+        """Where probes are answered; empty without grpc.health_listen."""
 
     async def start(self) -> None:
         """Begin to answer."""
-        await self.set_serving(False)
+        await self._health.start()
         await self._server.start()
+        if self.certificates is not None:
+            self.certificates.start()
 
     async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the state is the whole message
         """Report the guard and each of its services as SERVING or NOT_SERVING; they answer in both cases."""
-        states = health_pb2.HealthCheckResponse
-        for service in ("", *SERVICES):
-            await self._health.set(service, states.SERVING if serving else states.NOT_SERVING)
+        await self._health.set_serving(serving)
 
     async def drain(self, grace_s: float) -> None:
         """Stop: report NOT_SERVING, take no more requests, end the watches, and give running requests `grace_s`."""
-        await self._health.enter_graceful_shutdown()
+        await self._health.drain()
         self._engine.end_watchers()
+        if self.certificates is not None:
+            await self.certificates.stop()
         await self._server.stop(grace_s)
+        await self._health.stop()
 
 
-def create_server(engine: Engine, settings: Settings, reload_policy: ReloadPolicy) -> GuardServer:
-    """Return a server bound to the address in the settings. Raises ListenError where that cannot be."""
+def create_server(
+    engine: Engine, settings: Settings, reload_policy: ReloadPolicy, metrics: DoorMetrics | None = None
+) -> GuardServer:
+    """Return a server bound to the address in the settings; without metrics what it refuses is counted nowhere.
+
+    Raise ListenError where it cannot be bound, CertificateError where its certificate cannot be used, SettingsError
+    where they ask for what is not installed.
+    """
     limits = settings.grpc
+    metrics = metrics or DoorMetrics(CollectorRegistry())
+    encrypted = settings.security.server_certificate is not None
+    certificates = CertificateWatch(settings.security, metrics.certificate) if encrypted else None
     server = aio.server(
-        interceptors=(ErrorInterceptor(),),
-        options=(
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", limits.message_bytes_max),
-        ),
+        interceptors=(ServiceInterceptor(Door(settings, metrics)),),
+        options=server_options(settings),
         maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
     )
     batch_max = limits.batch_max
-    liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(
-        LiquidationGuardService(engine, batch_max), server
-    )
+    liquidations = LiquidationGuardService(engine, batch_max)
+    liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(liquidations, server)
     order_pb2_grpc.add_OrderGuardServiceServicer_to_server(OrderGuardService(engine, batch_max), server)
     market_data_pb2_grpc.add_MarketDataServiceServicer_to_server(MarketDataService(engine, batch_max), server)
     admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(engine, reload_policy, batch_max), server)
@@ -98,33 +112,11 @@ def create_server(engine: Engine, settings: Settings, reload_policy: ReloadPolic
     maintenance_pb2_grpc.add_MaintenanceServiceServicer_to_server(
         MaintenanceService(engine, batch_max, recorded=recorded), server
     )
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return GuardServer(server, health_servicer, engine, limits.listen)
-
-
-def bind(server: aio.Server, listen: str) -> str:
-    """Bind the server and return where, with the port that was bound. Raises ListenError."""
-    if listen.startswith(UNIX_PREFIX):
-        _refuse_live_socket(listen)
-    try:
-        port = server.add_insecure_port(listen)
-    except RuntimeError as error:
-        raise _taken(listen) from error
-    return listen if listen.startswith(UNIX_PREFIX) else f"{listen.rpartition(':')[0]}:{port}"
-
-
-def _refuse_live_socket(listen: str) -> None:
-    """Refuse a socket on which somebody answers: gRPC would take it away from them without a word."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(listen.removeprefix(UNIX_PREFIX))
-        except OSError:
-            return
-    raise _taken(listen)
-
-
-def _taken(listen: str) -> ListenError:
-    expected = "an address of this machine, host:port or unix:path, that no other process listens on"
-    return ListenError(f"grpc.listen was {listen}, expected {expected}")
+    services: tuple[str, ...] = SERVICES
+    if settings.ext_authz.enabled:
+        services = (*SERVICES, add_authorization(server, liquidations, settings.ext_authz))
+    answers_health = Health(services, limits.health_listen)
+    answers_health.add_to(server)
+    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    address = bind(server, limits.listen, None if certificates is None else certificates.credentials())
+    return GuardServer(server, answers_health, engine, address, certificates)

@@ -11,6 +11,12 @@
     the checkpoint's state is not kept         FAILED_PRECONDITION   CHECKPOINT_GONE
     the checkpoint cannot be read              DATA_LOSS             CHECKPOINT_UNREADABLE
     no room for another watcher                RESOURCE_EXHAUSTED    TOO_MANY_WATCHERS
+    the caller is not known                    UNAUTHENTICATED       NOT_AUTHENTICATED
+    the caller has not the role for it         PERMISSION_DENIED     ROLE_MISSING
+    the source belongs to another publisher    PERMISSION_DENIED     SOURCE_NOT_PERMITTED
+    the identity asks for too much a second    RESOURCE_EXHAUSTED    RATE_LIMITED, with RetryInfo
+    too many checks wait already               RESOURCE_EXHAUSTED    OVERLOADED, with RetryInfo
+    the caller's deadline has passed           DEADLINE_EXCEEDED     EXPIRED
     a watcher was too slow                     ABORTED               EVENTS_LOST
     the engine has stopped, or could not start UNAVAILABLE           ENGINE_FAILED
     anything else, a defect                    INTERNAL              INTERNAL
@@ -24,7 +30,8 @@ from collections.abc import Mapping
 
 import grpc
 from google.protobuf.any_pb2 import Any
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from circuit_guard.core.facts import CheckRefused, CommandRefused
@@ -45,19 +52,32 @@ class RefusalError(CircuitGuardError):
     """A request has no answer: the code, the stable reason and the sentence that the client is told."""
 
     def __init__(
-        self, code: grpc.StatusCode, reason: str, message: str, metadata: Mapping[str, str] | None = None
+        self,
+        code: grpc.StatusCode,
+        reason: str,
+        message: str,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(code, reason, message)
         self.code = code
         self.reason = reason
         self.message = _fit(message, MESSAGE_CHARACTERS_MAX)
         self.metadata = {key: _fit(value, SHOWN_CHARACTERS_MAX) for key, value in (metadata or {}).items()}
+        self.retry_after_s = retry_after_s
 
     def details(self) -> bytes:
         """Return the google.rpc.Status of the trailing metadata."""
         info = Any()
         info.Pack(ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata))
-        status = Status(code=self.code.value[0], message=self.message, details=[info])
+        details = [info]
+        if self.retry_after_s is not None:
+            delay = Duration()
+            delay.FromMicroseconds(int(self.retry_after_s * 1e6))
+            after = Any()
+            after.Pack(RetryInfo(retry_delay=delay))
+            details.append(after)
+        status = Status(code=self.code.value[0], message=self.message, details=details)
         serialized: bytes = status.SerializeToString()
         return serialized
 

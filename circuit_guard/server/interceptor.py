@@ -1,8 +1,9 @@
-"""The one place where errors become gRPC statuses."""
+"""The one place that every RPC passes: through the door, and its errors become gRPC statuses."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
@@ -12,8 +13,8 @@ from grpc import aio
 
 from circuit_guard.errors import WireError
 from circuit_guard.server import errors
-
-SERVICES_PREFIX = "/circuit_guard."
+from circuit_guard.server.door import LIBRARY_PREFIX, Door
+from circuit_guard.server.errors import RefusalError
 
 _log = structlog.get_logger(__name__)
 
@@ -23,41 +24,92 @@ Decode = Callable[[bytes], Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class ErrorInterceptor(aio.ServerInterceptor):
-    """Turns every error of a service of ours into a status with ErrorInfo. A defect is logged and not explained."""
+class ServiceInterceptor(aio.ServerInterceptor):
+    """Lets RPCs in, and turns every error of a service of ours into a status. A defect is logged and not explained."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._guarded: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Return the handler of the method, guarded."""
-        handler = await continuation(handler_call_details)
+        """Return the handler of the method, guarded; it is made once."""
         method = handler_call_details.method
-        if handler is None or not method.startswith(SERVICES_PREFIX):
-            return handler
-        decode: Any = handler.request_deserializer
-        behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        guarded = _guarded(behavior, decode, method)
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
-        return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+        guarded = self._guarded.get(method)
+        if guarded is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            guarded = self._guarded[method] = _guard(handler, method, self._door)
+        return guarded
 
 
-def _guarded(behavior: Behavior, decode: Decode, method: str) -> Behavior:
+def _guard(handler: Handler, method: str, door: Door) -> Handler:
+    if method.startswith(LIBRARY_PREFIX):
+        return _guard_library(handler, method, door)
+    decode: Any = handler.request_deserializer
+    behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
+    guarded = _guarded(behavior, decode, method, door)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
+    return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+
+def _guarded(behavior: Behavior, decode: Decode, method: str, door: Door) -> Behavior:
     """Return the behavior on undecoded requests, with its errors translated. Streams write to the context."""
 
     async def guarded(data: bytes, context: Context) -> Any:
         try:
-            return await behavior(_decoded(data, decode), context)
+            with door.entered(method, context) as caller:
+                request = _decoded(data, decode)
+                async with door.turn(caller, method, request, context):
+                    return await behavior(request, context)
+        except asyncio.CancelledError:
+            door.cancelled(context)
+            raise
         except Exception as error:  # noqa: BLE001 - the last resort: logged, and told as INTERNAL
             refusal = errors.refusal(error)
             if refusal is None:
                 _log.error("rpc_failed", method=method, error=repr(error), exc_info=error)
                 refusal = errors.defect()
-            await context.abort(refusal.code, refusal.message, ((errors.DETAILS_KEY, refusal.details()),))
+            await _abort(refusal, method, context, door)
 
     return guarded
+
+
+def _guard_library(handler: Handler, method: str, door: Door) -> Handler:
+    """Return a handler of gRPC's own behind the door; it says its errors itself."""
+    behavior: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
+
+    async def streaming(requests: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            with door.entered(method, context):
+                async for response in behavior(requests, context):
+                    yield response
+        except RefusalError as refusal:
+            await _abort(refusal, method, context, door)
+
+    async def single(request: Any, context: Context) -> Any:
+        try:
+            with door.entered(method, context):
+                return await behavior(request, context)
+        except RefusalError as refusal:
+            await _abort(refusal, method, context, door)
+
+    codec = (handler.request_deserializer, handler.response_serializer)
+    if handler.request_streaming:
+        return grpc.stream_stream_rpc_method_handler(streaming, *codec)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(single, *codec)
+    return grpc.unary_unary_rpc_method_handler(single, *codec)
+
+
+async def _abort(refusal: RefusalError, method: str, context: Context, door: Door) -> None:
+    door.refused(refusal, method, context)
+    await context.abort(refusal.code, refusal.message, ((errors.DETAILS_KEY, refusal.details()),))
 
 
 def _decoded(data: bytes, decode: Decode) -> Any:

@@ -3,18 +3,14 @@
 # ruff: noqa: N802 - methods are named as in the contract
 from __future__ import annotations
 
-import asyncio
-
 from circuit_guard.core.facts import CheckRefused, DecisionMade
 from circuit_guard.engine import Engine
 from circuit_guard.errors import WireError
 from circuit_guard.server import errors
 from circuit_guard.server.convert import answers, requests
 from circuit_guard.server.interceptor import Context
+from circuit_guard.server.turns import Pace
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc
-
-CHECKS_PER_TURN = 32
-"""After so many checks of a batch others get their turn: a halt, or a single check, does not wait for the rest."""
 
 
 class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServicer):
@@ -39,13 +35,15 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
         """Judge a batch, one result an item, in order."""
         requests.batch(request.checks, "checks", self._batch_max)
         response = liquidation_pb2.CheckLiquidationsResponse()
+        pace = Pace()
         for number, check in enumerate(request.checks):
-            if number and number % CHECKS_PER_TURN == 0:
-                await asyncio.sleep(0)
-            response.results.append(await self._result(check, f"checks[{number}]"))
+            if pace.due():
+                await pace.let_others_in()
+            response.results.append(await self.result(check, f"checks[{number}]"))
         return response
 
-    async def _result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
+    async def result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
+        """Judge one closure: its decision, or the error of the first field that cannot be used, `path` before it."""
         try:
             answer = await self._decide(check, path)
         except WireError as error:

@@ -15,6 +15,7 @@ from circuit_guard.engine import Engine
 from circuit_guard.server import commands, errors
 from circuit_guard.server.convert import events, maintenance, outcomes, requests
 from circuit_guard.server.interceptor import Context
+from circuit_guard.server.security.caller import signed
 from circuit_guard.v1 import maintenance_pb2, maintenance_pb2_grpc
 
 
@@ -35,7 +36,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
             raise errors.no_journal()
         at_ns = self._engine.now_ns()
         name = f"maintenance-{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        facts = self._engine.step(BeginMaintenance(at_ns, actor, reason, name))
+        facts = self._engine.step(signed(BeginMaintenance(at_ns, actor, reason, name)))
         commands.refuse(facts)
         # A caller who gives up must leave no maintenance without its checkpoint. What came before is durable with it.
         checkpoint = await asyncio.shield(self._engine.checkpoint(name))

@@ -12,6 +12,7 @@ from circuit_guard.engine import Engine
 from circuit_guard.errors import WireError
 from circuit_guard.server.convert import answers, requests
 from circuit_guard.server.interceptor import Context
+from circuit_guard.server.security.access import permit_sources
 from circuit_guard.v1 import market_data_pb2, market_data_pb2_grpc
 
 
@@ -27,6 +28,7 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
     ) -> market_data_pb2.PublishObservationsResponse:
         """Take published state, one answer an observation, in order."""
         requests.batch(request.observations, "observations", self._batch_max)
+        permit_sources(observation.source for observation in request.observations)
         await self._engine.room()
         happened: list[Fact] = []
         results = [
@@ -41,6 +43,7 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
     ) -> market_data_pb2.PublishReferencesResponse:
         """Take independent prices, one answer a reference, in order."""
         requests.batch(request.references, "references", self._batch_max)
+        permit_sources(reference.source for reference in request.references)
         await self._engine.room()
         happened: list[Fact] = []
         results = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from circuit_guard.core.types import (
     show,
 )
 from circuit_guard.telemetry.act_log import log_act, stamp
+from circuit_guard.telemetry.logging import write_often
 
 REPEAT_NS = 10 * SECOND_NS
 """How far apart two lines about the same kind of event, market and reason are at least."""
@@ -73,6 +75,7 @@ class FactLog:
     def __init__(self, markets: Iterable[str]) -> None:
         """`markets` are those of the policy; any other name shares one line in 10 s with all unknown ones."""
         self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("circuit_guard")
+        self._often_log = logging.getLogger("circuit_guard")
         self._markets = set(markets)
         self._repeats = _Repeats()
 
@@ -95,28 +98,30 @@ class FactLog:
 
     def _decision(self, decision: Decision, took_ns: int, *, repeated: bool) -> None:
         denied = decision.verdict is Verdict.DENY
-        write = self._log.warning if denied else self._log.info
+        level = logging.WARNING if denied else logging.INFO
+        if not self._often_log.isEnabledFor(level):
+            return
         findings = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
-        write(
-            "decision",
-            at=stamp(decision.at_ns),
-            decision_id=decision.decision_id,
-            request_id=decision.request_id,
-            account_id=decision.account_id,
-            market=decision.market,
-            kind=decision.kind,
-            verdict=decision.verdict,
-            shadow_verdict=decision.shadow_verdict,
-            reasons=_reasons(decision.findings, shadow=False),
-            shadow_reasons=_reasons(decision.findings, shadow=True),
-            phase=decision.phase,
-            breaker=_breaker(decision.breaker),
-            policy_revision=decision.policy_revision,
-            took_us=took_ns // 1000,
-            repeated=repeated,
+        fields = {
+            "at": stamp(decision.at_ns),
+            "decision_id": decision.decision_id,
+            "request_id": decision.request_id,
+            "account_id": decision.account_id,
+            "market": decision.market,
+            "kind": decision.kind,
+            "verdict": decision.verdict,
+            "shadow_verdict": decision.shadow_verdict,
+            "reasons": _reasons(decision.findings, shadow=False),
+            "shadow_reasons": _reasons(decision.findings, shadow=True),
+            "phase": decision.phase,
+            "breaker": _breaker(decision.breaker),
+            "policy_revision": decision.policy_revision,
+            "took_us": took_ns // 1000,
+            "repeated": repeated,
             **_explained_loss(decision.explained),
             **findings,
-        )
+        }
+        write_often(self._often_log, level, "decision", fields)
 
     def _often(self, event: str, market: str, findings: tuple[Finding, ...], at_ns: int, **fields: str) -> None:
         """Write a line about something that can come a thousand times a second."""

@@ -10,6 +10,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from circuit_guard.telemetry.door import DoorMetrics
+
 NAMESPACE = "circuit_guard"
 
 DECISION_BUCKETS_S = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25)
@@ -28,6 +30,7 @@ class Families:
         self._define_acts()
         self._define_policy()
         self._define_process()
+        self.door = DoorMetrics(registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, namespace=NAMESPACE, registry=self._registry)
@@ -54,7 +57,13 @@ class Families:
         self.explained_losses = self._counter(
             "explained_losses_total",
             "Checks with an account by what trusted values say of its loss; only EXPLAINED is under water for certain.",
+            "market",
             "verdict",
+        )
+        self.explained_denials = self._counter(
+            "explained_denials_total",
+            "Denied checks of accounts under water at trusted values too and not tainted; asking again counts again.",
+            "market",
         )
         self.decisions_repeated = self._counter(
             "decisions_repeated_total", "Requests asked again and given the decision they had."
@@ -122,6 +131,23 @@ class Families:
         self.ramp = self._gauge(
             "market_ramp_ratio",
             "Share of the full rate at which closures flow after a hold; 1 without limit.",
+            "market",
+        )
+        self.hold_since = self._gauge(
+            "hold_since_timestamp_seconds",
+            "Since when a reason holds every closure of the scope, and who lifts it; no series where none does.",
+            "scope",
+            "reason",
+            "lifted_by",
+        )
+        self.held_closures = self._gauge(
+            "held_closures",
+            "Accounts under water at trusted values too, not tainted, denied within 60 s and not yet allowed.",
+            "market",
+        )
+        self.held_shortfall = self._gauge(
+            "held_shortfall",
+            "By how much, at least, the accounts of held_closures miss their maintenance margin; quote currency.",
             "market",
         )
         self.maintenance = self._gauge("maintenance", "1 while a maintenance of the exchange has begun and not ended.")

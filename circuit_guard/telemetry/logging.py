@@ -8,6 +8,7 @@ import queue
 import sys
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self, TextIO
 
@@ -92,6 +93,18 @@ class LogPipeline:
     def _write(self) -> None:
         while (record := self._records.get()) is not None:
             self._writer.handle(record)
+
+
+def write_often(logger: logging.Logger, level: int, event: str, fields: dict[str, object]) -> None:
+    """Write the line that structlog would, in a fifth of the time: for what happens thousands of times a second."""
+    if not logger.isEnabledFor(level):
+        return
+    name = logging.getLevelName(level).lower()
+    written_at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    record = logging.LogRecord(logger.name, level, "", 0, "", None, None)
+    record.msg = {**fields, "event": event, "level": name, "timestamp": written_at}
+    record.__dict__ |= {"_logger": logger, "_name": name}  # by these structlog's formatter knows a line of its own
+    logger.handle(record)
 
 
 def _configure_structlog() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
@@ -27,7 +28,7 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Explanation, Finding, Outcome, Severity, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
 from circuit_guard.telemetry.families import Families
 from circuit_guard.telemetry.series import (
     ACCEPTED,
@@ -61,13 +62,14 @@ class Vitals:
 
 
 class Metrics:
-    """An engine observer with a registry of its own. The number of series depends on the policy alone."""
+    """An engine observer with a registry of its own. The number of series is bounded by the policy alone."""
 
     def __init__(self, policy: Policy, version: str, now_ns: int) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._families = Families(self.registry)
+        self.door = self._families.door
         self._counts = {market: MarketCounts(self._families, market) for market in policy.markets}
         self._states = {market: MarketGauges(self._families, market) for market in policy.markets}
         self._other = MarketCounts(self._families, OTHER)
@@ -77,10 +79,10 @@ class Metrics:
         self._start_reasons()
         self._families.reloads.labels("success")
         self._families.reloads.labels("failure")
-        for explanation in Explanation:
-            self._families.explained_losses.labels(explanation)
         for outcome in Outcome:
             self._families.states_validated.labels(outcome)
+        for unknown in (self._families.maintenance, self._families.acts_proposed):
+            unknown.set(nan)
         self._show_policy(policy.revision, now_ns)
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
@@ -115,6 +117,11 @@ class Metrics:
     def show_guard(self, breaker: Breaker, halt: Halt | None, vitals: Vitals) -> None:
         """Set the gauges of the GLOBAL breaker and halt and of the process."""
         self._global.show(breaker, halt)
+        self._global.holds.show_global(breaker, halt)
+        self.show_vitals(vitals)
+
+    def show_vitals(self, vitals: Vitals) -> None:
+        """Set the gauges of the process alone; those of the markets stay as they were, at first NaN: unknown."""
         families = self._families
         families.ready.set(vitals.ready)
         families.shadow_mode.set(vitals.shadow)
@@ -131,13 +138,14 @@ class Metrics:
         families.loop_lag.observe(vitals.loop_lag_s)
 
     def show_state(self, state: GuardState, now_ns: int) -> None:
-        """Set the gauges of what operators have begun, and of how long each market has been held."""
+        """Set the gauges of what operators have begun, for how long each market is held, and what that costs."""
         waiting = [proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns]
         self._families.maintenance.set(state.maintenance is not None)
         self._families.acts_proposed.set(len(waiting))
         for market, gauges in self._states.items():
             since_ns = state.markets[market].held_since_ns
             gauges.show_held(0 if since_ns is None else now_ns - since_ns)
+            self._counts[market].costs.show(now_ns)
 
     def _start_reasons(self) -> None:
         for reason in Reason:
@@ -164,8 +172,7 @@ class Metrics:
         counts = self._counts_of(decision.market)
         counts.decisions[decision.kind, decision.verdict].inc()
         counts.shadow_denials.inc(not denied and decision.shadow_verdict is Verdict.DENY)
-        if decision.explained is not None:
-            self._families.explained_losses.labels(decision.explained.verdict).inc()
+        counts.costs.count(decision)
         self._families.decision_duration.observe(took_ns / SECOND_NS)
         for finding in decision.findings:
             self._families.decision_findings.labels(finding.reason, "true" if finding.shadow else "false").inc()
@@ -178,8 +185,7 @@ class Metrics:
             case OrderJudged():
                 self._count_order(fact)
             case BreakerChanged():
-                scope = self._global if fact.scope == GLOBAL_SCOPE else self._states[fact.scope].scope
-                scope.transitions[fact.after].inc()
+                self._count_transition(fact)
             case ShadowWould():
                 for finding in fact.findings:
                     self._families.shadow_actions_by_reason.labels(finding.reason).inc()
@@ -191,6 +197,12 @@ class Metrics:
                 self._families.commands_refused.inc()
             case StateValidated() | Rebaselined():
                 self._count_act(fact)
+
+    def _count_transition(self, fact: BreakerChanged) -> None:
+        if fact.scope == GLOBAL_SCOPE:
+            self._global.transitions[fact.after].inc()
+        elif fact.scope in self._states:
+            self._states[fact.scope].scope.transitions[fact.after].inc()
 
     def _count_act(self, fact: StateValidated | Rebaselined) -> None:
         if isinstance(fact, Rebaselined):
@@ -212,7 +224,8 @@ class Metrics:
 
     def _change_policy(self, fact: PolicyChanged) -> None:
         for market in fact.removed:
-            del self._counts[market], self._states[market]
+            self._counts.pop(market, None)  # a recovered policy may name markets that this process never had
+            self._states.pop(market, None)
             remove_market(self._families, market)
         for market in fact.added:
             self._counts[market] = MarketCounts(self._families, market)

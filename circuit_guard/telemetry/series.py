@@ -10,7 +10,9 @@ from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.market import Halt
 from circuit_guard.core.status import BreakerStatus, MarketStatus
 from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Phase, Verdict
+from circuit_guard.telemetry.costs import MarketCosts
 from circuit_guard.telemetry.families import Families
+from circuit_guard.telemetry.holds import HoldSeries
 
 ACCEPTED, REDELIVERED, REJECTED = "accepted", "redelivered", "rejected"
 HEADROOM_RULES = ("staleness", "divergence", "funding_continuity", "funding_rate")
@@ -31,6 +33,7 @@ class MarketCounts:
             result: families.observations.labels(market, result) for result in (ACCEPTED, REDELIVERED, REJECTED)
         }
         self.references = {result: families.references.labels(market, result) for result in (ACCEPTED, REJECTED)}
+        self.costs = MarketCosts(families, market)
 
 
 class ScopeSeries:
@@ -41,6 +44,8 @@ class ScopeSeries:
         self._latched = families.breaker_latched.labels(scope)
         self._halted = families.halted.labels(scope)
         self.transitions = {state: families.breaker_transitions.labels(scope, state) for state in BreakerState}
+        self.holds = HoldSeries(families, scope)
+        _unknown(*self._state.values(), self._latched, self._halted)
 
     def show(self, breaker: Breaker | BreakerStatus, halt: Halt | None) -> None:
         """Set the gauges."""
@@ -50,7 +55,7 @@ class ScopeSeries:
 
 
 class MarketGauges:
-    """Where one market of the policy stands."""
+    """Where one market of the policy stands. NaN, which is unknown, until it is first shown."""
 
     def __init__(self, families: Families, market: str) -> None:
         self.scope = ScopeSeries(families, market)
@@ -62,12 +67,14 @@ class MarketGauges:
         self._held = families.held.labels(market)
         self._hold_overdue = families.hold_overdue.labels(market)
         self._ramp = families.ramp.labels(market)
-        self._ramp.set(1)
         self._headroom = {rule: families.headroom.labels(market, rule) for rule in HEADROOM_RULES}
+        _unknown(*self._phase.values(), *self._headroom.values(), self._warm, self._fresh_references, self._ramp)
+        _unknown(self._mark_age, self._funding_age, self._held, self._hold_overdue)
 
     def show(self, status: MarketStatus) -> None:
         """Set the gauges."""
         self.scope.show(status.breaker, status.halt)
+        self.scope.holds.show_market(status)
         _choose(self._phase, status.phase)
         self._warm.set(status.warm)
         self._fresh_references.set(status.reference_count)
@@ -99,11 +106,21 @@ def remove_market(families: Families, market: str) -> None:
         families.held,
         families.hold_overdue,
         families.ramp,
+        families.explained_losses,
+        families.explained_denials,
+        families.held_closures,
+        families.held_shortfall,
     )
     for family in by_market:
         family.remove_by_labels({"market": market})
-    for family in (families.breaker_state, families.breaker_latched, families.breaker_transitions, families.halted):
+    by_scope = (families.breaker_state, families.breaker_latched, families.breaker_transitions, families.halted)
+    for family in (*by_scope, families.hold_since):
         family.remove_by_labels({"scope": market})
+
+
+def _unknown(*gauges: Gauge) -> None:
+    for gauge in gauges:
+        gauge.set(nan)
 
 
 def _choose(gauges: dict[BreakerState, Gauge] | dict[Phase, Gauge], chosen: BreakerState | Phase) -> None:

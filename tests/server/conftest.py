@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest_asyncio
 
@@ -20,7 +21,7 @@ async def start() -> AsyncIterator[Start]:
     started: list[Harness] = []
 
     async def start_one(
-        driver: Driver, listen: str = "127.0.0.1:0", directory: Path | None = None, **limits: int
+        driver: Driver, listen: str = "127.0.0.1:0", directory: Path | None = None, **limits: Any
     ) -> Harness:
         harness = Harness(driver, listen, directory, **limits)
         started.append(harness)

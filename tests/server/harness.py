@@ -14,13 +14,16 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import CollectorRegistry
 
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.reader import JournalReader
+from circuit_guard.security_settings import LimitSettings, SecuritySettings
 from circuit_guard.server.build import GuardServer, create_server
 from circuit_guard.settings import GrpcSettings, JournalSettings, Settings
+from circuit_guard.telemetry.door import DoorMetrics
 from circuit_guard.v1 import (
     admin_pb2_grpc,
     liquidation_pb2,
@@ -42,7 +45,13 @@ class Harness:
     """The server, its engine under a driver, and a stub a service."""
 
     def __init__(
-        self, driver: Driver, listen: str = "127.0.0.1:0", directory: Path | None = None, **limits: int
+        self,
+        driver: Driver,
+        listen: str = "127.0.0.1:0",
+        directory: Path | None = None,
+        security: SecuritySettings | None = None,
+        per_client: LimitSettings | None = None,
+        **limits: int,
     ) -> None:
         self.driver = driver
         self.engine = driver.engine
@@ -50,8 +59,15 @@ class Harness:
         self.policy_problem: Exception | None = None
         grpc_settings = GrpcSettings(listen=listen, batch_max=BATCH_MAX, **limits)
         journal = JournalSettings() if directory is None else JournalSettings(directory=directory)
-        settings = Settings(grpc=grpc_settings, journal=journal)
-        self.server: GuardServer = create_server(self.engine, settings, self.reload_policy)
+        settings = Settings(
+            grpc=grpc_settings,
+            journal=journal,
+            security=security or SecuritySettings(),
+            limits=per_client or LimitSettings(),
+        )
+        self.registry = CollectorRegistry()
+        metrics = DoorMetrics(self.registry)
+        self.server: GuardServer = create_server(self.engine, settings, self.reload_policy, metrics)
         self.channel = aio.insecure_channel(self.server.address)
         self.liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self.channel)
         self.orders = order_pb2_grpc.OrderGuardServiceStub(self.channel)
@@ -184,7 +200,6 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, ErrorInfo, str]:
     error, info = caught.value, ErrorInfo()
     status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
     assert (status.code, status.message) == (error.code().value[0], error.details())
-    [detail] = status.details
-    assert detail.Unpack(info)
+    assert status.details[0].Unpack(info)
     assert info.domain == "circuit_guard"
     return error.code(), info, status.message

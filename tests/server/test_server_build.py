@@ -13,7 +13,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from circuit_guard.core.facts import Fact
-from circuit_guard.server.build import SERVICES, ListenError
+from circuit_guard.server.build import SERVICES
+from circuit_guard.server.transport import ListenError
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, types_pb2
 from tests.driver import BTC, Driver, policy_of
 from tests.server.conftest import Start

@@ -23,7 +23,6 @@ REASON_CHARACTERS_MAX = 512
 DECIMAL_CHARACTERS_MAX = 64
 COUNT_MAX = 2**63 - 1
 
-MAGNITUDE_MIN = Decimal(1).scaleb(-EXPONENT_MAX)
 MAGNITUDE_MAX = Decimal(1).scaleb(EXPONENT_MAX)
 
 SECONDS_MIN = -62_135_596_800
@@ -54,7 +53,7 @@ def decimal(value: str, path: str, name: str) -> Decimal | None:
     if len(value) <= DECIMAL_CHARACTERS_MAX:
         if _NUMBER.fullmatch(value):
             number = Decimal(value)
-            if len(number.as_tuple().digits) <= DIGITS_MAX:
+            if len(value) <= DIGITS_MAX or len(number.as_tuple().digits) <= DIGITS_MAX:
                 return number if number else Decimal(0)
         elif _NOT_A_NUMBER.fullmatch(value):
             return Decimal(value)
@@ -64,7 +63,9 @@ def decimal(value: str, path: str, name: str) -> Decimal | None:
 def finite(value: str, path: str, name: str) -> Decimal | None:
     """Return a decimal that can be computed with; None where it was not given."""
     number = decimal(value, path, name)
-    if number is None or number == 0 or (number.is_finite() and MAGNITUDE_MIN <= number.copy_abs() <= MAGNITUDE_MAX):
+    if number is None or (number.is_finite() and (not number or -EXPONENT_MAX <= number.adjusted() < EXPONENT_MAX)):
+        return number
+    if number.is_finite() and number.copy_abs() == MAGNITUDE_MAX:
         return number
     raise error(path, name, value, _FINITE_EXPECTED)
 

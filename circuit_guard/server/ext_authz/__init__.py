@@ -1,0 +1,1 @@
+"""Envoy's external authorization: a mesh asks the guard before it lets a closure through."""

@@ -1,0 +1,28 @@
+"""Answering Envoy is optional: its messages come from a package that only the extra `envoy` installs."""
+
+from __future__ import annotations
+
+from grpc import aio
+
+from circuit_guard.errors import SettingsError, Violation
+from circuit_guard.ext_authz_settings import ExtAuthzSettings
+from circuit_guard.server.ext_authz.mapping import Mapping
+from circuit_guard.server.liquidation import LiquidationGuardService
+
+
+def add_authorization(server: aio.Server, liquidations: LiquidationGuardService, settings: ExtAuthzSettings) -> str:
+    """Have the server answer Envoy through the service for liquidations, and return the name of what it serves.
+
+    Raise SettingsError where the extra is not installed.
+    """
+    try:
+        from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
+    except ModuleNotFoundError as error:
+        expected = f"the extra beside it, {error.name} is not installed: pip install 'circuit-guard[envoy]'"
+        raise SettingsError("settings", [Violation("ext_authz.enabled", "true", expected)]) from error
+    from circuit_guard.server.ext_authz.service import AuthorizationService
+
+    service = AuthorizationService(liquidations, Mapping(settings))
+    external_auth_pb2_grpc.add_AuthorizationServicer_to_server(service, server)
+    name: str = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"].full_name
+    return name

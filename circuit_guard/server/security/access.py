@@ -1,0 +1,140 @@
+"""Takes a caller for an identity of the settings, and holds the RPC against its roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from circuit_guard.errors import shown
+from circuit_guard.security_settings import IdentityTable, Role, SecuritySettings
+from circuit_guard.server.errors import RefusalError
+from circuit_guard.server.security import tokens
+from circuit_guard.server.security.caller import CALLER, Caller
+from circuit_guard.server.security.table import ROLES, may
+
+NOT_AUTHENTICATED = "NOT_AUTHENTICATED"
+ROLE_MISSING = "ROLE_MISSING"
+SOURCE_NOT_PERMITTED = "SOURCE_NOT_PERMITTED"
+
+NOTHING_DONE = "nothing of the request took effect"
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class Access:
+    """Knows every identity. Without any, everybody may do everything and nobody is taken for anybody."""
+
+    def __init__(self, security: SecuritySettings) -> None:
+        identities = security.identities
+        self._callers = {name: _caller(name, table) for name, table in identities.items()}
+        self._mutual = security.mutual
+        self._hashes = [(known, name) for name, table in identities.items() for known in table.token_sha256]
+        self._subjects = {_subject(entry): name for name, table in identities.items() for entry in table.certificates}
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody who can connect may do everything."""
+        return not self._callers
+
+    def needs_nobody(self, method: str) -> bool:
+        """Return whether an RPC is for everybody, known or not."""
+        return method in ROLES and ROLES[method] is None
+
+    def admit(self, method: str, context: Context) -> Caller | None:
+        """Return who asks, None where everybody may. Raise RefusalError for one who is not known, or may not."""
+        if self.open or self.needs_nobody(method):
+            return None
+        return self._with_role(self._known(_token(context), self._names(context), method), method)
+
+    def known_by_token(self, token: str) -> Caller | None:
+        """Return whose token this is, None where it is nobody's."""
+        name = tokens.owner(token, self._hashes)
+        return None if name is None else self._callers[name]
+
+    def _known(self, token: str | None, names: tuple[str, ...], method: str) -> Caller:
+        certified = {self._subjects[subject] for subject in map(_subject, names) if subject in self._subjects}
+        if len(certified) > 1:
+            both = " and ".join(sorted(certified))
+            raise _unknown(method, f"the certificate names {both}, and one caller is only one of them")
+        if token is not None:
+            caller = self.known_by_token(token)
+            if caller is None:
+                raise _unknown(method, "the bearer token is of no identity in the settings")
+            if certified and caller.name not in certified:
+                raise _unknown(method, f"the certificate is of {certified.pop()} and the bearer token of {caller.name}")
+            return caller
+        if certified:
+            return self._callers[certified.pop()]
+        if names:
+            raise _unknown(method, f"the certificate for {_list(names)} is of no identity in the settings")
+        raise _unknown(method, "the request has no bearer token and no certificate came with it")
+
+    def _with_role(self, caller: Caller, method: str) -> Caller:
+        needed = ROLES.get(method)
+        if needed is not None and may(caller.roles, needed):
+            return caller
+        wanted = f"needs the role {needed}" if needed is not None else "is in no role's table"
+        message = f"{method} {wanted}; the caller is {caller.name}, {_list(caller.roles)}; {NOTHING_DONE}"
+        metadata = {"method": method, "identity": caller.name, "role": needed or ""}
+        raise RefusalError(grpc.StatusCode.PERMISSION_DENIED, ROLE_MISSING, message, metadata)
+
+    def _names(self, context: Context) -> tuple[str, ...]:
+        """Return the alternative names of the client's certificate, which gRPC has verified."""
+        if not self._mutual:
+            return ()
+        properties = context.auth_context()
+        found = (name for key in ("peer_uri", "peer_dns") for name in properties.get(key, ()))
+        return tuple(dict.fromkeys(name.decode(errors="replace") for name in found))
+
+
+def permit_sources(sources: Iterable[str]) -> None:
+    """Raise RefusalError where the caller may not publish for one of these sources."""
+    caller = CALLER.get()
+    if caller is None:
+        return
+    foreign = sorted(set(sources) - caller.sources)
+    if not foreign:
+        return
+    allowed = _list(sorted(caller.sources))
+    message = f"source was {shown(foreign[0])}, expected one that {caller.name} may publish for: {allowed}"
+    metadata = {"identity": caller.name, "source": foreign[0], "expected": allowed}
+    raise RefusalError(grpc.StatusCode.PERMISSION_DENIED, SOURCE_NOT_PERMITTED, f"{message}; {NOTHING_DONE}", metadata)
+
+
+def _caller(name: str, table: IdentityTable) -> Caller:
+    return Caller(name, table.roles, frozenset(table.sources))
+
+
+def _subject(name: str) -> str:
+    """Return an alternative name as it is compared: URIs exactly, DNS names without regard to case."""
+    return name if "://" in name else name.lower()
+
+
+def _token(context: Context) -> str | None:
+    """Return the bearer token, None where none came. Raise RefusalError for what is none."""
+    metadata: Iterable[tuple[str, str | bytes]] = context.invocation_metadata() or ()
+    given = [value for key, value in metadata if key == "authorization"]
+    if not given:
+        return None
+    match = tokens.BEARER.fullmatch(given[0]) if len(given) == 1 and isinstance(given[0], str) else None
+    if match is None:
+        raise _unauthenticated("authorization was something else, expected it once: Bearer and a token")
+    return match["token"]
+
+
+def _unknown(method: str, why: str) -> RefusalError:
+    needed: Role | None = ROLES.get(method)
+    wanted = f"{method} needs the role {needed}" if needed else f"{method} is in no role's table"
+    return _unauthenticated(f"{wanted}, and the caller is not known: {why}")
+
+
+def _unauthenticated(sentence: str) -> RefusalError:
+    code = grpc.StatusCode.UNAUTHENTICATED
+    return RefusalError(code, NOT_AUTHENTICATED, f"{sentence}; {NOTHING_DONE}", {"expected": "a known caller"})
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

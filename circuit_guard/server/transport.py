@@ -1,0 +1,79 @@
+"""Where the server listens, who gets through to it, and what one connection may take of it."""
+
+from __future__ import annotations
+
+import socket
+
+import grpc
+from grpc import aio
+
+from circuit_guard.errors import CircuitGuardError
+from circuit_guard.settings import Settings
+from circuit_guard.settings_values import UNIX_PREFIX
+
+KEEPALIVE_S = 60
+"""A connection that says nothing for so long is asked whether it lives."""
+KEEPALIVE_TIMEOUT_S = 20
+"""And is closed where it does not answer within this."""
+PING_INTERVAL_MIN_S = 5
+"""Clients that ping more often while they have nothing to ask are cut off."""
+
+MS = 1000
+
+Option = tuple[str, int]
+
+
+class ListenError(CircuitGuardError):
+    """An address to listen on cannot be had: another process listens there, or it is none of this machine."""
+
+
+def server_options(settings: Settings) -> list[Option]:
+    """Return the limits that gRPC itself keeps, before anything of ours runs."""
+    limits = settings.limits
+    options = [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.grpc.message_bytes_max),
+        ("grpc.max_concurrent_streams", limits.streams_max),
+        ("grpc.http.overload_protection", 0),  # it counts RPCs that have just ended, and so refuses honest clients
+        ("grpc.max_allowed_incoming_connections", limits.connections_max),
+        ("grpc.max_connection_idle_ms", limits.connection_idle_s * MS),
+        ("grpc.server_handshake_timeout_ms", limits.handshake_s * MS),
+        ("grpc.keepalive_time_ms", KEEPALIVE_S * MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MIN_S * MS),
+    ]
+    if settings.security.mutual:
+        options.append(("grpc.max_connection_age_ms", limits.connection_age_s * MS))
+        options.append(("grpc.max_connection_age_grace_ms", settings.grpc.drain_grace_s * MS))
+    return options
+
+
+def bind(
+    server: aio.Server, listen: str, credentials: grpc.ServerCredentials | None, setting: str = "grpc.listen"
+) -> str:
+    """Bind the server and return where, with the port that was bound; without credentials in plain text.
+
+    Raise ListenError, which names the setting.
+    """
+    if listen.startswith(UNIX_PREFIX):
+        _refuse_live_socket(listen)
+    try:
+        port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
+    except RuntimeError as error:
+        raise _taken(listen, setting) from error
+    return listen if listen.startswith(UNIX_PREFIX) else f"{listen.rpartition(':')[0]}:{port}"
+
+
+def _refuse_live_socket(listen: str) -> None:
+    """Refuse a socket on which somebody answers: gRPC would take it away from them without a word."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(listen.removeprefix(UNIX_PREFIX))
+        except OSError:
+            return
+    raise _taken(listen)
+
+
+def _taken(listen: str, setting: str = "grpc.listen") -> ListenError:
+    expected = "an address of this machine, host:port or unix:path, that no other process listens on"
+    return ListenError(f"{setting} was {listen}, expected {expected}")

@@ -1,0 +1,102 @@
+"""Batches of checks take turns, so that under too many of them some are answered in time and not all too late.
+
+One batch is decided at a time, in the order they came; between its checks everybody else gets through: market data,
+operators, single checks. A batch that would be decided after its deadline is refused at once, while asking elsewhere,
+or for less, still helps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import grpc
+
+from circuit_guard.server.errors import RefusalError
+
+OVERLOADED = "OVERLOADED"
+WAIT_MAX_S = 1.0
+"""What would wait longer is refused, whatever its deadline: by then the question has changed."""
+RECENT = 0.2
+"""The weight of the last batch in what a check costs."""
+RETRY_MIN_S = 0.05
+
+STINT_S = 0.001
+"""How long a batch is decided at a stretch. gRPC takes new RPCs one by one, so everybody's wait is made of these."""
+LAPS = 3
+"""Rounds of the event loop that others get then: as many as gRPC needs to take one RPC."""
+
+
+class Pace:
+    """How fast one batch goes: after each stint others get their rounds."""
+
+    def __init__(self) -> None:
+        self._since_s = time.perf_counter()
+
+    def due(self) -> bool:
+        """Return whether it is time to let others in."""
+        return time.perf_counter() - self._since_s > STINT_S
+
+    async def let_others_in(self) -> None:
+        """Let everybody else do what they have to do."""
+        for _ in range(LAPS):
+            await asyncio.sleep(0)
+        self._since_s = time.perf_counter()
+
+
+class Turns:
+    """The order of the batches, and what a check of theirs has cost of late."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        """`now_s` is a clock that never goes back."""
+        self._now_s = now_s
+        self._turn = asyncio.Lock()
+        self._ahead = 0
+        self._cost_s = 0.0
+
+    @asynccontextmanager
+    async def taken(self, checks: int, remaining_s: float | None) -> AsyncIterator[None]:
+        """Wait for the turn of a batch, and keep it for as long as the context lasts.
+
+        `remaining_s` is what is left of the caller's deadline. Raise RefusalError where that would not be enough. A
+        batch that nobody is ahead of is always tried, so that what a check costs is known again after a bad time.
+        """
+        wait_s = self._ahead * self._cost_s
+        allowed_s = WAIT_MAX_S if remaining_s is None else min(WAIT_MAX_S, remaining_s)
+        if self._ahead and wait_s + checks * self._cost_s > allowed_s:
+            raise _overloaded(self._ahead, wait_s, allowed_s)
+        self._ahead += checks
+        came_s = self._now_s()
+        try:
+            async with self._turn:
+                started_s = self._now_s()
+                left_s = allowed_s - (started_s - came_s)
+                if started_s > came_s and checks * self._cost_s > left_s:
+                    raise _overloaded(0, 0.0, left_s)
+                finished = False
+                try:
+                    yield
+                    finished = True
+                finally:
+                    self._learn((self._now_s() - started_s) / checks, finished=finished)
+        finally:
+            self._ahead -= checks
+
+    def _learn(self, cost_s: float, *, finished: bool) -> None:
+        """Take what a check has cost; of a batch that was not finished only that it was at least so much."""
+        if finished:
+            self._cost_s += (cost_s - self._cost_s) * RECENT
+        else:
+            self._cost_s = max(self._cost_s, cost_s)
+
+
+def _overloaded(ahead: int, wait_s: float, allowed_s: float) -> RefusalError:
+    left = f"{max(allowed_s, 0):.2f} s are left"
+    message = (
+        f"{ahead} checks are ahead, about {wait_s:.2f} s, and {left}: nothing was decided, treat this as a deny, and "
+        "ask again with fewer checks or a later deadline"
+    )
+    retry_s = max(RETRY_MIN_S, wait_s)
+    return RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, OVERLOADED, message, {"waiting": str(ahead)}, retry_s)
