@@ -27,8 +27,8 @@ from circuit_guard.replay.recording import read_recording
 from circuit_guard.settings import (
     EngineSettings,
     GrpcSettings,
+    HttpSettings,
     LogSettings,
-    MetricsSettings,
     PolicySettings,
     Settings,
 )
@@ -62,7 +62,7 @@ async def _run(console: Console, entries: Sequence[Entry], policy: Path, speed: 
     """Run a guard whose clock is the story's, and play the entries to it."""
     clock = StoryClock(SystemClock(), entries[0].at_ns, speed)
     async with build(_settings(policy, speed), clock).running() as app:
-        console.print(f"A guard listens on {app.grpc_address}, metrics on http://{app.metrics_address}/metrics.")
+        console.print(f"A guard listens on {app.grpc_address}, its status page on http://{app.http_address}.")
         console.print(f"Its clock starts with the recording and runs {speed:g} times faster.\n")
         return await _play(console, entries, app, clock)
 
@@ -72,7 +72,7 @@ def _settings(policy: Path, speed: float) -> Settings:
     tick_interval_ms = max(int(1000 / speed), TICK_INTERVAL_MS_MIN)
     return Settings(
         grpc=GrpcSettings(listen="127.0.0.1:0"),
-        metrics=MetricsSettings(listen="127.0.0.1:0"),
+        http=HttpSettings(listen="127.0.0.1:0"),
         policy=PolicySettings(path=policy),
         log=LogSettings(level="error"),
         engine=EngineSettings(tick_interval_ms=tick_interval_ms),

@@ -14,18 +14,23 @@ from circuit_guard.cli import (
     demo,
     evaluate,
     files,
+    incident,
     journal,
     look,
     maintenance,
     operate,
     policy,
+    probe,
     rebaseline,
     recording,
     replay,
     serve,
+    token,
     watch,
 )
+from circuit_guard.cli import options as shared
 from circuit_guard.cli.output import CommandError, ExitCode, screen
+from circuit_guard.cli.rpc import IDENTIFICATION
 from circuit_guard.errors import DocumentError, RecordingError
 from circuit_guard.journal.errors import JournalError
 
@@ -61,6 +66,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(ask.check)
 app.command()(look.status)
+app.command()(probe.probe)
 app.command()(watch.watch)
 app.command()(operate.halt)
 app.command()(operate.resume)
@@ -77,6 +83,8 @@ app.add_typer(files.settings, name="settings")
 app.add_typer(recording.app, name="recording")
 app.add_typer(journal.app, name="journal")
 app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(incident.app, name="incident")
+app.add_typer(token.app, name="token")
 
 
 def _print_version(asked: bool) -> None:
@@ -90,8 +98,13 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
+    ca: shared.Ca = None,
+    cert: shared.Cert = None,
+    key: shared.Key = None,
+    token_file: shared.TokenFile = None,
 ) -> None:
     """Take the options that stand before a command; `--version` has acted by now."""
+    IDENTIFICATION.set(shared.identification(ca, cert, key, token_file))
 
 
 def main() -> None:

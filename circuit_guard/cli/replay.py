@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +17,12 @@ from circuit_guard.cli.output import ExitCode, display, print_json, screen
 from circuit_guard.policy_file import read_policy_file
 from circuit_guard.replay.fields import JsonObject
 from circuit_guard.replay.journal_replay import JournalReplay, replay_journal
+from circuit_guard.replay.recorded_replay import record_replay
 from circuit_guard.replay.replayer import RETRY_FOR_S, replay_files
 from circuit_guard.replay.report import render
 
 RETRY_FOR_S_MAX = 3600
+OF_RECORDINGS = "FILES, --policy, --retry-for and --journal-out"
 GARBAGE_THRESHOLD = 200_000
 """A replay makes millions of short-lived values and no cycles: looking for those more often only costs time."""
 
@@ -38,6 +41,10 @@ def replay(
             help=f"A denied check of a recording is asked again each second; {RETRY_FOR_S} s if not given.",
         ),
     ] = None,
+    journal_out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Leave the journal of one recording here, as a guard would have."),
+    ] = None,
     journal: Annotated[
         Path | None,
         typer.Option("--journal", metavar="DIRECTORY", help="Instead: the journal of this state directory."),
@@ -54,15 +61,19 @@ def replay(
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
     if journal is not None:
-        if files or policy is not None or retry_for is not None:
-            raise typer.BadParameter("--journal stands alone: FILES, --policy and --retry-for are for recordings")
+        if files or policy is not None or retry_for is not None or journal_out is not None:
+            raise typer.BadParameter(f"--journal stands alone: {OF_RECORDINGS} are for recordings")
         _show_journal(journal, _replayed_journal(journal), json)
         return
     if not files:
         raise typer.BadParameter("give FILES, recordings to replay, or --journal DIRECTORY")
     if policy is None:
         raise typer.BadParameter("recordings need --policy FILE; a journal has its own")
-    result = _replayed(files, policy, RETRY_FOR_S if retry_for is None else retry_for)
+    retry_for_s = RETRY_FOR_S if retry_for is None else retry_for
+    if journal_out is None:
+        result = _replayed(files, policy, retry_for_s)
+    else:
+        result = _recorded(files, policy, retry_for_s, journal_out)
     if json:
         print_json(result)
     else:
@@ -79,6 +90,14 @@ def _replayed(files: list[Path], policy: Path, retry_for_s: int) -> JsonObject:
             progress.update(tasks[path], completed=done, total=size)
 
         return replay_files(files, policy_file, retry_for_s, show)
+
+
+def _recorded(files: list[Path], policy: Path, retry_for_s: int, directory: Path) -> JsonObject:
+    """Replay one recording into a journal."""
+    if len(files) > 1:
+        raise typer.BadParameter(f"--journal-out takes one recording, FILES were {len(files)}: a journal is one run")
+    result = asyncio.run(record_replay(files[0], read_policy_file(policy), directory, retry_for_s))
+    return {"file": str(files[0]), "journal": str(directory), **result.as_json()}
 
 
 def _replayed_journal(directory: Path) -> JournalReplay:

@@ -24,6 +24,8 @@ class LabelledCheck:
 
     check: Check
     label: Label | None = None
+    loss: Decimal | None = None
+    """What carrying the closure out would take from the account, in quote currency."""
 
     @property
     def at_ns(self) -> int:

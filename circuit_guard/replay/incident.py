@@ -1,6 +1,7 @@
 """Generating the bundled incident: a seeded simulation of an exchange, three reference venues and some accounts.
 
-Labels are computed, not decreed: a closure is wrongful where the account's margin holds at the true values.
+Labels are computed, not decreed: a closure is wrongful where the account's margin holds at the true values, and what it
+would cost the account is worked out from both (`incident_truth`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from circuit_guard.core.policy import GapMode
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS, Phase
 from circuit_guard.replay import incident_story as story
 from circuit_guard.replay.entries import Entry, Fault, Header, Label, LabelledCheck
+from circuit_guard.replay.incident_truth import Values, margin_surplus, true_loss, true_mark
 from circuit_guard.replay.writer import write_recording
 
 SEED = 20260119
@@ -47,6 +49,8 @@ class Market:
     premium: Decimal = Decimal(0)
     walk_ppm: int = 0
     sequence: int = 0
+    venue_prices: list[Decimal] = field(default_factory=list)
+    """What the reference venues say at this step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,6 @@ class Trader:
     account_id: str
     account: Account
     true_cached_funding_index: Decimal
-    carried: bool
-    """Whether its checks carry the account."""
 
 
 @dataclass(slots=True)
@@ -103,9 +105,11 @@ class Simulation:
             market.funding_index = market.true_funding_index
 
     def _refer(self, market: Market, second: int) -> None:
+        market.venue_prices.clear()
         for venue, latency_ms in story.VENUES:
             at_ns = moment_ns(second) + (latency_ms + self.random.randint(-120, 120)) * _MILLISECOND_NS
             price = moved(market.index_price, self.random.randint(-_VENUE_PPM, _VENUE_PPM), market.script.decimals)
+            market.venue_prices.append(price)
             self.entries.append(Reference(at_ns, market.script.market, venue, moment_ns(second), price))
 
     def _publish(self, second: int) -> None:
@@ -147,7 +151,7 @@ class Simulation:
             crowd.maintenance_margin_fraction,
         )
         account_id = f"{crowd.name}-{number}"
-        return Trader(account_id, Account(collateral, (position,)), market.true_funding_index, number % 2 == 1)
+        return Trader(account_id, Account(collateral, (position,)), market.true_funding_index)
 
     def _check_health(self, second: int) -> None:
         """Have the exchange's engine close every account that its published values put under water."""
@@ -155,14 +159,16 @@ class Simulation:
         for trader in self.traders:
             (position,) = trader.account.positions
             market = self.markets[position.market]
-            cached = position.cached_funding_index
-            if margin_surplus(trader.account, market.mark, market.funding_index, cached) >= 0:
+            published = Values(market.mark, market.funding_index, position.cached_funding_index)
+            if margin_surplus(trader.account, published) >= 0:
                 healthy.append(trader)
                 continue
-            true_cached = trader.true_cached_funding_index
-            surplus = margin_surplus(trader.account, market.true_mark, market.true_funding_index, true_cached)
-            label = Label.WRONGFUL if surplus >= 0 else Label.GENUINE
-            self.entries.append(LabelledCheck(self._closure(trader, market, second), label))
+            mark = true_mark(market.true_mark, market.mark, market.venue_prices)
+            truth = Values(mark, market.true_funding_index, trader.true_cached_funding_index)
+            wrongful = margin_surplus(trader.account, truth) >= 0
+            label = Label.WRONGFUL if wrongful else Label.GENUINE
+            loss = true_loss(trader.account, truth, published) if wrongful else None
+            self.entries.append(LabelledCheck(self._closure(trader, market, second), label, loss))
         self.traders = healthy
 
     def _closure(self, trader: Trader, market: Market, second: int) -> Check:
@@ -175,7 +181,7 @@ class Simulation:
             -position.size,
             execution_price=market.mark,
             basis=Basis(market.mark, market.funding_index),
-            account=trader.account if trader.carried else None,
+            account=trader.account,
         )
 
 
@@ -222,14 +228,6 @@ def skew_ppm(market: str, second: int) -> int:
         return 0
     steps = (second - story.SKEW_S) // story.STEP_S + 1
     return story.SKEW_PPM * min(steps, 3) // 3
-
-
-def margin_surplus(account: Account, mark: Decimal, funding_index: Decimal, cached: Decimal) -> Decimal:
-    """Return by how much an account with one position is over its maintenance margin, in quote currency (DESIGN 3)."""
-    (position,) = account.positions
-    size = position.size
-    maintenance = abs(size) * mark * position.maintenance_margin_fraction
-    return account.collateral + size * (mark - position.entry_price) - maintenance - size * (funding_index - cached)
 
 
 def incident(seed: int = SEED) -> tuple[Header, list[Entry]]:

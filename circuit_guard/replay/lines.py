@@ -92,14 +92,14 @@ def _rare_entry(at_ns: int, line: JsonObject) -> Entry:
         return _phase(at_ns, body)
     if kind == "fault":
         return _fault(at_ns, body)
-    return LabelledCheck(_check(at_ns, body), _label(line))
+    return LabelledCheck(_check(at_ns, body), _label(line), fields.optional_decimal(line, "loss", ""))
 
 
 _ENTRY_KEYS = {
     "observation": frozenset({"at", "observation"}),
     "reference": frozenset({"at", "reference"}),
     "phase": frozenset({"at", "phase"}),
-    "check": frozenset({"at", "check", "label"}),
+    "check": frozenset({"at", "check", "label", "loss"}),
     "fault": frozenset({"at", "fault"}),
 }
 

@@ -12,9 +12,9 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
-from circuit_guard.core.facts import CheckRefused, DecisionMade
+from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact
 from circuit_guard.core.guard import decide, new_state, step
-from circuit_guard.core.inputs import Basis, Check, Observation, Tick
+from circuit_guard.core.inputs import Basis, Check, Input, Observation, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS, Verdict
 from circuit_guard.errors import RecordingError
@@ -67,13 +67,17 @@ class Replay:
                 self._marks[entry.market] = entry.mark_price
             if entry.funding_index is not None:
                 self._funding_indices[entry.market] = entry.funding_index
-        self.score.add_facts(step(self._state, entry, self._policy))
+        self._take_facts(entry, step(self._state, entry, self._policy))
 
     def finish(self) -> ReplayResult:
         """Ask what is still due, and return the score as it stands at the end of the recording."""
         while self._due:
             self._ask_again()
         return self.score.finish(self._state.now_ns)
+
+    def _take_facts(self, input_: Input | Check, facts: list[Fact]) -> None:
+        """Take what came of an input. All that is fed to the core comes by here."""
+        self.score.add_facts(facts)
 
     def _pass_time(self, until_ns: int) -> None:
         """Do what is due: ticks up to this instant, and retries before it: those of its own come after it."""
@@ -91,12 +95,13 @@ class Replay:
             self._tick()
 
     def _tick(self) -> None:
-        self.score.add_facts(step(self._state, Tick(self._tick_ns), self._policy))
+        tick = Tick(self._tick_ns)
+        self._take_facts(tick, step(self._state, tick, self._policy))
         self._tick_ns += SECOND_NS
 
     def _ask(self, asked: Asked, check: Check) -> None:
         facts = decide(self._state, check, self._policy)
-        self.score.add_facts(facts)
+        self._take_facts(check, facts)
         for fact in facts:
             if isinstance(fact, CheckRefused):
                 self.score.result.checks_refused += 1

@@ -88,7 +88,7 @@ def entry_line(entry: Entry) -> JsonObject:
             return {"at": format_time(entry.at_ns), "fault": _fault(entry)}
         case LabelledCheck():
             line: JsonObject = {"at": format_time(entry.check.at_ns), "check": _check(entry.check)}
-            return line | _given(label=entry.label)
+            return line | _given(label=entry.label, loss=entry.loss)
 
 
 def _observation(observation: Observation) -> JsonObject:

@@ -92,7 +92,7 @@ def settings_in(folder: Path, policy: str = POLICY, *, recorded: bool = False) -
     (folder / "policy.toml").write_text(policy)
     environ = {
         "CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0",
-        "CIRCUIT_GUARD_METRICS__LISTEN": "127.0.0.1:0",
+        "CIRCUIT_GUARD_HTTP__LISTEN": "127.0.0.1:0",
         "CIRCUIT_GUARD_POLICY__PATH": str(folder / "policy.toml"),
         "CIRCUIT_GUARD_LOG__LEVEL": "error",
     }

@@ -120,6 +120,7 @@ async def test_prune_when_confirmed_then_what_need_not_be_kept_is_gone(tmp_path:
         (("replay", "--journal", ".", "a.jsonl"), "--journal stands alone"),
         (("replay", "--journal", ".", "--policy", "policy.toml"), "--journal stands alone"),
         (("replay", "--journal", ".", "--retry-for", "3"), "--journal stands alone"),
+        (("replay", "--journal", ".", "--journal-out", "there"), "--journal stands alone"),
         (("replay",), "give FILES, recordings to replay, or --journal"),
         (("replay", "a.jsonl"), "recordings need --policy FILE"),
     ],

@@ -21,7 +21,7 @@ def test_serve_when_started_then_it_says_which_settings_and_policy_it_uses(tmp_p
     policy, settings = tmp_path / "policy.toml", tmp_path / "settings.toml"
     policy.write_text(POLICY)
     settings.write_text('[log]\nlevel = "info"\n')
-    ports = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_METRICS__LISTEN": "127.0.0.1:0"}
+    ports = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_HTTP__LISTEN": "127.0.0.1:0"}
     own = {"CIRCUIT_GUARD_ACTOR": "alice"} | ({"CIRCUIT_GUARD_SETTINGS": str(settings)} if with_file else {})
     command = [sys.executable, "-m", "circuit_guard", "serve", "--policy", str(policy)]
     environ = {**os.environ, **ports, **own}

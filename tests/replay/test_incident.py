@@ -11,7 +11,8 @@ from circuit_guard.core.types import Phase
 from circuit_guard.policy_file import PolicyFile
 from circuit_guard.replay import incident_story as story
 from circuit_guard.replay.entries import Entry, Fault, Header, Label, LabelledCheck
-from circuit_guard.replay.incident import incident, margin_surplus, moment_ns, skew_ppm
+from circuit_guard.replay.incident import incident, moment_ns, skew_ppm
+from circuit_guard.replay.incident_truth import Values, margin_surplus, true_loss, true_mark
 from circuit_guard.replay.recording import read_recording
 from circuit_guard.replay.replayer import replay_file
 
@@ -83,12 +84,11 @@ def test_restart_when_told_then_has_a_new_epoch_and_counts_from_one() -> None:
     assert epochs[35:37] == [(1, 36), (2, 1)]
 
 
-def test_checks_when_counted_then_about_half_carry_the_account_and_each_market_has_its_truth(
+def test_checks_when_counted_then_all_carry_the_account_and_each_market_has_its_truth(
     story: tuple[Header, list[Entry]],
 ) -> None:
     checks = [entry for entry in story[1] if isinstance(entry, LabelledCheck)]
-    carried = sum(entry.check.account is not None for entry in checks)
-    assert 0.4 < carried / len(checks) < 0.6
+    assert [entry for entry in checks if entry.check.account is None] == []
     truth = Counter((entry.check.market.split("-")[0], entry.label) for entry in checks)
     assert truth == {
         ("SOL", Label.GENUINE): 9,
@@ -110,14 +110,39 @@ def test_labels_when_held_against_margin_at_the_published_values_then_each_accou
             mark, index = check.basis.mark_price, check.basis.funding_index
             assert mark is not None
             assert index is not None
-            assert margin_surplus(account, mark, index, account.positions[0].cached_funding_index) < 0
+            assert margin_surplus(account, Values(mark, index, account.positions[0].cached_funding_index)) < 0
 
 
 def test_margin_surplus_when_computed_then_follows_the_formula() -> None:
     position = Position("A", Decimal(-2), Decimal(100), Decimal(7), Decimal("0.01"))
     account = Account(Decimal(50), (position,))
     # 50 - 2 * (110 - 100) - 2 * 110 * 0.01 + 2 * (9 - 7)
-    assert margin_surplus(account, Decimal(110), Decimal(9), Decimal(7)) == Decimal("31.8")
+    assert margin_surplus(account, Values(Decimal(110), Decimal(9), Decimal(7))) == Decimal("31.8")
+
+
+def test_losses_when_told_then_each_wrongful_closure_has_one_and_no_genuine_one(
+    story: tuple[Header, list[Entry]],
+) -> None:
+    checks = [entry for entry in story[1] if isinstance(entry, LabelledCheck)]
+    assert all((entry.loss or 0) > 0 for entry in checks if entry.label is Label.WRONGFUL)
+    assert {entry.loss for entry in checks if entry.label is Label.GENUINE} == {None}
+
+
+def test_true_loss_when_computed_then_is_what_was_taken_and_never_more_than_the_account_held() -> None:
+    account = Account(Decimal(50), (Position("A", Decimal(2), Decimal(100), Decimal(7), Decimal("0.01")),))
+    truth = Values(Decimal(100), Decimal(9), Decimal(7))
+    # 2 * (100 - 95) for the price; the account holds 50 - 2 * (9 - 7)
+    assert true_loss(account, truth, truth._replace(mark=Decimal(95))) == 10
+    # 2 * (29 - 9) charged; settled at 3 instead of 7: 2 * (7 - 3)
+    assert true_loss(account, truth, truth._replace(funding_index=Decimal(29))) == 40
+    assert true_loss(account, truth, truth._replace(cached=Decimal(3))) == 8
+    assert true_loss(account, truth, truth._replace(funding_index=Decimal(1009))) == 46
+
+
+def test_true_mark_when_the_book_is_skewed_then_is_what_the_venues_agree_on() -> None:
+    venues = [Decimal(103), Decimal(101), Decimal(102)]
+    assert true_mark(Decimal(100), Decimal(100), venues) == 100
+    assert true_mark(Decimal(100), Decimal(95), venues) == 102
 
 
 def test_skew_when_it_builds_up_then_reaches_its_depth_and_ends() -> None:

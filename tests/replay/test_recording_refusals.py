@@ -64,6 +64,7 @@ LINES: dict[str, dict[str, Any]] = {
             },
         },
         "label": "wrongful",
+        "loss": "1042.17",
     },
     "fault": {"at": AT, "fault": {"kind": "reset", "markets": ["BTC-USD-PERP"], "until": "2026-01-19T05:00:00Z"}},
 }
@@ -291,6 +292,8 @@ VALUES = [
     ),
     ("check", "label", "maybe", 'label was "maybe", expected one of wrongful, genuine'),
     ("check", "label", None, "label was null, expected one of wrongful, genuine"),
+    ("check", "loss", 1042.17, f"loss was 1042.17, expected {DECIMAL}"),
+    ("check", "loss", "much", f'loss was "much", expected {DECIMAL}'),
     ("fault", "fault.kind", REMOVED, f"fault.kind is missing, expected {NAME}"),
     ("fault", "fault.markets", REMOVED, f"fault.markets is missing, expected {NAMES}"),
     (

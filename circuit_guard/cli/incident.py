@@ -1,0 +1,141 @@
+"""`incident report`: what happened in an incident, from the journal, for people and as a ledger."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from circuit_guard.cli import options
+from circuit_guard.cli.output import CommandError, ExitCode, print_json, screen
+from circuit_guard.core.types import SECOND_NS
+from circuit_guard.errors import shown
+from circuit_guard.report.compose import compose
+from circuit_guard.report.document import counted, money
+from circuit_guard.report.errors import NothingToReport
+from circuit_guard.report.evidence import Window
+from circuit_guard.report.incident import Incident, figures, read_incident
+from circuit_guard.report.ledger import ledger
+from circuit_guard.report.render import html, markdown
+from circuit_guard.report.summary import as_json
+from circuit_guard.report.times import stamp
+
+app = typer.Typer(help="Tell what happened in an incident.", no_args_is_help=True)
+
+EXPECTED_TIME = "a time with its zone as ISO 8601, such as 2026-01-19T04:30:00Z or 2026-01-19T05:30:00+01:00"
+JOURNAL_VARIABLE = "CIRCUIT_GUARD_JOURNAL__DIRECTORY"
+_FRACTION = re.compile(r"[.,]([0-9]{1,9})(?=[Z+-])")
+
+
+class Outputs(NamedTuple):
+    """The three files of a report."""
+
+    markdown: Path
+    html: Path
+    ledger: Path
+
+
+@app.callback()
+def group() -> None:
+    """Tell what happened in an incident."""
+
+
+@app.command("report")
+def report(
+    from_: Annotated[str, typer.Option("--from", metavar="TIME", help="Where the window begins, with its zone.")],
+    to: Annotated[str, typer.Option("--to", metavar="TIME", help="Where it ends; after all was sound again.")],
+    journal: Annotated[
+        Path,
+        typer.Option("--journal", metavar="DIRECTORY", envvar=JOURNAL_VARIABLE, help="The guard's state directory."),
+    ] = Path("state"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIRECTORY", help="Where to write the three files.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Write the report of an incident as Markdown, as one HTML page, and a ledger of compensation as CSV.
+
+    Everything comes from the journal, which a guard may be writing meanwhile. The files are named by the window. Exit
+    code 1: there is nothing to report, the window is pruned, or a file is there already. 2: a time, the journal or the
+    output directory cannot be used.
+    """
+    window = _window(from_, to)
+    outputs = _outputs(out, window, force)
+    incident = _read(journal, window)
+    document = compose(incident)
+    texts = (markdown(document), html(document), ledger(incident))
+    _write(outputs, texts)
+    if json:
+        print_json({**as_json(incident), "files": dict(zip(Outputs._fields, map(str, outputs), strict=True))})
+    else:
+        _print(incident, document.summary, outputs)
+
+
+def _window(from_: str, to: str) -> Window:
+    window = Window(_time_ns("--from", from_), _time_ns("--to", to))
+    if window.to_ns <= window.from_ns:
+        raise typer.BadParameter(f"--to was {to}, expected a time after --from, which was {from_}")
+    return window
+
+
+def _time_ns(option: str, text: str) -> int:
+    """Return the nanoseconds since 1970 of an instant; a datetime has room for six decimals, a journal for nine."""
+    fraction = _FRACTION.search(text)
+    try:
+        moment = datetime.fromisoformat(_FRACTION.sub("", text, count=1))
+    except ValueError:
+        raise typer.BadParameter(f"{option} was {shown(text)}, expected {EXPECTED_TIME}") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{option} was {shown(text)}, which names no zone; expected {EXPECTED_TIME}")
+    whole_s = int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+    return whole_s * SECOND_NS + (int(fraction[1].ljust(9, "0")) if fraction else 0)
+
+
+def _outputs(directory: Path, window: Window, force: bool) -> Outputs:
+    """Return where the files go, before the work is done that they are for."""
+    name = f"incident-{stamp(window.from_ns)}-{stamp(window.to_ns)}"
+    outputs = Outputs(*(directory / f"{name}{suffix}" for suffix in (".md", ".html", ".csv")))
+    if not directory.is_dir():
+        raise CommandError(f"--out was {directory}, expected a directory that is there", ExitCode.BAD_INPUT)
+    there = [path.name for path in outputs if path.exists()]
+    if there and not force:
+        raise CommandError(f"{directory} has {', '.join(there)} already: --force replaces them", ExitCode.DENIED)
+    return outputs
+
+
+def _read(journal: Path, window: Window) -> Incident:
+    """Read with a progress bar on standard error, where that is a terminal."""
+    console = screen(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(str(journal), total=None)
+        try:
+            return read_incident(
+                journal, window, lambda done, count: progress.update(task, completed=done, total=count)
+            )
+        except NothingToReport as nothing:
+            raise CommandError(f"{journal}: {nothing}", ExitCode.DENIED) from nothing
+
+
+def _write(outputs: Outputs, texts: tuple[str, str, str]) -> None:
+    for path, text in zip(outputs, texts, strict=True):
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            problem = f"{path}: cannot be written ({error.strerror}); name a directory with --out that can be"
+            raise CommandError(problem, ExitCode.BAD_INPUT) from error
+
+
+def _print(incident: Incident, summary: tuple[str, ...], outputs: Outputs) -> None:
+    console = screen()
+    for sentence in summary:
+        console.print(sentence)
+    lost, spared = figures(incident.wrongful_allowed), figures(incident.wrongful_denied)
+    for verdict, found, what in (("allowed", lost, "lost"), ("denied", spared, "spared")):
+        closures, accounts = counted(found.closures, "closure"), counted(found.accounts, "account")
+        console.print(f"wrongful and {verdict}: {closures} of {accounts}, {money(found.loss)} {what}")
+    for path in outputs:
+        console.print(str(path), style="green")

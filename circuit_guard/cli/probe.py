@@ -1,0 +1,36 @@
+"""`probe`: whether a guard lives, or is ready, for whatever starts and restarts it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from grpc_health.v1 import health_pb2
+
+from circuit_guard.cli import options
+from circuit_guard.cli.output import CommandError, ExitCode, screen
+from circuit_guard.cli.rpc import Guard
+from circuit_guard.server.health import LIVENESS, READINESS
+
+
+def probe(
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask whether it lives, whatever the market data are: for restarts.")
+    ] = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+) -> None:
+    """Say whether a guard is ready, or with --live whether it lives. One line, for probes.
+
+    It reaches grpc.listen, and grpc.health_listen as well.
+
+    Exit code 1: it is not. 3: no answer.
+    """
+    request = health_pb2.HealthCheckRequest(service=LIVENESS if live else READINESS)
+    with Guard(address, timeout) as guard:
+        answer: health_pb2.HealthCheckResponse = guard.call(guard.health.Check, request)
+    asked = "live" if live else "ready"
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        why = "it drains" if live else "circuit-guard status says why"
+        raise CommandError(f"the guard at {address} is not {asked}: {why}", ExitCode.DENIED)
+    screen().print(f"the guard at {address} is {asked}")
