@@ -1,6 +1,6 @@
 # What a developer types. `make run` and `make test` need python3 with venv, and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stubs schemas reference lock recordings test-slow crash released-protos clean
+.PHONY: help run test check format stubs schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak released-protos prometheus-rule clean
 
 BIN := .venv/bin
 RECORDINGS := ../shared/data/recordings
@@ -18,11 +18,24 @@ help: ## list the targets
 run: .venv/installed ## install into .venv, then show the guard stopping the incident
 	$(BIN)/circuit-guard demo
 
-test: .venv/installed ## install into .venv, then run every test but the slow ones
-	$(BIN)/python -m pytest -n auto -m "not slow"
+test: .venv/installed ## install into .venv, then run every test but the slow ones and those of whole systems
+	$(BIN)/python -m pytest -n auto -m "not slow and not system"
+
+test-system: .venv/installed ## the guard among real programs, which .ci/run installs: Prometheus, Alertmanager
+	$(BIN)/python -m pytest -m system
 
 test-slow: .venv/installed ## the tests too slow for every change
 	$(BIN)/python -m pytest -n auto -m slow
+
+flood: .venv/installed ## ask a guard for five times what it can decide, for a minute
+	$(BIN)/python -m benchmarks.flood 60 5
+
+fuzz: .venv/installed ## feed every entrance with what a fuzzer makes up, SECONDS=60 each
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[fuzz]"
+	$(BIN)/python -m fuzz.run --seconds $(or $(SECONDS),60)
+
+soak: .venv/installed ## a guard under mixed load, with restarts and faults, MINUTES=30
+	$(BIN)/python -m benchmarks.soak $(or $(MINUTES),30)
 
 crash: .venv/installed ## kill -9 a guard under load, 200 times; slow
 	$(BIN)/python -m pytest -n auto tests/crash/test_kill.py
@@ -36,6 +49,9 @@ check: .venv/installed ## lint, types, import direction, protos
 	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
 	$(BIN)/python scripts/generate_reference.py --check
+	$(BIN)/python scripts/generate_dashboards.py --check
+	$(BIN)/python scripts/generate_prometheus_rule.py --check
+	$(BIN)/hadolint deploy/Dockerfile
 
 recordings: .venv/installed ## replay the real price paths; fails if a wrongful closure gets through
 	$(BIN)/python scripts/accept_recordings.py $(RECORDINGS)
@@ -54,12 +70,22 @@ schemas: .venv/installed ## write the JSON Schemas of policy and settings
 reference: .venv/installed ## write docs/reference.md from the code
 	$(BIN)/python scripts/generate_reference.py
 
+dashboards: .venv/installed ## write config/grafana
+	$(BIN)/python scripts/generate_dashboards.py
+
 released-protos: .venv/installed ## make today's protos the ones that later changes may not break
 	$(BIN)/buf build protos -o protos/released.binpb
 
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra parquet --extra plot \
+	uv pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra envoy --extra parquet --extra plot \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o $(LOCKED)
+	uv pip compile --universal --python-version 3.11 pyproject.toml --constraint $(LOCKED) \
+		--generate-hashes --no-emit-index-url --no-header --quiet -o deploy/requirements.lock
+	echo hatchling | uv pip compile --universal --python-version 3.11 - --constraint $(LOCKED) \
+		--generate-hashes --no-emit-index-url --no-header --quiet -o deploy/build-requirements.lock
+
+prometheus-rule: .venv/installed ## write deploy/kubernetes/prometheusrule.yaml from config/prometheus
+	$(BIN)/python scripts/generate_prometheus_rule.py
 
 clean: ## remove everything that is not committed
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf .venv fuzz/corpus fuzz/crashes .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build

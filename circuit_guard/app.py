@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 
 import structlog
-from prometheus_client import CollectorRegistry, start_http_server
 
-from circuit_guard import __version__
+from circuit_guard import __version__, sd_notify
 from circuit_guard.clock import Clock, SystemClock
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine import Engine, EngineFailed
 from circuit_guard.errors import DocumentError, PolicyError
 from circuit_guard.journal.errors import StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
 from circuit_guard.policy_watch import PolicyContent, PolicyWatch, read_content
 from circuit_guard.remembering import remembering
-from circuit_guard.server.build import GuardServer, ListenError, create_server
+from circuit_guard.server.build import GuardServer, create_server
+from circuit_guard.server.security.announce import announce
+from circuit_guard.server.security.certificates import CertificateError
+from circuit_guard.server.security.http import viewers_only
+from circuit_guard.server.transport import ListenError
 from circuit_guard.settings import Settings
+from circuit_guard.showing import Showing
 from circuit_guard.telemetry.fact_log import FactLog
 from circuit_guard.telemetry.logging import LogPipeline
-from circuit_guard.telemetry.metrics import Metrics, Vitals
+from circuit_guard.telemetry.metrics import Metrics
+from circuit_guard.web.history import History
+from circuit_guard.web.metrics_site import MetricsSite
+from circuit_guard.web.site import Site
 
-MARKETS_PER_TURN = 25
-"""After the gauges of so many markets others get their turn, so that no check waits long behind them."""
+GARBAGE_THRESHOLD = 50_000
+"""So many new values before young garbage is looked for; Python's own is 700."""
+SWITCH_S = 0.0005
+"""How long the event loop keeps the interpreter from gRPC's thread, which hands over RPCs. Python's own is 5 ms."""
 
 EXIT_NOT_STARTED = 1
 EXIT_BAD_DOCUMENT = 2
@@ -43,22 +51,34 @@ class App:
     """One running guard. Make it with `build`, run it with `running` or `run`."""
 
     def __init__(
-        self, settings: Settings, engine: Engine, policy: PolicyContent, metrics: Metrics, log: LogPipeline
+        self,
+        settings: Settings,
+        engine: Engine,
+        policy: PolicyContent,
+        metrics: Metrics,
+        log: LogPipeline,
+        showing: Showing,
+        site: Site,
     ) -> None:
         self.engine = engine
         self.grpc_address = ""
         """Where clients connect, with the port that was bound; empty before the start."""
+        self.http_address = ""
+        """Where the status page and the metrics are, with the port that was bound; empty before the start."""
+        self.health_address = ""
+        """Where probes are answered apart; empty without grpc.health_listen."""
         self.metrics_address = ""
-        """Where metrics are scraped, with the port that was bound; empty before the start."""
+        """Where metrics are scraped apart; empty without http.metrics_listen."""
         self.policy_watch = PolicyWatch(policy, self.take_policy)
         """What looks at the policy file."""
         self._settings = settings
         self._metrics = metrics
         self._log_pipeline = log
+        self._showing = showing
+        self._site = site
         self._journal: Journal | None = None
         self._ticks: asyncio.Task[None] | None = None
         self._serving = False
-        self._refresh_failed = False
 
     def reload_policy(self) -> list[Fact]:
         """Put the policy file into force, whole or not at all. Raise PolicyError; the old policy then stays."""
@@ -76,21 +96,29 @@ class App:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
         """Serve for as long as the context lasts, then drain. Raise ListenError where an address cannot be had."""
-        with self._log_pipeline, _serving_metrics(self._settings.metrics.listen, self._metrics.registry) as address:
-            server = create_server(self.engine, self._settings, self.reload_policy)
-            self.grpc_address, self.metrics_address = server.address, address
-            async with remembering(self.engine, self._settings.journal) as self._journal:
-                await server.start()
-                await self._show_gauges(loop_lag_s=0.0)
-                _log.info("started", version=__version__, grpc=server.address, metrics=address, **self._in_force())
-                self._ticks = asyncio.create_task(self._tick(server))
-                policy = self._settings.policy
-                watch = self.policy_watch.running(policy.watch_interval_ms / 1000) if policy.watch else nullcontext()
-                try:
-                    async with watch:
-                        yield self
-                finally:
-                    await self._drain(server, self._ticks)
+        with self._log_pipeline:
+            http, metrics = self._settings.http, MetricsSite(self._metrics.registry)
+            async with (
+                _serving(self._site, "http.listen", http.listen) as self.http_address,
+                _serving(metrics, "http.metrics_listen", http.metrics_listen) as self.metrics_address,
+            ):
+                server = create_server(self.engine, self._settings, self.reload_policy, self._metrics.door)
+                self.grpc_address, self.health_address = server.address, server.health_address
+                async with remembering(self.engine, self._settings.journal) as self._journal:
+                    await server.start()
+                    await self._show(loop_lag_s=0.0)
+                    _log.info("started", version=__version__, **self._addresses(), **self._in_force())
+                    announce(self._settings, server.address, self._metrics.door)
+                    self._ticks = asyncio.create_task(self._tick(server))
+                    policy = self._settings.policy
+                    watch = (
+                        self.policy_watch.running(policy.watch_interval_ms / 1000) if policy.watch else nullcontext()
+                    )
+                    try:
+                        async with watch:
+                            yield self
+                    finally:
+                        await self._drain(server, self._ticks)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second ends the process at once. SIGHUP reloads the policy."""
@@ -98,11 +126,17 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop_or_exit, stop, number)
         loop.add_signal_handler(signal.SIGHUP, self.policy_watch.reload_for, "signal", "SIGHUP")
-        async with self.running():
+        service = sd_notify.of_this_process()
+        async with service.watching(self.engine.ready), self.running():
+            # What is here now stays. Looking through it for garbage, as each checkpoint would cause, holds up the loop.
+            gc.freeze()
+            gc.set_threshold(GARBAGE_THRESHOLD)
+            service.ready()
             stopped = asyncio.create_task(stop.wait())
             ticks = self._ticks
             await asyncio.wait([stopped, *([ticks] if ticks else [])], return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
+            service.stopping()
 
     async def _tick(self, server: GuardServer) -> None:
         """Let time take effect, report readiness and show the gauges, again and again."""
@@ -117,7 +151,7 @@ class App:
             except EngineFailed:
                 """Logged where it happened; `ready` says so from now on."""
             await self._report_serving(server)
-            await self._show_gauges(lag_s)
+            await self._show(lag_s)
 
     async def _report_serving(self, server: GuardServer) -> None:
         reasons = self.engine.ready()
@@ -126,40 +160,19 @@ class App:
             await server.set_serving(self._serving)
             (_log.info if self._serving else _log.error)("serving" if self._serving else "not_serving", reasons=reasons)
 
-    async def _show_gauges(self, loop_lag_s: float) -> None:
-        """Set the gauges. That they cannot be set is logged once and counted; it must not end the guard."""
-        state, engine = self.engine.state, self.engine
-        vitals = Vitals(
-            ready=self._serving,
-            shadow=engine.policy.shadow,
-            watchers=engine.watchers,
-            events_lost=engine.events_lost,
-            log_lines_dropped=self._log_pipeline.dropped,
-            clock_offset_s=engine.clock_offset_ns() / SECOND_NS,
-            loop_lag_s=loop_lag_s,
-        )
-        if self._journal is not None:
-            journal = self._journal.status()
-            vitals = replace(
-                vitals,
-                journal_in_use=journal.failure is None,
-                journal_queued=journal.queued,
-                journal_dropped=journal.dropped,
-                journal_over_budget_bytes=journal.over_budget_bytes,
-            )
-        try:
-            self._metrics.show_guard(state.global_breaker, state.global_halt, vitals)
-            self._metrics.show_state(state, engine.now_ns())
-            for number, market in enumerate(tuple(engine.policy.markets)):
-                if number and number % MARKETS_PER_TURN == 0:
-                    await asyncio.sleep(0)
-                if market in engine.policy.markets:
-                    self._metrics.show_market(engine.market_status(market))
-        except Exception:  # noqa: BLE001  # whatever it is, closures are still judged as before
-            self._metrics.refresh_failed()
-            if not self._refresh_failed:
-                _log.critical("state_refresh_failed", exc_info=True)
-            self._refresh_failed = True
+    async def _show(self, loop_lag_s: float) -> None:
+        journal = None if self._journal is None else self._journal.status()
+        await self._showing.refresh(journal, loop_lag_s, serving=self._serving)
+
+    def _addresses(self) -> dict[str, str]:
+        """Return where the guard listens, without what is not set."""
+        every = {
+            "grpc": self.grpc_address,
+            "health": self.health_address,
+            "http": self.http_address,
+            "metrics": self.metrics_address,
+        }
+        return {name: address for name, address in every.items() if address}
 
     def _in_force(self) -> dict[str, object]:
         policy = self.engine.policy
@@ -169,7 +182,7 @@ class App:
         self._serving = False
         ticks.cancel()
         [outcome] = await asyncio.gather(ticks, return_exceptions=True)
-        await self._show_gauges(loop_lag_s=0.0)
+        await self._show(loop_lag_s=0.0)
         _log.info("draining", grace_s=self._settings.grpc.drain_grace_s)
         await server.drain(self._settings.grpc.drain_grace_s)
         _log.info("stopped")
@@ -181,15 +194,18 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
     """Put a guard together, on the system's clock unless another is given. Raise PolicyError for an invalid policy."""
     content, clock = read_content(settings.policy.path), clock or SystemClock()
     policy = content.policy()
-    metrics = Metrics(policy, __version__, clock.wall_ns())
+    metrics, history = Metrics(policy, __version__, clock.wall_ns()), History(policy.markets)
     engine = Engine(
         policy,
         clock,
-        observers=(metrics, FactLog(policy.markets)),
+        observers=(metrics, FactLog(policy.markets), history),
         watchers_max=settings.grpc.watchers_max,
         watch_queue_max=settings.engine.watch_queue_max,
     )
-    return App(settings, engine, content, metrics, LogPipeline(settings.log.level, settings.log.format))
+    log = LogPipeline(settings.log.level, settings.log.format)
+    showing = Showing(engine, metrics, log, history)
+    site = Site(showing.board, history, metrics.registry, authorizing=(viewers_only(settings),))
+    return App(settings, engine, content, metrics, log, showing, site)
 
 
 @asynccontextmanager
@@ -201,28 +217,30 @@ async def running_app(settings: Settings) -> AsyncIterator[App]:
 
 def serve(settings: Settings) -> int:
     """Run a guard until a signal ends it, and return the exit code of the process."""
+    sys.setswitchinterval(SWITCH_S)
     try:
         asyncio.run(build(settings).run())
-    except (DocumentError, ListenError, StateDirectoryHeld) as error:
+    except (DocumentError, ListenError, CertificateError, StateDirectoryHeld) as error:
         sys.stderr.write(f"circuit-guard: {error}\n")
         return EXIT_BAD_DOCUMENT if isinstance(error, DocumentError) else EXIT_NOT_STARTED
     return 0
 
 
-@contextmanager
-def _serving_metrics(listen: str, registry: CollectorRegistry) -> Iterator[str]:
-    host, _, port = listen.rpartition(":")
+@asynccontextmanager
+async def _serving(site: Site | MetricsSite, setting: str, listen: str | None) -> AsyncIterator[str]:
+    """Have a site answer for as long as the context lasts, and return where; without an address it does not."""
+    if listen is None:
+        yield ""
+        return
     try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry)
+        address = await site.start(listen)
     except OSError as error:
         expected = "an address of this machine, host:port, that no other process listens on"
-        raise ListenError(f"metrics.listen was {listen}, expected {expected}: {error.strerror}") from error
+        raise ListenError(f"{setting} was {listen}, expected {expected}: {error.strerror}") from error
     try:
-        yield f"{host}:{server.server_port}"
+        yield address
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        await site.stop()
 
 
 def _stop_or_exit(stop: asyncio.Event, number: signal.Signals) -> None:

@@ -11,6 +11,9 @@ from typing import Self
 from circuit_guard.core.facts import Fact
 from circuit_guard.errors import CircuitGuardError
 
+WATCHERS_MAX = 32
+WATCH_QUEUE_MAX = 10_000
+
 
 class TooManyWatchers(CircuitGuardError):  # it says what happened
     """There is no room for another watcher."""

@@ -1,12 +1,17 @@
-"""Write docs/reference.md from the code: every reason and every metric. `--check` only compares."""
+"""Write docs/reference.md from the code: every reason, every metric, every command. `--check` only compares."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import typer
 from prometheus_client import CollectorRegistry
 
+from circuit_guard.cli.main import app
+from circuit_guard.client.metrics import ClientMetrics
 from circuit_guard.core.reasons import REASONS, Reason
 from circuit_guard.core.types import Lift
 from circuit_guard.telemetry.families import Families
@@ -21,26 +26,38 @@ LIFTS = {
     Lift.OPERATOR: "an operator",
 }
 
-HEAD = """# Reasons and metrics
+HEAD = """# Reasons, metrics, commands
 
 Written by `scripts/generate_reference.py` from the code; a test fails when it is out of date.
 
 ## Reasons
 
-A reason is a stable code on the wire, in the log and as a metric label. A finding of severity LATCH is always lifted by
+A reason is a stable code on the wire, in the log and as a metric label. What to do about each is in the
+[runbook](runbook.md#the-reasons). A finding of severity LATCH is always lifted by
 an operator (`circuit-guard reset`), whatever the table says.
 
 | reason | rule | meaning | ended by |
 | --- | --- | --- | --- |
 """
 
-
 METRICS_HEAD = """
 
 ## Metrics
 
+Those of `circuit_guard_client` are exported by the client library, in the process of the liquidation engine.
+
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |
+"""
+
+
+COMMANDS_HEAD = """
+## Commands
+
+`--help` after each says more: its options, its exit codes.
+
+| command | what it does |
+| --- | --- |
 """
 
 
@@ -50,27 +67,35 @@ def reference() -> str:
         f"| `{reason}` | {REASONS[reason].rule} | {REASONS[reason].sentence} | {LIFTS[REASONS[reason].lift]} |"
         for reason in Reason
     ]
-    return (
-        HEAD
-        + "\n".join(rows)
-        + "\n\n## Metrics\n\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n"
-        + metrics()
-    )
+    return HEAD + "\n".join(rows) + METRICS_HEAD + metrics() + COMMANDS_HEAD + commands()
 
 
 def metrics() -> str:
     """Return the rows of the metrics table."""
-    families = Families(CollectorRegistry())
+    registry = CollectorRegistry()
+    Families(registry)
+    ClientMetrics(registry=registry)
     rows = []
-    for metric in vars(families).values():
-        described = getattr(metric, "describe", None)
-        if described is None:
-            continue
-        for family in described():
+    for metric in registry._collector_to_names:
+        for family in metric.describe():
             name = family.name + ("_total" if family.type == "counter" else "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames)
             rows.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
     return "\n".join(sorted(rows)) + "\n"
+
+
+def commands() -> str:
+    """Return the rows of the table of commands, each group's after one another."""
+    return "\n".join(_commands("circuit-guard", typer.main.get_command(app))) + "\n"
+
+
+def _commands(called: str, command: Any) -> Iterator[str]:
+    if not hasattr(command, "commands"):
+        sentence = " ".join((command.help or "").partition("\n\n")[0].split())
+        yield f"| `{called}` | {sentence} |"
+        return
+    for name, inner in sorted(command.commands.items()):
+        yield from _commands(f"{called} {name}", inner)
 
 
 def main() -> int:

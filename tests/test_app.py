@@ -44,12 +44,12 @@ sys.exit(serve(load_settings(Path(sys.argv[1]), {})))
 """
 
 
-def write_settings(folder: Path, policy: str = POLICY, grpc: str = "127.0.0.1:0", metrics: str = "127.0.0.1:0") -> Path:
+def write_settings(folder: Path, policy: str = POLICY, grpc: str = "127.0.0.1:0", http: str = "127.0.0.1:0") -> Path:
     (folder / "policy.toml").write_text(policy)
     path = folder / "settings.toml"
     path.write_text(
         f'grpc = {{ listen = "{grpc}", drain_grace_s = 5 }}\n'
-        f'metrics = {{ listen = "{metrics}" }}\n'
+        f'http = {{ listen = "{http}" }}\n'
         f'policy = {{ path = "{folder / "policy.toml"}" }}\n'
         "engine = { tick_interval_ms = 10 }\n"
     )
@@ -78,9 +78,14 @@ async def health_of(address: str, until: int) -> list[int]:
     return states
 
 
+def read(address: str, path: str) -> str:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
 def scrape(address: str) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    text = read(address, "/metrics")
     samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {series: float(value) for series, _, value in samples}
 
@@ -97,7 +102,7 @@ async def scrape_until(address: str, series: str, value: float) -> dict[str, flo
 async def test_app_when_it_runs_then_it_answers_grpc_and_is_scraped(app: App) -> None:
     await health_of(app.grpc_address, SERVING)
 
-    samples = await scrape_until(app.metrics_address, "circuit_guard_ready", 1)
+    samples = await scrape_until(app.http_address, "circuit_guard_ready", 1)
 
     assert samples[f'circuit_guard_build_info{{version="{__version__}"}}'] == 1
     assert samples['circuit_guard_phase{market="BTC-USD-PERP",phase="RECOVERING"}'] == 1
@@ -120,19 +125,39 @@ async def test_app_when_the_engine_fails_then_it_reports_not_serving_and_stays(a
         app.engine.step(Tick(0))
 
     await health_of(app.grpc_address, NOT_SERVING)
-    await scrape_until(app.metrics_address, "circuit_guard_ready", 0)
+    await scrape_until(app.http_address, "circuit_guard_ready", 0)
 
 
 async def test_app_when_the_state_cannot_be_shown_then_that_is_counted_and_it_serves_on(app: App) -> None:
     await health_of(app.grpc_address, SERVING)
-    before = await asyncio.to_thread(scrape, app.metrics_address)
+    before = await asyncio.to_thread(scrape, app.http_address)
     app.engine.state.markets["BTC-USD-PERP"].trusted.mark_price = "poisoned"  # type: ignore[assignment]
 
     name = "circuit_guard_state_refresh_failures_total"
-    while (await asyncio.to_thread(scrape, app.metrics_address))[name] == before[name]:
+    while (await asyncio.to_thread(scrape, app.http_address))[name] == before[name]:
         continue
 
     assert await health_of(app.grpc_address, SERVING) == [SERVING]
+
+
+async def test_app_when_a_market_left_the_policy_while_it_was_down_then_it_starts_again(tmp_path: Path) -> None:
+    both = POLICY + "[markets.ETH-USD-PERP]\n"
+    journal = f'journal = {{ directory = "{tmp_path / "state"}" }}\n'
+    for policy in (both, POLICY, both):
+        path = write_settings(tmp_path, policy=policy)
+        path.write_text(path.read_text() + journal)
+        async with running_app(load_settings(path, {})) as app:
+            await health_of(app.grpc_address, SERVING)
+            assert app.engine.failure is None
+            samples = await asyncio.to_thread(scrape, app.http_address)
+            assert ('circuit_guard_market_warm{market="ETH-USD-PERP"}' in samples) is (policy == both)
+
+
+async def test_app_when_it_runs_then_people_read_its_status_page(app: App) -> None:
+    page = await asyncio.to_thread(read, app.http_address, "/")
+
+    assert "1 of 1 market denies closures" in page
+    assert "/markets/BTC-USD-PERP" in page
 
 
 # Reload
@@ -144,7 +169,7 @@ async def test_reload_when_the_file_has_changed_then_the_new_policy_is_in_force(
     app.reload_policy()
 
     assert set(app.engine.policy.markets) == {"BTC-USD-PERP", "ETH-USD-PERP"}
-    samples = await asyncio.to_thread(scrape, app.metrics_address)
+    samples = await asyncio.to_thread(scrape, app.http_address)
     assert samples['circuit_guard_policy_reloads_total{result="success"}'] == 1
     assert samples[f'circuit_guard_policy_info{{revision="{app.engine.policy.revision}"}}'] == 1
 
@@ -163,7 +188,7 @@ async def test_reload_when_the_file_is_bad_then_the_old_policy_stays(
         app.reload_policy()
 
     assert app.engine.policy is policy
-    samples = await asyncio.to_thread(scrape, app.metrics_address)
+    samples = await asyncio.to_thread(scrape, app.http_address)
     assert samples["circuit_guard_policy_last_reload_successful"] == 0
     assert samples['circuit_guard_policy_reloads_total{result="failure"}'] == 1
 
@@ -171,7 +196,7 @@ async def test_reload_when_the_file_is_bad_then_the_old_policy_stays(
 # Not starting
 
 
-@pytest.mark.parametrize("section", ["grpc", "metrics"])
+@pytest.mark.parametrize("section", ["grpc", "http"])
 def test_start_when_a_port_is_in_use_then_one_line_says_so(
     tmp_path: Path, section: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

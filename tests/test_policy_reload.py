@@ -30,13 +30,13 @@ class Process:
 
     def __init__(self, folder: Path, **policy: str) -> None:
         self.path = folder / "policy.toml"
-        ports = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_METRICS__LISTEN": "127.0.0.1:0"}
+        ports = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_HTTP__LISTEN": "127.0.0.1:0"}
         own = {f"CIRCUIT_GUARD_POLICY__{key.upper()}": value for key, value in policy.items()}
         command = [sys.executable, "-m", "circuit_guard", "serve", "--policy", str(self.path)]
         environ = {**os.environ, **ports, **own}
         self.popen = subprocess.Popen(command, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         started = self.read_until("started")
-        self.metrics_address = started["metrics"]
+        self.http_address = started["http"]
         self.channel = grpc.insecure_channel(started["grpc"])
         self.admin = admin_pb2_grpc.AdminServiceStub(self.channel)
 
@@ -61,7 +61,7 @@ class Process:
 
     def successful(self) -> bool:
         """Return whether the last reload was successful, as scraped."""
-        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.http_address}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         [value] = [line.split()[1] for line in lines if line.startswith("circuit_guard_policy_last_reload_successful ")]
         return bool(float(value))

@@ -45,7 +45,7 @@ class Guard:
 
     async def counted(self) -> tuple[int, int, int]:
         """Return as scraped: whether the last reload was successful, the successes, the failures."""
-        samples = await asyncio.to_thread(scrape, self.app.metrics_address)
+        samples = await asyncio.to_thread(scrape, self.app.http_address)
         names = ("last_reload_successful", 'reloads_total{result="success"}', 'reloads_total{result="failure"}')
         successful, successes, failures = (int(samples[f"circuit_guard_policy_{name}"]) for name in names)
         return successful, successes, failures
@@ -60,7 +60,7 @@ def scrape(address: str) -> dict[str, float]:
 
 def environment(path: Path, **policy: str) -> dict[str, str]:
     own = {f"CIRCUIT_GUARD_POLICY__{key.upper()}": value for key, value in policy.items()}
-    ports = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_METRICS__LISTEN": "127.0.0.1:0"}
+    ports = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_HTTP__LISTEN": "127.0.0.1:0"}
     return {"CIRCUIT_GUARD_POLICY__PATH": str(path)} | ports | own
 
 

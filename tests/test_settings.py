@@ -31,7 +31,7 @@ def test_settings_when_nothing_is_given_then_the_defaults_hold() -> None:
     settings = load_settings(None, {"HOME": "/", "PATH": "/bin"})
     assert settings == Settings()
     assert settings.grpc.listen == "127.0.0.1:50051"
-    assert settings.metrics.listen == "127.0.0.1:9464"
+    assert settings.http.listen == "127.0.0.1:9464"
     assert settings.grpc.batch_max == 1000
     assert settings.engine.tick_interval_ms == 1000
     assert (settings.policy.watch, settings.policy.watch_interval_ms) == (True, 2000)
@@ -42,7 +42,10 @@ def test_shipped_settings_are_the_defaults_all_written_out() -> None:
     written = load_settings(SHIPPED, {})
     given = {f"{name}.{key}" for name, table in written for key in table.model_fields_set}
     known = {f"{name}.{key}" for name, table in written for key in type(table).model_fields}
-    assert known - given == {"journal.directory"}  # where to remember has no default
+    files = {f"security.{key}" for key in ("server_certificate", "server_key", "client_ca")}
+    listeners = {"grpc.health_listen", "http.metrics_listen"}
+    without_default = {"journal.directory", "security.identities", *files, *listeners}
+    assert known - given == without_default
 
 
 def test_settings_when_the_environment_says_otherwise_then_it_wins_over_the_file(tmp_path: Path) -> None:
@@ -70,11 +73,25 @@ def test_grpc_address_when_only_this_machine_can_reach_it_then_it_is_taken(liste
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:50051", "10.0.0.7:50051", "[::]:50051", "guard.example.com:50051"])
-@pytest.mark.parametrize("section", ["grpc", "metrics"])
-def test_address_when_others_can_reach_it_then_it_is_refused_with_the_reason(section: str, listen: str) -> None:
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        (
+            "grpc",
+            (
+                "a loopback address or unix:path, or else security.server_certificate, server_key, client_ca and "
+                "identities: mTLS, so that it is known who comes"
+            ),
+        ),
+        ("http", "a loopback address: HTTP has no mTLS"),
+    ],
+)
+def test_address_when_others_can_reach_it_then_it_is_refused_with_the_reason(
+    section: str, expected: str, listen: str
+) -> None:
     variable = f"CIRCUIT_GUARD_{section.upper()}__LISTEN"
-    expected = "a loopback address: this version has no mTLS, so whoever can connect could use it"
-    assert violations(None, {variable: listen}) == [f'{variable}: was "{listen}", expected {expected}']
+    whole = f"{expected}; security.insecure_network = true overrides this"
+    assert violations(None, {variable: listen}) == [f'{variable}: was "{listen}", expected {whole}']
 
 
 @pytest.mark.parametrize(
@@ -121,13 +138,13 @@ def test_unix_socket_when_the_kernel_could_not_bind_it_then_it_is_refused(listen
             ),
         ),
         (
-            '[metrics]\nlisten = "127.0.0.1:50051"\n',
-            'metrics.listen: was "127.0.0.1:50051", expected another address than grpc.listen',
+            '[http]\nlisten = "127.0.0.1:50051"\n',
+            'http.listen: was "127.0.0.1:50051", expected another address than grpc.listen',
         ),
         (
-            '[metrics]\nlisten = "unix:/run/metrics.sock"\n',
+            '[http]\nlisten = "unix:/run/http.sock"\n',
             (
-                'metrics.listen: was "unix:/run/metrics.sock", expected '
+                'http.listen: was "unix:/run/http.sock", expected '
                 'host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051"'
             ),
         ),
@@ -159,8 +176,8 @@ def test_settings_when_one_thing_is_broken_then_the_message_says_exactly_that(
 
 
 def test_settings_when_both_ports_are_any_free_one_then_they_do_not_collide() -> None:
-    environ = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_METRICS__LISTEN": "127.0.0.1:0"}
-    assert load_settings(None, environ).metrics.listen == "127.0.0.1:0"
+    environ = {"CIRCUIT_GUARD_GRPC__LISTEN": "127.0.0.1:0", "CIRCUIT_GUARD_HTTP__LISTEN": "127.0.0.1:0"}
+    assert load_settings(None, environ).http.listen == "127.0.0.1:0"
 
 
 def test_settings_when_much_is_broken_then_all_of_it_is_listed_at_once_and_by_where_it_was_written(

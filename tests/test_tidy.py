@@ -24,8 +24,8 @@ FUNCTION_LINES_MAX = 60
 LAYERS = (
     ("cli",),
     ("app",),
-    ("remembering", "policy_watch"),
-    ("server", "replay"),
+    ("remembering", "policy_watch", "showing"),
+    ("server", "replay", "web"),
     ("engine",),
     ("journal", "telemetry", "settings", "policy_file"),
     ("core",),
@@ -35,7 +35,7 @@ LAYERS = (
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 STUBS = "circuit_guard.v1"
-MAY_USE_STUBS = ("server", "cli")
+MAY_USE_STUBS = ("server", "cli", "client")
 
 BANNED_IN_CORE = {
     r"\btime\.\w+\(": "time arrives inside the input, as at_ns",

@@ -77,7 +77,7 @@ def test_series_when_everything_has_happened_then_there_are_no_others_than_at_th
     engine.tick()
     cold.show()
 
-    assert cold.series() == at_start
+    assert {series for series in cold.series() if "hold_since" not in series} == at_start
 
 
 def test_series_when_ten_thousand_unknown_markets_are_named_then_their_number_does_not_grow(warm: Measured) -> None:
@@ -101,7 +101,7 @@ def test_series_when_there_are_many_markets_then_each_has_a_few_tens(cold: Measu
     few = len(cold.series())
     many = len(Measured(policy_of(BTC, ETH, SOL, *(f"M{n}-USD-PERP" for n in range(100)))).series())
 
-    assert (many - few) / 100 < 45
+    assert (many - few) / 100 < 55
 
 
 def test_series_when_the_policy_is_reloaded_then_removed_markets_go_and_added_ones_come(warm: Measured) -> None:
@@ -155,7 +155,7 @@ def test_explained_losses_when_checks_come_with_accounts_then_each_verdict_count
     warm.driver.decide(request_id="unknown", account=Account(Decimal(1), (replace(held, market="NO-USD-PERP"),)))
     warm.driver.decide(request_id="without")
 
-    counted = {verdict: warm.value("explained_losses_total", verdict=verdict) for verdict in Explanation}
+    counted = {verdict: warm.value("explained_losses_total", market=BTC, verdict=verdict) for verdict in Explanation}
     assert counted == dict.fromkeys(Explanation, 1)
 
 
@@ -163,7 +163,7 @@ def test_explained_losses_when_checks_come_with_accounts_then_each_verdict_count
 def test_explained_losses_when_there_was_none_then_each_verdict_has_its_series(
     cold: Measured, verdict: Explanation
 ) -> None:
-    assert cold.value("explained_losses_total", verdict=verdict) == 0
+    assert cold.value("explained_losses_total", market=BTC, verdict=verdict) == 0
 
 
 def test_denials_when_a_market_is_latched_then_each_reason_counts(warm: Measured) -> None:
