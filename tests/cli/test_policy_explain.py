@@ -41,7 +41,7 @@ def test_policy_explain_when_no_policy_is_given_then_the_bundled_one_is_explaine
     assert rows["the mark price, while the reference price stands still"] == ["1 %", "0.2026 %"]
     assert rows["the engine's own sums: its formula, what it adds up"] == ["any size", "0.2026 %"]
     assert rows["the references, most of them wrong alike"] == ["any size", "any size"]
-    assert rows["1 %"] == ["3 %", "23 %", "1.2 %"]
+    assert rows["1 %"] == ["3 %", "23 %", "2.2 %"]
     assert rows["a funding index that jumps"] == ["funding_continuity", "at once", "latches at once"]
     assert rows["a caller's mark price 1 % off what was published, or its funding index"][1:] == [
         "at once",

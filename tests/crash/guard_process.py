@@ -36,7 +36,7 @@ def write_settings(folder: Path) -> Path:
         policy.write_text(policy_text())
     settings.write_text(
         f'grpc = {{ listen = "unix:{folder / "guard.sock"}", drain_grace_s = 1 }}\n'
-        'metrics = { listen = "127.0.0.1:0" }\n'
+        'http = { listen = "127.0.0.1:0" }\n'
         f'policy = {{ path = "{policy}", watch = false }}\n'
         f'journal = {{ directory = "{folder / "state"}", checkpoint_interval_s = 1 }}\n'
         'log = { level = "error" }\n'

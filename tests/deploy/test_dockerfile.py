@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,20 +18,21 @@ from circuit_guard.cli.main import app
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+HADOLINT = str(Path(sys.executable).with_name("hadolint"))
 TEXT = DOCKERFILE.read_text()
 LOCKS = ("requirements.lock", "build-requirements.lock")
 PIN = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 
 
 def test_dockerfile_when_linted_then_hadolint_finds_nothing() -> None:
-    done = subprocess.run(["hadolint", str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    done = subprocess.run([HADOLINT, str(DOCKERFILE)], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_dockerfile_when_broken_then_hadolint_would_say_so() -> None:
     broken = TEXT.replace("USER 65532:65532", "USER root")
-    done = subprocess.run(["hadolint", "-"], input=broken, capture_output=True, text=True, check=False)
+    done = subprocess.run([HADOLINT, "-"], input=broken, capture_output=True, text=True, check=False)
 
     assert "DL3002" in done.stdout
 

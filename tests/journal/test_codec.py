@@ -57,13 +57,15 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.tuples(*map(values, arguments))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
-    return st.builds(hint, **{name: values(part) for name, part in get_type_hints(hint).items()})
+    beside = {field.name for field in fields(hint) if not field.init} if is_dataclass(hint) else set()  # no part of it
+    parts = {name: values(part) for name, part in get_type_hints(hint).items() if name not in beside}
+    return st.builds(hint, **parts)
 
 
 def exactly(value: Any) -> Any:
     """Return a value in a form in which only the same is equal: a NaN itself, 1.0 not 1.00, True not 1."""
     if is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_fields")):
-        names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields
+        names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else value._fields
         return type(value).__name__, [exactly(getattr(value, name)) for name in names]
     if isinstance(value, Mapping):
         return type(value).__name__, [(exactly(key), exactly(item)) for key, item in value.items()]
