@@ -31,7 +31,6 @@ from circuit_guard.readiness import Readiness
 from circuit_guard.watching import WATCH_QUEUE_MAX, WATCHERS_MAX, Subscription, Watchers
 
 T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
 
 
@@ -143,8 +142,7 @@ class Engine:
 
     async def room(self) -> None:
         """Return once the journal has room: await it before an input is stamped and taken. Raise EngineFailed."""
-        if self._recorder is not None and not self._recorder.has_room:
-            await self._of_journal(Recorder.room)
+        await self._of_journal(Recorder.room)
 
     async def durable(self) -> None:
         """Return once all that happened so far is on the disk. Raise EngineFailed."""
@@ -152,7 +150,7 @@ class Engine:
 
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
-        if self._recorder is not None and promise_anything(facts):
+        if promise_anything(facts):
             await self._of_journal(Recorder.durable)
 
     def step(self, input_: Input) -> list[Fact]:

@@ -41,10 +41,11 @@ class Accounts:
 
     def note(self, account_id: str, now_ns: int, window_ns: int) -> None:
         """Take note of an account, and forget those older than the window."""
-        self.seen_ns[account_id] = now_ns
-        self.seen_ns.move_to_end(account_id)
-        while next(iter(self.seen_ns.values())) < now_ns - window_ns or len(self.seen_ns) > ACCOUNTS_MAX:
-            self.seen_ns.popitem(last=False)
+        seen_ns, start_ns = self.seen_ns, now_ns - window_ns
+        seen_ns[account_id] = now_ns
+        seen_ns.move_to_end(account_id)
+        while next(iter(seen_ns.values())) < start_ns or len(seen_ns) > ACCOUNTS_MAX:
+            seen_ns.popitem(last=False)
 
     def count(self, now_ns: int, window_ns: int, asking: str) -> int:
         """Return how many different accounts there are within the window, counting the one that is asking."""

@@ -179,7 +179,7 @@ class Check:
             "size": str(self.size),
             "kind": self.kind,
             "execution_price": str(self.execution_price),
-            "basis": f"{self.basis.mark_price} {self.basis.funding_index}",
+            "basis": f"{self.basis.mark_price!s} {self.basis.funding_index!s}",
             "account": account,
         }
 

@@ -102,17 +102,12 @@ class Journal:
         """Return once the record is on the disk. Raise JournalFailed where it may never get there."""
         await asyncio.wrap_future(self._queue.durable(sequence))
 
-    @property
-    def has_room(self) -> bool:
-        """Whether `room` would return at once."""
-        return self._queue.has_room and not self._in_line
-
     async def room(self) -> None:
         """Return once the queue is not full, to one after the other in the order of asking. Raise JournalFailed.
 
         Await it before an input is accepted, and append that before awaiting anything else. Under `drop` nobody waits.
         """
-        if self.has_room:
+        if self._queue.has_room and not self._in_line:
             return
         self._in_line += 1
         try:

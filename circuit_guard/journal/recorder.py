@@ -73,11 +73,6 @@ class Recorder:
         """Record an input and what came of it. Ticks are left out: decisions never depend on them."""
         self._journal.append(_entries(input_, facts))
 
-    @property
-    def has_room(self) -> bool:
-        """Whether there is room for another input now; there is none after a failure."""
-        return self._journal.has_room
-
     async def room(self) -> None:
         """Return once there is room for another input."""
         await self._journal.room()

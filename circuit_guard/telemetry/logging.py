@@ -7,6 +7,7 @@ import logging.handlers
 import queue
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -95,7 +96,7 @@ class LogPipeline:
             self._writer.handle(record)
 
 
-def write_often(logger: logging.Logger, level: int, event: str, fields: dict[str, object]) -> None:
+def write_often(logger: logging.Logger, level: int, event: str, fields: Mapping[str, object]) -> None:
     """Write the line that structlog would, in a fifth of the time: for what happens thousands of times a second."""
     if not logger.isEnabledFor(level):
         return
