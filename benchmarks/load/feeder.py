@@ -1,0 +1,42 @@
+"""Publishes markets at 1 Hz until it is stopped, a few at a time, evenly over the second: a process of its own.
+
+python -m benchmarks.load.feeder ADDRESS MARKETS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from grpc import aio
+
+from benchmarks.load import market
+
+AT_A_TIME = 25
+EVERY_S = 1.0
+SECONDS_MAX = 7_200
+"""It ends by itself, whatever becomes of whoever started it."""
+
+OBSERVE = "/circuit_guard.v1.MarketDataService/PublishObservations"
+REFER = "/circuit_guard.v1.MarketDataService/PublishReferences"
+
+
+async def feed(address: str, markets: int) -> None:
+    """Publish; where the guard is slower than the rate, or this process was paused, go on from now."""
+    names = market.names(markets)
+    groups = [names[start : start + AT_A_TIME] for start in range(0, markets, AT_A_TIME)]
+    async with aio.insecure_channel(address) as channel:
+        observe, refer = channel.unary_unary(OBSERVE), channel.unary_unary(REFER)
+        due = time.monotonic()
+        end = due + SECONDS_MAX
+        while due < end:
+            for group in groups:
+                await refer(market.references(group, time.time_ns()))
+                await observe(market.observations(group, time.time_ns()))
+                due = max(due + EVERY_S / len(groups), time.monotonic())
+                await asyncio.sleep(due - time.monotonic())
+
+
+if __name__ == "__main__":
+    asyncio.run(feed(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,159 @@
+"""What grows with markets and with history, how much market data a guard takes, and how soon a corrupt one denies."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grpc import aio
+
+from benchmarks.load import market
+from benchmarks.load.beside import IN_FLIGHT
+from benchmarks.load.feeder import OBSERVE, REFER
+from benchmarks.load.generator import CHANNEL_OPTIONS, DEADLINE_S, Checks, Load, Round, open_loop
+from benchmarks.load.halting import Halted, halt
+from benchmarks.load.measure import HALF, saturate
+from benchmarks.load.plan import Plan
+from benchmarks.load.process import Guarding
+from circuit_guard.v1 import market_data_pb2
+
+STEPS = 4
+BATCH = 1000
+INGESTED = 100
+"""Markets in one request."""
+CORRUPT_SHARE = 10
+"""One market in so many is corrupted: with more of them everything would latch."""
+HALT_S = 0.2
+"""Checks go on for so long for each of them."""
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A guard with so many markets, asked one check at a time."""
+
+    markets: int
+    fed: Load
+    alone: Load
+    """The same while nothing is published: what is left is what checks cost."""
+    rss_mb: float
+
+
+@dataclass(frozen=True)
+class Aged:
+    """What became of a guard that has decided a lot."""
+
+    decided: Round
+    rss_mb: dict[int, float]
+    """By decisions."""
+    after: Load
+
+
+async def with_markets(guards: Sequence[Guarding], plan: Plan) -> list[Grown]:
+    """Return what each of them does, measured in turn."""
+    asking = [Checks(guarding.guard.address, guarding.markets) for guarding in guards]
+    loads = [
+        [
+            Load(f"guard, one check, {len(guarding.markets):,} markets {how}", guarding.guard, ask, 1, IN_FLIGHT[1])
+            for how in ("at 1 Hz", "paused")
+        ]
+        for guarding, ask in zip(guards, asking, strict=True)
+    ]
+    for _ in range(plan.rounds):
+        for fed, alone in loads:
+            await saturate(fed, guards, plan.round_s)
+            await saturate(alone, guards, plan.round_s, fed=False)
+    for ask in asking:
+        await ask.close()
+    return [
+        Grown(len(guarding.markets), fed, alone, guarding.guard.rss_mb())
+        for guarding, (fed, alone) in zip(guards, loads, strict=True)
+    ]
+
+
+async def with_history(guarding: Guarding, plan: Plan) -> Aged:
+    """Have a guard decide a lot, in batches; return its memory on the way, and what one check costs afterwards."""
+    asking = Checks(guarding.guard.address, guarding.markets, BATCH)
+    load = Load("a lot of batches", guarding.guard, asking, BATCH, IN_FLIGHT[BATCH])
+    rss_mb, parts = {0: guarding.guard.rss_mb()}, []
+    for step in range(1, STEPS + 1):
+        parts.append(await _decide(load, plan.decisions // STEPS))
+        rss_mb[plan.decisions * step // STEPS] = guarding.guard.rss_mb()
+    await asking.close()
+    single = Checks(guarding.guard.address, guarding.markets)
+    after = Load(f"guard, one check, after {plan.decisions:,} decisions", guarding.guard, single, 1, IN_FLIGHT[1])
+    for _ in range(plan.rounds):
+        await saturate(after, [guarding], plan.round_s, fed=False)
+    await single.close()
+    return Aged(_together(parts), rss_mb, after)
+
+
+async def ingest(guarding: Guarding, others: Sequence[Guarding], plan: Plan) -> tuple[Load, Load]:
+    """Return how many references and observations a guard takes, published as fast as it answers."""
+    names, guard = guarding.markets[:INGESTED], guarding.guard
+    async with aio.insecure_channel(guard.address, CHANNEL_OPTIONS) as channel:
+        refer, observe = channel.unary_unary(REFER), channel.unary_unary(OBSERVE)
+
+        async def references() -> bool:
+            return _all_accepted(await refer(market.references(names, time.time_ns()), timeout=DEADLINE_S))
+
+        async def observations() -> bool:
+            return _all_accepted(await observe(market.observations(names, time.time_ns()), timeout=DEADLINE_S))
+
+        # One request at a time: the order of what one feed publishes means something.
+        loads = (
+            Load("references taken", guard, references, len(names) * len(market.VENUES), 1),
+            Load("observations taken", guard, observations, len(names), 1),
+        )
+        for _ in range(plan.rounds):
+            for load in loads:
+                await saturate(load, others, plan.round_s)
+    return loads
+
+
+async def halts(guarding: Guarding, single: Load) -> list[Halted]:
+    """Corrupt some markets, while checks of the others go on at half of what is possible."""
+    corrupt = guarding.markets[::CORRUPT_SHARE][1:]
+    others = [name for name in guarding.markets if name not in corrupt]
+    asking = Checks(guarding.guard.address, others)
+    per_s = single.middle(lambda one: one.per_s) * HALF
+    load = Load("checks of the other markets", guarding.guard, asking, 1, IN_FLIGHT[1])
+    background = asyncio.create_task(open_loop(load, per_s, HALT_S * len(corrupt)))
+    halted = await halt(guarding.guard.address, corrupt)
+    await background
+    await asking.close()
+    return halted
+
+
+async def _decide(load: Load, decisions: int) -> Round:
+    """Have so many decided."""
+    left = decisions
+
+    async def one() -> None:
+        nonlocal left
+        while left > 0:
+            left -= load.items
+            while not await load.ask():
+                load.shed += 1
+
+    started, cpu_s = time.perf_counter(), load.server.cpu_s()
+    await asyncio.gather(*(one() for _ in range(load.in_flight)))
+    return Round(decisions, time.perf_counter() - started, load.server.cpu_s() - cpu_s, 0.0)
+
+
+def _together(rounds: Sequence[Round]) -> Round:
+    return Round(
+        sum(one.items for one in rounds),
+        sum(one.seconds for one in rounds),
+        sum(one.server_cpu_s for one in rounds),
+        sum(one.own_cpu_s for one in rounds),
+    )
+
+
+def _all_accepted(answer: bytes) -> bool:
+    """Return true. Raise RuntimeError where something was not accepted: then something else was measured."""
+    for result in market_data_pb2.PublishObservationsResponse.FromString(answer).results:
+        if result.status != market_data_pb2.PUBLISH_STATUS_ACCEPTED:
+            raise RuntimeError(f"honest market data was not accepted: {result}")
+    return True
