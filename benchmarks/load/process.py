@@ -36,6 +36,14 @@ class Process:
         fields = self._proc("stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
+    def threads_cpu_s(self) -> dict[str, tuple[str, float]]:
+        """Return the name that the system has for each thread, and its CPU time so far, by its id."""
+        tasks = Path(f"/proc/{self.running.pid}/task").iterdir()
+        return {
+            task.name: ((task / "comm").read_text().strip(), int((task / "schedstat").read_text().split()[0]) / 1e9)
+            for task in tasks
+        }
+
     def rss_mb(self) -> float:
         """Return how much memory it has, MB of a million bytes."""
         return int(self._proc("statm").split()[1]) * PAGE_BYTES / 1e6

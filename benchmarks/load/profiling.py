@@ -1,6 +1,6 @@
 """Where the guard's CPU time goes: `python -m benchmarks.load.profiling [--batch N] [--seconds S]`.
 
-Prints the share of each part of the event loop's thread. The profiler makes small
+Prints what each thread takes, and the share of each part of the event loop's. The profiler makes small
 functions look dearer than they are: the shares tell where to look, `python -m benchmarks.load` tells what it costs.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import pstats
 import signal
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -42,6 +42,7 @@ RUN = "_contextvars.Context"
 """What the event loop calls. The profiler does not see into gRPC's C, so its time is that of this call itself."""
 MARKETS = 10
 FUNCTIONS = 12
+SHOWN_US = 1.0
 
 Function = tuple[str, int, str]
 
@@ -71,20 +72,30 @@ def shares(profile: pstats.Stats) -> tuple[Counter[str], Counter[str]]:
     return parts, functions
 
 
-async def load_it(batch: int, seconds: float, out: Path) -> Round:
-    """Ask a guard, half of the time unprofiled and half of it profiled; return what the first half took."""
+async def load_it(batch: int, seconds: float, out: Path) -> tuple[Round, Counter[str]]:
+    """Ask a guard, half of the time unprofiled and half of it profiled; return the first half, and its threads.
+
+    Of each thread: the CPU time for a decision, microseconds.
+    """
     with TemporaryDirectory() as folder, Bench(Path(folder)) as bench:
         guarding = bench.guard(MARKETS, program=("-m", "benchmarks.load.profiled", str(out)))
         await opened([guarding])
-        checks = Checks(guarding.guard.address, guarding.markets, batch)
-        load = Load("", guarding.guard, checks, batch, IN_FLIGHT[batch])
+        guard = guarding.guard
+        checks = Checks(guard.address, guarding.markets, batch)
+        load = Load("guard", guard, checks, batch, IN_FLIGHT[batch])
+        before = guard.threads_cpu_s()
         plain = await load.saturate(seconds / 2)
-        guarding.guard.running.send_signal(signal.SIGUSR1)
+        after = guard.threads_cpu_s()
+        guard.running.send_signal(signal.SIGUSR1)
         await load.saturate(seconds / 2)
-        guarding.guard.running.send_signal(signal.SIGUSR2)
+        guard.running.send_signal(signal.SIGUSR2)
         _await_file(out)
         await checks.close()
-        return plain
+    names = json.loads(out.with_suffix(".threads").read_text())
+    threads = Counter[str]()
+    for thread, (name, cpu_s) in after.items():
+        threads[names.get(thread, name)] += (cpu_s - before.get(thread, (name, 0.0))[1]) / plain.items * 1e6
+    return plain, threads
 
 
 def _await_file(out: Path) -> None:
@@ -103,15 +114,16 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         out = Path(folder) / "profile"
-        plain = asyncio.run(load_it(given.batch, given.seconds, out))
+        plain, threads = asyncio.run(load_it(given.batch, given.seconds, out))
         parts, functions = shares(pstats.Stats(str(out)))
+    print(f"{plain.cpu_us:.0f} us of CPU time a decision, by thread:\n")
+    for thread, cpu_us in threads.most_common():
+        if cpu_us >= SHOWN_US:
+            print(f"{cpu_us:6.1f}  {thread}")
     main_s = sum(parts.values())
-    sys.stdout.write(f"{plain.cpu_us:.1f} us of CPU time a decision, all threads; of the event loop's, profiled:\n\n")
-    for part, spent_s in parts.most_common():
-        sys.stdout.write(f"{spent_s / main_s:6.1%}  {part}\n")
-    sys.stdout.write("\n")
-    for function, spent_s in functions.most_common(FUNCTIONS):
-        sys.stdout.write(f"{spent_s / main_s:6.1%}  {function}\n")
+    print("\nof MainThread, profiled:\n")
+    for name, spent_s in (*parts.most_common(), *functions.most_common(FUNCTIONS)):
+        print(f"{spent_s / main_s:6.1%}  {name}")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def evaluate(
     ] = 5,
     policy: Annotated[Path | None, typer.Option(help="The policy file; the bundled one if not given.")] = None,
     against: Annotated[Path | None, typer.Option(help="Another policy file: what would it change?")] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it: a .png or .svg file.")] = None,
+    plot: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Also draw it: a .png or .svg file; may be repeated.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors if not given.")] = None,
     json: options.Json = False,
 ) -> None:
@@ -47,8 +49,9 @@ def evaluate(
     and judged by the guard and by the published rules of others. Equal arguments give equal figures, whatever --jobs.
     """
     kinds = _kinds(faults)
-    if plot is not None:
-        _require_plotting(plot)
+    plots = plot or []
+    for path in plots:
+        _require_plotting(path)
     gc.set_threshold(GARBAGE_THRESHOLD)
     plan = Plan(
         tuple(recordings),
@@ -59,8 +62,8 @@ def evaluate(
         jobs or os.cpu_count() or 1,
     )
     evaluation = _evaluated(plan)
-    if plot is not None:
-        _draw(evaluation, plot)
+    for path in plots:
+        _draw(evaluation, path)
     if json:
         print_json(evaluation.as_json())
     else:

@@ -78,17 +78,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raise JournalUnusable for a file that is not a journal, is damaged, of a newer schema, or cannot be written.
     """
-    _touch(path)
-    try:
-        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        try:
-            _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    except UNREADABLE as error:
-        raise unusable(path, error) from error
-    return connection
+    if not path.exists():
+        _create(path)
+    _require_writable(path)
+    return _connected(path)
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
@@ -137,14 +130,51 @@ def unusable(path: Path, error: Exception) -> JournalUnusable:
             return JournalUnusable(path, f"it is damaged or no journal ({problem})", RESTORE)
 
 
-def _touch(path: Path) -> None:
-    """Make sure of a file that can be written: SQLite does not say why one cannot, the system does."""
+def _create(path: Path) -> None:
+    """Make a journal, whole before it has its name: an empty file of that name is then one that was emptied."""
+    unfinished = path.with_name(path.name + ".unfinished")
     try:
-        path.open("ab").close()
+        for leftover in path.parent.glob(unfinished.name + "*"):
+            leftover.unlink()
+        unfinished.touch(0o600)
+        _connected(unfinished).close()
+        unfinished.replace(path)
+    except OSError as error:
+        raise _not_writable(path, error) from None
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except UNREADABLE as error:
+        raise unusable(path, error) from error
+    return connection
+
+
+def _require_writable(path: Path) -> None:
+    """Make sure of a file that can be written, and has something in it.
+
+    SQLite does not say why one cannot, the system does; and it would begin a new journal in one that was emptied.
+    """
+    try:
+        with path.open("ab") as file:
+            empty = file.tell() == 0
         path.chmod(0o600)
     except OSError as error:
-        remedy = "name a directory and files that the guard may write to"
-        raise JournalUnusable(path, f"cannot be written ({error.strerror})", remedy) from None
+        raise _not_writable(path, error) from None
+    if empty:
+        remedy = "restore it from a copy; delete it only where nothing that it held counts: halts, latches, baselines"
+        raise JournalUnusable(path, "it is empty, which no journal ever is: something has emptied it", remedy)
+
+
+def _not_writable(path: Path, error: OSError) -> JournalUnusable:
+    remedy = "name a directory and files that the guard may write to"
+    return JournalUnusable(path, f"cannot be written ({error.strerror})", remedy)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

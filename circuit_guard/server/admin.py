@@ -12,7 +12,7 @@ from circuit_guard.core.facts import Fact, PolicyChanged
 from circuit_guard.engine import Engine
 from circuit_guard.server.commands import carry_out
 from circuit_guard.server.convert import events, requests, status
-from circuit_guard.server.interceptor import Context
+from circuit_guard.server.entrance import Context
 from circuit_guard.server.security.caller import recorded
 from circuit_guard.v1 import admin_pb2, admin_pb2_grpc
 

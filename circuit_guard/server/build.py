@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from grpc import aio
 from grpc_health.v1 import health
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from circuit_guard.engine import Engine
 from circuit_guard.server.admin import AdminService, ReloadPolicy
 from circuit_guard.server.door import Door
+from circuit_guard.server.entrance import Entrance
 from circuit_guard.server.ext_authz.optional import add_authorization
 from circuit_guard.server.health import Health
-from circuit_guard.server.interceptor import ServiceInterceptor
 from circuit_guard.server.liquidation import LiquidationGuardService
 from circuit_guard.server.maintenance import MaintenanceService
 from circuit_guard.server.market_data import MarketDataService
@@ -98,25 +98,26 @@ def create_server(
     encrypted = settings.security.server_certificate is not None
     certificates = CertificateWatch(settings.security, metrics.certificate) if encrypted else None
     server = aio.server(
-        interceptors=(ServiceInterceptor(Door(settings, metrics)),),
         options=server_options(settings),
         maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
     )
+    entrance = Entrance(server, Door(settings, metrics))
     batch_max = limits.batch_max
     liquidations = LiquidationGuardService(engine, batch_max)
-    liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(liquidations, server)
-    order_pb2_grpc.add_OrderGuardServiceServicer_to_server(OrderGuardService(engine, batch_max), server)
-    market_data_pb2_grpc.add_MarketDataServiceServicer_to_server(MarketDataService(engine, batch_max), server)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(engine, reload_policy, batch_max), server)
+    liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(liquidations, entrance)
+    order_pb2_grpc.add_OrderGuardServiceServicer_to_server(OrderGuardService(engine, batch_max), entrance)
+    market_data_pb2_grpc.add_MarketDataServiceServicer_to_server(MarketDataService(engine, batch_max), entrance)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(engine, reload_policy, batch_max), entrance)
     recorded = settings.journal.directory is not None
     maintenance_pb2_grpc.add_MaintenanceServiceServicer_to_server(
-        MaintenanceService(engine, batch_max, recorded=recorded), server
+        MaintenanceService(engine, batch_max, recorded=recorded), entrance
     )
     services: tuple[str, ...] = SERVICES
     if settings.ext_authz.enabled:
-        services = (*SERVICES, add_authorization(server, liquidations, settings.ext_authz))
+        services = (*SERVICES, add_authorization(entrance, liquidations, settings.ext_authz))
     answers_health = Health(services, limits.health_listen)
-    answers_health.add_to(server)
-    reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    answers_health.add_to(entrance)
+    reflected = reflection.aio.ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, entrance)
     address = bind(server, limits.listen, None if certificates is None else certificates.credentials())
     return GuardServer(server, answers_health, engine, address, certificates)

@@ -33,6 +33,8 @@ REASONS = {
 
 LIBRARY_PREFIX = "/grpc."
 """Health and reflection: services of gRPC's own."""
+GIVEN_UP_S = 0.1
+"""A caller that gives up with less than this left has given up at its deadline: its word of it can be here before."""
 OPEN_MAX = 64
 """Health and reflection RPCs at a time: they are open to everybody and may not take the room of those who work."""
 RETRY_S = 0.25
@@ -100,7 +102,7 @@ class Door:
 
     def cancelled(self, context: Context) -> None:
         """Count a request that was given up in work, if that is because its caller's deadline had passed."""
-        if _expired(context):
+        if _expired(context, GIVEN_UP_S):
             self._metrics.refused(Refused.EXPIRED)
 
     def refused(self, refusal: RefusalError, method: str, context: Context) -> None:
@@ -148,6 +150,6 @@ def _still_wanted(context: Context) -> None:
         raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, EXPIRED, message)
 
 
-def _expired(context: Context) -> bool:
+def _expired(context: Context, within_s: float = 0) -> bool:
     remaining_s: float | None = context.time_remaining()  # the stubs forget None: no deadline
-    return remaining_s is not None and remaining_s <= 0
+    return remaining_s is not None and remaining_s <= within_s

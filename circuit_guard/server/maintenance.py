@@ -14,7 +14,7 @@ from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Outcome
 from circuit_guard.engine import Engine
 from circuit_guard.server import commands, errors
 from circuit_guard.server.convert import events, maintenance, outcomes, requests
-from circuit_guard.server.interceptor import Context
+from circuit_guard.server.entrance import Context
 from circuit_guard.server.security.caller import signed
 from circuit_guard.v1 import maintenance_pb2, maintenance_pb2_grpc
 

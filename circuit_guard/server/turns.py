@@ -63,18 +63,19 @@ class Turns:
         `remaining_s` is what is left of the caller's deadline. Raise RefusalError where that would not be enough. A
         batch that nobody is ahead of is always tried, so that what a check costs is known again after a bad time.
         """
-        wait_s = self._ahead * self._cost_s
+        ahead, wait_s = self._ahead, self._ahead * self._cost_s
         allowed_s = WAIT_MAX_S if remaining_s is None else min(WAIT_MAX_S, remaining_s)
-        if self._ahead and wait_s + checks * self._cost_s > allowed_s:
-            raise _overloaded(self._ahead, wait_s, allowed_s)
+        if ahead and wait_s + checks * self._cost_s > allowed_s:
+            raise _overloaded(f"{ahead} checks are ahead, about {wait_s:.2f} s", ahead, wait_s, allowed_s)
         self._ahead += checks
         came_s = self._now_s()
         try:
             async with self._turn:
                 started_s = self._now_s()
                 left_s = allowed_s - (started_s - came_s)
-                if started_s > came_s and checks * self._cost_s > left_s:
-                    raise _overloaded(0, 0.0, left_s)
+                needed_s = checks * self._cost_s
+                if ahead and needed_s > left_s:
+                    raise _overloaded(f"its turn has come, it needs about {needed_s:.2f} s", 0, 0.0, left_s)
                 finished = False
                 try:
                     yield
@@ -92,11 +93,10 @@ class Turns:
             self._cost_s = max(self._cost_s, cost_s)
 
 
-def _overloaded(ahead: int, wait_s: float, allowed_s: float) -> RefusalError:
-    left = f"{max(allowed_s, 0):.2f} s are left"
+def _overloaded(problem: str, ahead: int, wait_s: float, left_s: float) -> RefusalError:
     message = (
-        f"{ahead} checks are ahead, about {wait_s:.2f} s, and {left}: nothing was decided, treat this as a deny, and "
-        "ask again with fewer checks or a later deadline"
+        f"{problem}, and {max(left_s, 0):.2f} s are left: nothing was decided, treat this as a deny, and ask again "
+        "with fewer checks or a later deadline"
     )
     retry_s = max(RETRY_MIN_S, wait_s)
     return RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, OVERLOADED, message, {"waiting": str(ahead)}, retry_s)

@@ -1,4 +1,8 @@
-"""One log line for each fact that somebody may ask about later; a flood of the same kind becomes one line in 10 s."""
+"""One log line for each fact that somebody may ask about later; a flood of the same kind becomes one line in 10 s.
+
+Of decisions the first hundred of a second have a line each. What is left out is counted in the next line, in
+`suppressed`; the journal has them all.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,9 @@ from circuit_guard.telemetry.logging import write_often
 REPEAT_NS = 10 * SECOND_NS
 """How far apart two lines about the same kind of event, market and reason are at least."""
 
+DECISIONS_PER_S = 100
+"""So many allowed closures, and so many denied ones, have a line each: more tell nobody more, and each takes time."""
+
 UNKNOWN_SHOWN_MAX = 20
 
 
@@ -69,6 +76,26 @@ class _Repeats:
         return self._left_out.pop(kind, 0)
 
 
+class _Ration:
+    """Lets `DECISIONS_PER_S` through in a second, and the first of the next one with the count of those left out."""
+
+    def __init__(self) -> None:
+        self._since_ns = 0
+        self._let_through = 0
+        self._left_out = 0
+
+    def admit(self, at_ns: int) -> int | None:
+        """Return how many were left out since the last one let through; None where this one is."""
+        if at_ns - self._since_ns >= SECOND_NS:
+            self._since_ns, self._let_through = at_ns, 0
+        if self._let_through >= DECISIONS_PER_S:
+            self._left_out += 1
+            return None
+        self._let_through += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+
 class FactLog:
     """An engine observer that writes the log. Accepted observations, references and orders are not logged."""
 
@@ -78,6 +105,7 @@ class FactLog:
         self._often_log = logging.getLogger("circuit_guard")
         self._markets = set(markets)
         self._repeats = _Repeats()
+        self._rations = {verdict: _Ration() for verdict in Verdict}
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Log what is worth a line."""
@@ -101,6 +129,9 @@ class FactLog:
         level = logging.WARNING if denied else logging.INFO
         if not self._often_log.isEnabledFor(level):
             return
+        left_out = self._rations[decision.verdict].admit(decision.at_ns)
+        if left_out is None:
+            return
         findings = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
         fields = {
             "at": stamp(decision.at_ns),
@@ -118,6 +149,7 @@ class FactLog:
             "policy_revision": decision.policy_revision,
             "took_us": took_ns // 1000,
             "repeated": repeated,
+            "suppressed": left_out,
             **_explained_loss(decision.explained),
             **findings,
         }

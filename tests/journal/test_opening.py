@@ -101,6 +101,10 @@ Damage = Callable[[Path], object]
         ),
         (lambda at: (at / JOURNAL_NAME).write_text("not a database, but long enough " * 9), "file is not a database"),
         (lambda at: overwrite(at / JOURNAL_NAME, 0, b"x"), "file is not a database"),
+        (
+            lambda at: (at / JOURNAL_NAME).write_bytes(b""),
+            "it is empty, which no journal ever is: something has emptied",
+        ),
         (lambda at: overwrite(at / JOURNAL_NAME, 100, b"\xff" * 300), "damaged or no journal"),
         (lambda at: tamper(at, "DROP TABLE chain"), "no such table: chain"),
         (lambda at: tamper(at, "DELETE FROM chain"), "the bounds of recorder and audit are lost"),
@@ -156,19 +160,13 @@ def test_state_directory_when_it_cannot_be_used_then_the_refusal_names_it(
     assert told in str(refused(directory))
 
 
-@pytest.mark.parametrize("content", [b"", None], ids=["an empty file", "a database without tables"])
-async def test_journal_when_its_creation_was_cut_short_then_it_is_created(
-    opened: Opened, content: bytes | None
-) -> None:
+async def test_journal_when_its_creation_was_cut_short_then_it_is_created(opened: Opened) -> None:
     opened.directory.mkdir()
-    path = opened.directory / JOURNAL_NAME
-    if content is None:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.executescript("PRAGMA page_size = 512; CREATE TABLE a (b); DROP TABLE a;")
-    else:
-        path.write_bytes(content)
+    for left in ("journal.db.unfinished", "journal.db.unfinished-wal", "journal.db.unfinished-shm"):
+        (opened.directory / left).write_bytes(b"half a journal")
     with opened() as journal:
         await keep(journal, [observation(1)])
+    assert [file.name for file in opened.directory.iterdir() if "unfinished" in file.name] == []
     assert len(read(opened.directory)) == 1
 
 

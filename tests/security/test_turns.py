@@ -20,6 +20,14 @@ from tests.server import commands
 from tests.server.harness import check, refused
 
 
+class Passing(Seconds):
+    """Seconds of which a few microseconds pass between two looks, as they do."""
+
+    def __call__(self) -> float:
+        self.now_s += 5e-6
+        return self.now_s
+
+
 async def decided(turns: Turns, checks: int, clock: Seconds, cost_s: float) -> None:
     """Decide a batch whose checks take so long each."""
     async with turns.taken(checks, None):
@@ -67,7 +75,10 @@ async def test_batch_when_it_would_be_decided_after_its_deadline_then_it_is_refu
 
 
 async def test_batch_when_nobody_is_ahead_then_it_is_tried_whatever_it_costs() -> None:
-    turns, clock = await known(cost_s=10.0)
+    clock = Passing()
+    turns = Turns(clock)
+    for _ in range(50):
+        await decided(turns, 10, clock, cost_s=10.0)
 
     async with turns.taken(100, 0.001):
         clock.now_s += 0.1
@@ -88,6 +99,7 @@ async def test_batch_when_its_turn_comes_too_late_then_it_is_not_begun() -> None
 
     assert isinstance(outcome, RefusalError)
     assert outcome.reason == "OVERLOADED"
+    assert outcome.message.startswith("its turn has come, it needs about 0.12 s, and 0.05 s are left: nothing")
 
 
 async def test_batch_when_it_would_wait_too_long_then_it_is_refused_though_it_has_no_deadline() -> None:

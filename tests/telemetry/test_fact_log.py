@@ -61,6 +61,7 @@ def test_decision_when_it_is_allowed_then_one_line_says_everything(warm: Logged)
         "policy_revision": warm.driver.engine.policy.revision,
         "took_us": 0,
         "repeated": False,
+        "suppressed": 0,
     }
 
 
@@ -108,6 +109,25 @@ def test_decision_when_it_is_asked_again_then_the_line_says_that_it_is_repeated(
     warm.driver.engine.decide(check)
 
     assert [line["repeated"] for line in warm.lines("decision")] == [False, True]
+
+
+def test_decisions_when_there_are_more_than_a_hundred_in_a_second_then_the_next_line_says_how_many_have_none(
+    warm: Logged,
+) -> None:
+    for number in range(250):
+        warm.driver.decide(request_id=f"first-{number}")
+    assert [line["suppressed"] for line in warm.lines("decision")] == [0] * 100
+
+    warm.driver.observe(funding_index=Decimal(0))
+    denied = warm.driver.decide(request_id="denied")
+    [line] = warm.lines("decision")
+    assert (line["decision_id"], line["suppressed"]) == (denied.decision_id, 0)  # allowed ones take no room of denied
+
+    warm.driver.observe(ETH)
+    warm.driver.clock.advance(1)
+    warm.driver.decide(market=ETH, request_id="next")
+    [line] = warm.lines("decision")
+    assert (line["verdict"], line["suppressed"]) == ("ALLOW", 150)
 
 
 def test_decision_when_a_rule_is_in_shadow_then_its_reasons_stand_apart() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from grpc import aio
-
 from circuit_guard.errors import SettingsError, Violation
 from circuit_guard.ext_authz_settings import ExtAuthzSettings
+from circuit_guard.server.entrance import Entrance
 from circuit_guard.server.ext_authz.mapping import Mapping
 from circuit_guard.server.liquidation import LiquidationGuardService
 
 
-def add_authorization(server: aio.Server, liquidations: LiquidationGuardService, settings: ExtAuthzSettings) -> str:
+def add_authorization(server: Entrance, liquidations: LiquidationGuardService, settings: ExtAuthzSettings) -> str:
     """Have the server answer Envoy through the service for liquidations, and return the name of what it serves.
 
     Raise SettingsError where the extra is not installed.

@@ -9,10 +9,10 @@ from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationServicer
 
 from circuit_guard.errors import WireError
 from circuit_guard.server.convert.answers import MALFORMED_REQUEST, request_error
+from circuit_guard.server.entrance import Context
 from circuit_guard.server.ext_authz import answers
 from circuit_guard.server.ext_authz.mapping import SETTINGS, Mapping
 from circuit_guard.server.ext_authz.places import is_grpc
-from circuit_guard.server.interceptor import Context
 from circuit_guard.server.liquidation import LiquidationGuardService
 from circuit_guard.v1 import liquidation_pb2
 
