@@ -31,11 +31,20 @@ EXCUSED = frozenset(
         Reason.ACCOUNT_MARKET_HALTED,
         Reason.BASIS_FUNDING,
         Reason.DATA_STALE,
+        Reason.FUTURE_STAMP,
         *(reason for reason, info in REASONS.items() if info.rule in ABOUT_FUNDING),
     }
 )
 """What says nothing of an account whose loss trusted values explain."""
-OF_THE_MARK = frozenset({Reason.MARK_DIVERGENCE, Reason.BASIS_MARK, Reason.MARK_FROZEN, Reason.PRICE_NOT_POSITIVE})
+OF_THE_MARK = frozenset(
+    {
+        Reason.MARK_DIVERGENCE,
+        Reason.MARK_REVERTED,
+        Reason.MARK_FROZEN,
+        Reason.PRICE_NOT_POSITIVE,
+        Reason.BASIS_MARK,
+    }
+)
 """Nor do these, where the closure executes at a price of its own that the references admit."""
 ENGINE_BEHIND_NS = 5 * SECOND_NS
 """Observations arrive while the engine computes, queues and asks: it may know the mark prices of so long ago."""

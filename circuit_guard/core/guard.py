@@ -106,7 +106,8 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     if check.account is not None:
         view.explained = explained.explain(view, check, state.markets, policy)
         findings += gates.evaluate_account(check.account, check.market, state.markets, policy, check.at_ns)
-        view.contaminated = any(finding.reason == Reason.ACCOUNT_MARKET_HALTED for finding in findings)
+        halted_too = any(finding.reason == Reason.ACCOUNT_MARKET_HALTED for finding in findings)
+        view.contaminated = halted_too or Reason.MARK_DIVERGENCE in market.standing
     ruled = evaluate_all(view, market_policy)
     findings += ruled
     _doubt_basis(market, ruled, market_policy, check)

@@ -36,7 +36,8 @@ class MarketView:
     explained: ExplainedLoss | None = None
     """What the account of the closure says; None where it has none."""
     contaminated: bool = False
-    """Whether the account rests on another market that is not to be trusted now."""
+    """Whether the account rests on a market that is not to be trusted now: another one, or this one while the mark
+    price published last is in doubt. That it looks healthy then says nothing of who computes with what."""
 
     def once(self, work_out: Callable[[MarketView, MarketPolicy], T]) -> T:
         """Return what `work_out` makes of the market's data, worked out once for all checks that the outlook serves.

@@ -28,7 +28,7 @@ from circuit_guard.replay.entries import Entry, Header
 from circuit_guard.replay.evaluation import Difference, Evaluation, GuardResult, PolicyUsed
 from circuit_guard.replay.faults import applicable, lay
 from circuit_guard.replay.feed import Feed, window
-from circuit_guard.replay.judge import GuardJudge, Judge
+from circuit_guard.replay.judge import GuardJudge
 from circuit_guard.replay.limits import hidden_max
 from circuit_guard.replay.peers import peers
 from circuit_guard.replay.population import Closure, ModelAccount, accounts, closures
@@ -146,7 +146,15 @@ def _trials(run: Run, policies: Sequence[Policy]) -> Iterator[tuple[str, Trial]]
     """Yield the trial of each judge, that of the guard under evaluation first: it measures the limits of all."""
     start_ns, down_ns = run.faulted.honest.start_ns, run.faulted.guard_down_ns
     limits: Limits = {}
-    guard = GuardJudge(GUARD, policies[0], start_ns, down_ns)
+    for name, policy in zip((GUARD, AGAINST), policies, strict=False):
+        guard = GuardJudge(name, policy, start_ns, down_ns)
+        yield name, _tried(Trial(guard, run, limits, _measure(guard, run)))
+    for peer in peers(policies[0]):
+        yield peer.name, _tried(Trial(peer, run, limits))
+
+
+def _measure(guard: GuardJudge, run: Run) -> Callable[[Closure, int], Decimal | None]:
+    """Return the function that says how large a surplus a guard cannot see as its state is when it is called."""
 
     def measure(closure: Closure, at_ns: int) -> Decimal | None:
         account = closure.check.account
@@ -157,11 +165,7 @@ def _trials(run: Run, policies: Sequence[Policy]) -> Iterator[tuple[str, Trial]]
 
         return hidden_max(guard.state, held, guard.policy, at_ns, true_mark, carried=carried)
 
-    others: list[Judge] = [GuardJudge(AGAINST, policy, start_ns, down_ns) for policy in policies[1:]]
-    others += peers(policies[0])
-    yield GUARD, _tried(Trial(guard, run, limits, measure))
-    for judge in others:
-        yield judge.name, _tried(Trial(judge, run, limits))
+    return measure
 
 
 def _tried(trial: Trial) -> Trial:

@@ -80,6 +80,8 @@ class Tally:
     """Genuine closures first asked for while their market was halted ..."""
     halted_allowed: int = 0
     """... and how many of them were allowed, at once or on asking again."""
+    halted_tainted: int = 0
+    """How many of them stay denied as their account was settled with a wrong index, which no value can explain."""
     faults: int = 0
     observations_before: list[int] = field(default_factory=list)
     """For each fault that was noticed, how many observations of its markets had been believed since it began."""
@@ -118,6 +120,7 @@ class Tally:
                 "lapsed": self.genuine_lapsed,
                 "asked_while_halted": self.halted_asked,
                 "allowed_while_halted": self.halted_allowed,
+                "tainted_while_halted": self.halted_tainted,
             },
             "detection": {
                 "faults": self.faults,
@@ -143,12 +146,13 @@ class Tally:
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """Return the sum, with the first examples."""
+    """Return the sum, with the first examples, those of wrongful closures before all others."""
     summed = Tally()
     with localcontext(ARITHMETIC):
         for tally in tallies:
             for each in fields(Tally):
                 setattr(summed, each.name, getattr(summed, each.name) + getattr(tally, each.name))
+            summed.examples.sort(key=lambda example: example.label is Label.GENUINE)
             del summed.examples[EXAMPLES_MAX:]
     return summed
 

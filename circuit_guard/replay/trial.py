@@ -9,6 +9,7 @@ from decimal import Decimal, localcontext
 from typing import NamedTuple
 
 from circuit_guard.core.inputs import Basis, Check, Observation, Tick
+from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.replay.entries import Label
 from circuit_guard.replay.judge import Answer, Judge
@@ -45,7 +46,8 @@ Limits = MutableMapping[str, Decimal | None]
 class Trial:
     """One judge on one run.
 
-    `measure` writes the limits, and belongs to the trial of the guard under evaluation; those after it read them.
+    `measure` returns the limit as the judge's own state has it. The first trial of a run, that of the guard under
+    evaluation, writes the limits of the first questions; those after it read them.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Trial:
 
     def _ask_first(self, closure: Closure) -> None:
         check, tally = closure.check, self.tally
-        if closure.label is Label.WRONGFUL and self._measure is not None:
+        if closure.label is Label.WRONGFUL and self._measure is not None and check.request_id not in self._limits:
             self._limits[check.request_id] = self._measure(closure, closure.at_ns)
         if check.account_id in self._closed:
             return
@@ -167,6 +169,7 @@ class Trial:
         self.allowed[closure.check.request_id] = False
         if closure.label is Label.GENUINE:
             self.tally.genuine_denied += 1
+            self.tally.halted_tainted += pending.while_halted and Reason.ACCOUNT_TAINTED in pending.answer.reasons
             self._held.append(Held(closure, self._judge.halted(closure.check.market)))
             self._add_example(pending, "denied")
 
@@ -193,7 +196,7 @@ class Trial:
     def _is_inside_limit(self, closure: Closure, at_ns: int) -> bool:
         """Return whether a wrongful closure is one that the guard cannot see, as things stand when it is asked for.
 
-        Others than the guard are measured by the limit of the first question.
+        Those who have no envelope are measured by the limit of the first question.
         """
         limit, surplus = self._limits.get(closure.check.request_id), closure.true_surplus
         if at_ns != closure.at_ns:
@@ -210,7 +213,7 @@ class Trial:
         self.tally.bad_debt += max(fallen, Decimal(0))
 
     def _add_example(self, pending: Pending, outcome: str) -> None:
-        if len(self.tally.examples) >= EXAMPLES_PER_RUN_MAX:
+        if pending.closure.label is Label.GENUINE and len(self.tally.examples) >= EXAMPLES_PER_RUN_MAX:
             return
         check, faulted = pending.closure.check, self._faulted
         self.tally.examples.append(

@@ -17,7 +17,9 @@ from circuit_guard.core.view import MarketView
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny the closure of a healthy account; trip when so many different ones were asked about in a short time.
 
-    An account that rests on a market which is not to be trusted now says nothing against this one.
+    An account that rests on a market which is not to be trusted now says nothing against this one; nor does one while
+    this market's own mark price is in doubt: when references lag in a crash, all of them look healthy, and whether that
+    price is wrong is for divergence to find out.
     """
     explained, rule, closure = view.explained, policy.explained_loss, view.closure
     if not rule.deny or closure is None or explained is None or explained.verdict is not Explanation.UNEXPLAINED:
