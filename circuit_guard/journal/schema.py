@@ -81,7 +81,7 @@ def connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         _create(path)
     _require_writable(path)
-    return _connected(path)
+    return _connected(path, create=False)
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
@@ -137,17 +137,17 @@ def _create(path: Path) -> None:
         for leftover in path.parent.glob(unfinished.name + "*"):
             leftover.unlink()
         unfinished.touch(0o600)
-        _connected(unfinished).close()
+        _connected(unfinished, create=True).close()
         unfinished.replace(path)
     except OSError as error:
         raise _not_writable(path, error) from None
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connected(path: Path, *, create: bool) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(connection, path)
+            _prepare(connection, path, create=create)
         except BaseException:
             connection.close()
             raise
@@ -157,19 +157,12 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _require_writable(path: Path) -> None:
-    """Make sure of a file that can be written, and has something in it.
-
-    SQLite does not say why one cannot, the system does; and it would begin a new journal in one that was emptied.
-    """
+    """Make sure of a file that can be written: SQLite does not say why one cannot, the system does."""
     try:
-        with path.open("ab") as file:
-            empty = file.tell() == 0
+        path.open("ab").close()
         path.chmod(0o600)
     except OSError as error:
         raise _not_writable(path, error) from None
-    if empty:
-        remedy = "restore it from a copy; delete it only where nothing that it held counts: halts, latches, baselines"
-        raise JournalUnusable(path, "it is empty, which no journal ever is: something has emptied it", remedy)
 
 
 def _not_writable(path: Path, error: OSError) -> JournalUnusable:
@@ -177,8 +170,11 @@ def _not_writable(path: Path, error: OSError) -> JournalUnusable:
     return JournalUnusable(path, f"cannot be written ({error.strerror})", remedy)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
     version = _version(connection, path)
+    if version == 0 and not create:
+        remedy = "restore it from a copy; delete it only where nothing that it held counts: halts, latches, baselines"
+        raise JournalUnusable(path, "it is empty, which no journal ever is: something has emptied it", remedy)
     if version == 0:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     [(mode,)] = connection.execute("PRAGMA journal_mode = WAL")

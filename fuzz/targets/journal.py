@@ -145,11 +145,9 @@ def feed(data: bytes) -> None:
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         directory = Path(folder)
         if mode == DAMAGE:
-            left = damaged(sound().file, data[1:])
-            (directory / JOURNAL_NAME).write_bytes(left)
+            (directory / JOURNAL_NAME).write_bytes(damaged(sound().file, data[1:]))
             _read(directory)
-            if left:  # an empty file is as good as none: the guard begins anew
-                _start(directory)
+            _start(directory)
             return
         if mode == STATE:
             write_state(directory, rewritten(sound().text, data[1:]))
