@@ -111,11 +111,9 @@ class App:
                     announce(self._settings, server.address, self._metrics.door)
                     self._ticks = asyncio.create_task(self._tick(server))
                     policy = self._settings.policy
-                    watch = (
-                        self.policy_watch.running(policy.watch_interval_ms / 1000) if policy.watch else nullcontext()
-                    )
+                    watch = self.policy_watch.running(policy.watch_interval_ms / 1000)
                     try:
-                        async with watch:
+                        async with watch if policy.watch else nullcontext():
                             yield self
                     finally:
                         await self._drain(server, self._ticks)
@@ -141,17 +139,19 @@ class App:
     async def _tick(self, server: GuardServer) -> None:
         """Let time take effect, report readiness and show the gauges, again and again."""
         interval_s = self._settings.engine.tick_interval_ms / 1000
-        loop = asyncio.get_running_loop()
+        loop, lag_s = asyncio.get_running_loop(), 0.0
         while True:
             due_s = loop.time() + interval_s
             await asyncio.sleep(interval_s)
-            lag_s = max(loop.time() - due_s, 0.0)
+            lag_s = max(loop.time() - due_s, lag_s)
             try:
                 self.engine.tick()
             except EngineFailed:
                 """Logged where it happened; `ready` says so from now on."""
             await self._report_serving(server)
-            await self._show(lag_s)
+            if self._showing.due():
+                await self._show(lag_s)
+                lag_s = 0.0
 
     async def _report_serving(self, server: GuardServer) -> None:
         reasons = self.engine.ready()

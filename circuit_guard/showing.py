@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -19,13 +21,25 @@ from circuit_guard.web.history import History
 MARKETS_PER_TURN = 10
 """After so many markets others get their turn, so that no check waits long behind them."""
 
+SHARE_MAX = 0.2
+"""How much of the time showing may take. With a thousand markets on a busy machine it can take longer than a tick:
+closures and market data are worth more than gauges of this very second."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Showing:
     """Everything that is shown of one engine."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, log: LogPipeline, history: History) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        metrics: Metrics,
+        log: LogPipeline,
+        history: History,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now_s` is a clock that never goes back."""
         self.board = Board(engine.now_ns())
         """What pages show."""
         self._engine = engine
@@ -33,9 +47,21 @@ class Showing:
         self._log_pipeline = log
         self._history = history
         self._refresh_failed = False
+        self._now_s = now_s
+        self._due_s = 0.0
+
+    def due(self) -> bool:
+        """Return whether it is time to show again; at each tick, unless the last time took long."""
+        return self._now_s() >= self._due_s
 
     async def refresh(self, journal: JournalStatus | None, loop_lag_s: float, *, serving: bool) -> None:
         """Show what is. That it cannot be shown is logged once and counted; it must not end the guard."""
+        started_s = self._now_s()
+        await self._refresh(journal, loop_lag_s, serving=serving)
+        ended_s = self._now_s()
+        self._due_s = ended_s + (ended_s - started_s) * (1 / SHARE_MAX - 1)
+
+    async def _refresh(self, journal: JournalStatus | None, loop_lag_s: float, *, serving: bool) -> None:
         engine = self._engine
         vitals = self._vitals(journal, loop_lag_s, serving=serving)
         if isinstance(engine.failure, EngineRefuses):

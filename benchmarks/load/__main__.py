@@ -36,6 +36,7 @@ async def measure(bench: Bench, plan: Plan) -> Measured:
     tell("the guard beside the floor and Redis")
     pairs, flag = await beside(guards, floor, redis, plan)
     tell(f"{', '.join(f'{markets:,}' for markets in plan.markets)} markets")
+    await opened(guards)  # one that was paused for long has gone to RECOVERING
     grown = await with_markets(guards, plan)
     tell("market data as fast as it is taken")
     unfed = bench.guard(plan.markets[1], fed=False)
@@ -45,8 +46,10 @@ async def measure(bench: Bench, plan: Plan) -> Measured:
     for guarding in smaller:
         guarding.pause()
     tell(f"{plan.decisions:,} decisions at {most:,} markets")
+    await opened([last])
     aged = await with_history(last, plan)
     tell("corrupt observations")
+    await opened([last])
     halted = await halts(last, grown[-1].fed)
     return Measured(costs, pairs, flag, grown, ingested, aged, halted)
 

@@ -25,6 +25,8 @@ INGESTED = 100
 """Markets in one request."""
 CORRUPT_SHARE = 10
 """One market in so many is corrupted: with more of them everything would latch."""
+FED_S, UNFED_S = 4.0, 7.0
+"""While a lot is decided, market data come for so long and then not: nothing goes stale, and most of the core decides."""
 HALT_S = 0.2
 """Checks go on for so long for each of them."""
 
@@ -77,9 +79,12 @@ async def with_history(guarding: Guarding, plan: Plan) -> Aged:
     asking = Checks(guarding.guard.address, guarding.markets, BATCH)
     load = Load("a lot of batches", guarding.guard, asking, BATCH, IN_FLIGHT[BATCH])
     rss_mb, parts = {0: guarding.guard.rss_mb()}, []
+    feeding = asyncio.create_task(_feed_now_and_then(guarding))
     for step in range(1, STEPS + 1):
         parts.append(await _decide(load, plan.decisions // STEPS))
         rss_mb[plan.decisions * step // STEPS] = guarding.guard.rss_mb()
+    feeding.cancel()
+    guarding.feed(on=True)
     await asking.close()
     single = Checks(guarding.guard.address, guarding.markets)
     after = Load(f"guard, one check, after {plan.decisions:,} decisions", guarding.guard, single, 1, IN_FLIGHT[1])
@@ -124,6 +129,14 @@ async def halts(guarding: Guarding, single: Load) -> list[Halted]:
     await background
     await asking.close()
     return halted
+
+
+async def _feed_now_and_then(guarding: Guarding) -> None:
+    while True:
+        guarding.feed(on=False)
+        await asyncio.sleep(UNFED_S)
+        guarding.feed(on=True)
+        await asyncio.sleep(FED_S)
 
 
 async def _decide(load: Load, decisions: int) -> Round:

@@ -10,6 +10,7 @@ import json
 import lzma
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 from circuit_guard.journal.columns import (
@@ -30,7 +31,9 @@ BLOCK_VERSION = 1
 _NUMBER = re.compile(r"((?:-(?=(?:0\.0{0,39})?[1-9]))?(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{1,40})?)")
 """A number that its value and its count of decimals give back: no leading zeros, and no sign where it is zero."""
 
-_COMPRESSION = [{"id": lzma.FILTER_LZMA2, "preset": 6, "pb": 0, "lp": 0, "lc": 3}]
+_DECOMPRESSION = [{"id": lzma.FILTER_LZMA2, "preset": 6, "pb": 0, "lp": 0, "lc": 3}]
+_COMPRESSION = [_DECOMPRESSION[0] | {"dict_size": 2**20}]
+"""Looking back further than a block is long would take 90 MB while one is made. Older blocks were made so."""
 _BREATH = 64
 
 Table = tuple[str, str, tuple[str, ...]]
@@ -57,10 +60,16 @@ def pack(records: Sequence[Record], breathe: Callable[[], None] = lambda: None) 
     head: list[Meta] = [_put_own([record.sequence for record in records], "s", planes), _put_own(at, "t", planes)]
     head.append(_put_own(members, "m", planes))
     columns: list[list[Meta]] = []
+    shapes: list[Table] = []
     for table, (numbers, times) in zip(tables, rows, strict=True):
         breathe()
+        if len(numbers) == 1:
+            shapes.append(_whole(table, numbers[0]))
+            columns.append([])
+            continue
+        shapes.append(table)
         columns.append([put_decimals(column, times, _role(table, index), planes) for index, column in _turned(numbers)])
-    header = {"version": BLOCK_VERSION, "count": len(records), "head": head, "tables": list(tables), "columns": columns}
+    header = {"version": BLOCK_VERSION, "count": len(records), "head": head, "tables": shapes, "columns": columns}
     return _compressed(header, planes)
 
 
@@ -105,6 +114,12 @@ def _payloads(table: Table, metas: list[Meta], times: list[int], planes: PlaneRe
     return map(form.__mod__, zip(*columns, strict=True))
 
 
+def _whole(table: Table, numbers: list[str]) -> Table:
+    """Return the table of a single payload as one without columns: ids make each decision a shape of its own."""
+    kind, scope, between = table
+    return kind, scope, ("".join(map("".join, zip_longest(between, numbers, fillvalue=""))),)
+
+
 def _put_own(numbers: list[int], role: str, planes: Planes) -> Meta:
     return put_numbers(numbers, None, role, planes)
 
@@ -127,7 +142,7 @@ def _compressed(header: dict[str, object], planes: Planes) -> bytes:
 
 
 def _decompressed(data: bytes) -> tuple[dict[str, Any], PlaneReader]:
-    content = lzma.decompress(data, format=lzma.FORMAT_RAW, filters=_COMPRESSION)
+    content = lzma.decompress(data, format=lzma.FORMAT_RAW, filters=_DECOMPRESSION)
     end = 8 + int.from_bytes(content[:8], "big")
     header = json.loads(content[8:end])
     if header["version"] != BLOCK_VERSION:

@@ -33,5 +33,5 @@ class JournalOptions:
     """How long everything but inputs is kept."""
     bytes_max: int = 2_000_000_000
     """Inputs older than `inputs_kept_ns` are pruned, oldest first, while the journal is larger than this."""
-    block_records: int = 32_768
+    block_records: int = 8_192
     """How many records a compressed block has. Up to as many of a chain stay plain rows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import Record
+from circuit_guard.journal.schema import connect
 from tests.core import world
 from tests.journal.builders import START_NS, decision, halt, keep, mixed, observation, read, state
 from tests.journal.conftest import Opened
@@ -25,10 +25,10 @@ SHM_NAME = f"{JOURNAL_NAME}-shm"
 
 
 def small_pages(directory: Path) -> None:
-    """Leave behind an empty database of small pages: less to cut, and more that can go wrong within it."""
+    """Leave behind a new journal of small pages: less to cut, and more that can go wrong within it."""
     directory.mkdir()
-    with closing(sqlite3.connect(directory / JOURNAL_NAME)) as connection:
-        connection.executescript("PRAGMA page_size = 512; CREATE TABLE a (b); DROP TABLE a;")
+    with closing(connect(directory / JOURNAL_NAME)) as connection:
+        connection.executescript("PRAGMA journal_mode = DELETE; PRAGMA page_size = 512; VACUUM;")
 
 
 def found(directory: Path) -> list[Record] | str:
