@@ -26,7 +26,7 @@ INGESTED = 100
 CORRUPT_SHARE = 10
 """One market in so many is corrupted: with more of them everything would latch."""
 FED_S, UNFED_S = 4.0, 7.0
-"""While a lot is decided, market data come for so long and then not: nothing goes stale, and most of the core decides."""
+"""While a lot is decided, market data come for so long and then not: nothing goes stale, and there is time left."""
 HALT_S = 0.2
 """Checks go on for so long for each of them."""
 

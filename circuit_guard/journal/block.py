@@ -32,9 +32,14 @@ _NUMBER = re.compile(r"((?:-(?=(?:0\.0{0,39})?[1-9]))?(?:0|[1-9][0-9]{0,39})(?:\
 """A number that its value and its count of decimals give back: no leading zeros, and no sign where it is zero."""
 
 _DECOMPRESSION = [{"id": lzma.FILTER_LZMA2, "preset": 6, "pb": 0, "lp": 0, "lc": 3}]
-_COMPRESSION = [_DECOMPRESSION[0] | {"dict_size": 2**20}]
-"""Looking back further than a block is long would take 90 MB while one is made. Older blocks were made so."""
+_COMPRESSION = [_DECOMPRESSION[0] | {"preset": 1, "dict_size": 2**20}]
+"""Looking back further than a block is long takes 90 MB while one is made, and a higher preset twice the time for one
+byte in twenty. Older blocks were made so."""
 _BREATH = 64
+_BEGINNING = 12
+"""By so many characters of their payloads the records of one kind and scope are told apart."""
+_OWN_SHAPES = 4
+"""Where so many of them have each had a shape of its own, the rest are not cut up: ids of which no two are alike."""
 
 Table = tuple[str, str, tuple[str, ...]]
 """Kind, scope, and the text between the numbers."""
@@ -45,12 +50,18 @@ def pack(records: Sequence[Record], breathe: Callable[[], None] = lambda: None) 
     tables: dict[Table, int] = {}
     members: list[int] = []
     rows: list[tuple[list[list[str]], list[int]]] = []
+    own_shapes: dict[tuple[str, str, str], int] = {}
     for record in _breathing(breathe, records):
-        parts = _NUMBER.split(record.payload)
+        alike = (record.kind.value, record.scope, record.payload[:_BEGINNING])
+        own = own_shapes.get(alike, 0)
+        parts = _NUMBER.split(record.payload) if own < _OWN_SHAPES else [record.payload]
         table = (record.kind.value, record.scope, tuple(parts[::2]))
         member = tables.setdefault(table, len(tables))
         if member == len(rows):
             rows.append(([], []))
+            own_shapes[alike] = own + 1
+        elif own < _OWN_SHAPES:
+            own_shapes[alike] = -len(records)  # shapes repeat
         members.append(member)
         numbers, times = rows[member]
         numbers.append(parts[1::2])
@@ -62,7 +73,8 @@ def pack(records: Sequence[Record], breathe: Callable[[], None] = lambda: None) 
     columns: list[list[Meta]] = []
     shapes: list[Table] = []
     for table, (numbers, times) in zip(tables, rows, strict=True):
-        breathe()
+        if len(numbers) > 1 or not len(shapes) % _BREATH:
+            breathe()
         if len(numbers) == 1:
             shapes.append(_whole(table, numbers[0]))
             columns.append([])
