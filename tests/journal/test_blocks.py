@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +61,19 @@ def test_series_of_prices_when_packed_then_every_digit_comes_back(prices: list[o
 def test_journal_of_a_guard_when_packed_then_exact() -> None:
     kept = [recorded(number, entry) for number, entry in enumerate(mixed(400), start=1)]
     assert unpack(pack(kept)) == kept
+
+
+def test_decisions_of_which_no_two_are_alike_when_packed_then_exact_and_small() -> None:
+    ids = [sha256(str(number).encode()).hexdigest() for number in range(300)]
+    kept = [
+        Record(
+            n + 1, Kind.DECISION, n, "A", f'{{"DecisionMade":{{"id":"{one}","account":"{one[:9]}","price":{n}.50}}}}'
+        )
+        for n, one in enumerate(ids)
+    ]
+    packed = pack(kept)
+    assert unpack(packed) == kept
+    assert len(packed) / len(kept) < 32 + 24, "a hash takes 32 bytes, whatever is done to it"
 
 
 def test_a_minute_of_inputs_when_packed_then_a_day_of_them_is_within_the_budget() -> None:
