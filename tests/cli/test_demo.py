@@ -57,7 +57,7 @@ def test_demo_when_played_then_its_score_is_the_replays(told: subprocess.Complet
         "04:33:00  guard       BTC-USD-PERP breaker OPEN (denying), latched",
         "04:33:00  guard       BERA-USD-PERP breaker OPEN (denying), latched",
         "04:33:59  fault       a thin book pushes the mark price away from every other venue: PAXG-USD-PERP",
-        "04:34:08  guard       PAXG-USD-PERP breaker OPEN (denying)",
+        "04:34:35  guard       PAXG-USD-PERP breaker OPEN (denying)",
         "04:34:59  fault       the true funding indices are put back",
         "04:36:59  exchange    opens (OPEN)",
         "04:37:30  guard       RECOVERING -> OPEN on evidence",
