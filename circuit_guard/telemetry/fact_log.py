@@ -7,6 +7,7 @@ Of decisions the first hundred of a second have a line each. What is left out is
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -59,36 +60,21 @@ class _Kind(NamedTuple):
     reason: str
 
 
-class _Repeats:
-    """Lets the first event of a kind through, then one in `REPEAT_NS` with the count of those left out."""
-
-    def __init__(self) -> None:
-        self._since_ns: dict[_Kind, int] = {}
-        self._left_out: dict[_Kind, int] = {}
-
-    def admit(self, kind: _Kind, at_ns: int) -> int | None:
-        """Return how many events were left out since the last one let through; None where this one is."""
-        since_ns = self._since_ns.get(kind)
-        if since_ns is not None and at_ns - since_ns < REPEAT_NS:
-            self._left_out[kind] = self._left_out.get(kind, 0) + 1
-            return None
-        self._since_ns[kind] = at_ns
-        return self._left_out.pop(kind, 0)
-
-
 class _Ration:
-    """Lets `DECISIONS_PER_S` through in a second, and the first of the next one with the count of those left out."""
+    """Lets so many lines through in a stretch of time, and the first of the next with the count of those left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: int, every_ns: int) -> None:
+        self._lines = lines
+        self._every_ns = every_ns
         self._since_ns = 0
         self._let_through = 0
         self._left_out = 0
 
     def admit(self, at_ns: int) -> int | None:
         """Return how many were left out since the last one let through; None where this one is."""
-        if at_ns - self._since_ns >= SECOND_NS:
+        if at_ns - self._since_ns >= self._every_ns:
             self._since_ns, self._let_through = at_ns, 0
-        if self._let_through >= DECISIONS_PER_S:
+        if self._let_through >= self._lines:
             self._left_out += 1
             return None
         self._let_through += 1
@@ -104,8 +90,8 @@ class FactLog:
         self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("circuit_guard")
         self._often_log = logging.getLogger("circuit_guard")
         self._markets = set(markets)
-        self._repeats = _Repeats()
-        self._rations = {verdict: _Ration() for verdict in Verdict}
+        self._repeats: defaultdict[_Kind, _Ration] = defaultdict(lambda: _Ration(1, REPEAT_NS))
+        self._decisions = {verdict: _Ration(DECISIONS_PER_S, SECOND_NS) for verdict in Verdict}
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Log what is worth a line."""
@@ -129,7 +115,7 @@ class FactLog:
         level = logging.WARNING if denied else logging.INFO
         if not self._often_log.isEnabledFor(level):
             return
-        left_out = self._rations[decision.verdict].admit(decision.at_ns)
+        left_out = self._decisions[decision.verdict].admit(decision.at_ns)
         if left_out is None:
             return
         findings = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
@@ -159,7 +145,7 @@ class FactLog:
         """Write a line about something that can come a thousand times a second."""
         worst = max(findings, key=lambda finding: finding.severity, default=None)
         known = market if market in self._markets or market == GLOBAL_SCOPE else "other"
-        left_out = self._repeats.admit(_Kind(event, known, worst.reason if worst else ""), at_ns)
+        left_out = self._repeats[_Kind(event, known, worst.reason if worst else "")].admit(at_ns)
         if left_out is None:
             return
         self._log.warning(
