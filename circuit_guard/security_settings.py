@@ -118,7 +118,7 @@ class LimitSettings(Table):
 
     connections_max: Annotated[int, Whole(1, 100_000, text=True)] = 64
     """Connections at a time; a further one is closed."""
-    streams_max: Annotated[int, Whole(1, 10_000, text=True)] = 16
+    streams_max: Annotated[int, Whole(1, 10_000, text=True)] = 100
     """RPCs at a time on one connection; further ones wait in the client, and not where they would hold up others."""
     handshake_s: Annotated[int, Whole(1, 120, text=True)] = 10
     """Seconds that a new connection has for TLS and its first frame; one that is slower is closed."""

@@ -23,6 +23,8 @@ from tests.server.harness import Harness, check, order, refused
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 CHECK_LIQUIDATION = "/circuit_guard.v1.LiquidationGuardService/CheckLiquidation"
+PUBLISH_OBSERVATIONS = "/circuit_guard.v1.MarketDataService/PublishObservations"
+HALT = "/circuit_guard.v1.AdminService/Halt"
 NAMES = 10_000
 
 
@@ -130,6 +132,24 @@ async def test_streams_when_one_connection_opens_more_than_the_limit_then_they_w
     assert not waiting.done()
     watches[0].cancel()
     assert (await waiting).verdict == types_pb2.VERDICT_ALLOW
+
+
+async def test_queue_when_hundreds_of_checks_are_ahead_then_market_data_and_a_halt_do_not_wait_for_them(
+    start: Start,
+) -> None:
+    guard = await warm(start, per_client=LimitSettings(streams_max=1000, checks_waiting_max=800))
+    asked = [asyncio.ensure_future(guard.decide(check(request_id=f"request-{number}"))) for number in range(600)]
+    await asked[0]
+
+    async with aio.insecure_channel(guard.server.address, (("grpc.use_local_subchannel_pool", 1),)) as other:
+        request = market_data_pb2.PublishObservationsRequest(observations=[guard.observation()])
+        await other.unary_unary(PUBLISH_OBSERVATIONS)(request.SerializeToString())
+        await other.unary_unary(HALT)(commands.halt().SerializeToString())
+    answered = sum(future.done() for future in asked)
+    verdicts = [decision.verdict for decision in await asyncio.gather(*asked)]
+
+    assert answered < 300
+    assert verdicts.count(types_pb2.VERDICT_DENY) > 200
 
 
 LONG = "x" * 129
