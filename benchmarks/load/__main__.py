@@ -25,32 +25,33 @@ from benchmarks.load.targets import targets
 
 async def measure(bench: Bench, plan: Plan) -> Measured:
     """Return what was found, section by section."""
-    few, _, most = plan.markets
+    few, some, most = plan.markets
     tell(f"the core alone, {few} and {most:,} markets")
     costs = core.measure(few, most, plan.core_checks)
-    guards, floor, redis = [bench.guard(markets) for markets in plan.markets], bench.floor(), bench.redis()
+    small, floor, redis = bench.guard(few), bench.floor(), bench.redis()
     if redis is None:
         tell("Redis is left out: redis-server or its Python client is not installed")
     tell("half a minute of market data, until every market is OPEN")
-    await opened(guards)
+    await opened([small])
     tell("the guard beside the floor and Redis")
-    pairs, flag = await beside(guards, floor, redis, plan)
-    tell(f"{', '.join(f'{markets:,}' for markets in plan.markets)} markets")
-    await opened(guards)  # one that was paused for long has gone to RECOVERING
-    grown = await with_markets(guards, plan)
+    pairs, flag = await beside(small, floor, redis, plan)
     tell("market data as fast as it is taken")
-    unfed = bench.guard(plan.markets[1], fed=False)
-    ingested = await ingest(unfed, guards, plan)
+    unfed = bench.guard(some, fed=False)
+    ingested = await ingest(unfed, [small], plan)
     unfed.pause()
-    *smaller, last = guards
-    for guarding in smaller:
-        guarding.pause()
+    grown = []
+    for markets in (some, most):
+        tell(f"{markets:,} markets")
+        large = bench.guard(markets)
+        await opened([small, large])
+        grown.append(await with_markets(small, large, plan))
+        (small if markets == most else large).pause()
     tell(f"{plan.decisions:,} decisions at {most:,} markets")
-    await opened([last])
-    aged = await with_history(last, plan)
+    await opened([large])
+    aged = await with_history(large, plan)
     tell("corrupt observations")
-    await opened([last])
-    halted = await halts(last, grown[-1].fed)
+    await opened([large])
+    halted = await halts(large, grown[-1].many.fed)
     return Measured(costs, pairs, flag, grown, ingested, aged, halted)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -40,12 +40,11 @@ class Pair:
 
 
 async def beside(
-    guards: Sequence[Guarding], floor: Process, redis: Process | None, plan: Plan
+    guarding: Guarding, floor: Process, redis: Process | None, plan: Plan
 ) -> tuple[dict[int, Pair], Load | None]:
-    """Return the first guard beside the floor, by the size of batches, and what Redis did; None without one."""
-    guarding, markets = guards[0], guards[0].markets
+    """Return a guard beside the floor, by the size of batches, and what Redis did; None without one."""
     checks = {
-        (server, batch): Checks(server.address, markets, batch)
+        (server, batch): Checks(server.address, guarding.markets, batch)
         for server in (guarding.guard, floor)
         for batch in IN_FLIGHT
     }
@@ -61,9 +60,9 @@ async def beside(
     loads += [flag] if flag else []
     for _ in range(plan.rounds):
         for load in loads:
-            await saturate(load, guards, plan.round_s)
+            await saturate(load, [guarding], plan.round_s)
     for load in loads:
-        await latency(load, guards, plan.latency_s)
+        await latency(load, [guarding], plan.latency_s)
     for asking in checks.values():
         await asking.close()
     if close is not None:

@@ -14,7 +14,7 @@ from benchmarks.load.beside import IN_FLIGHT
 from benchmarks.load.feeder import OBSERVE, REFER
 from benchmarks.load.generator import CHANNEL_OPTIONS, DEADLINE_S, Checks, Load, Round, open_loop
 from benchmarks.load.halting import Halted, halt
-from benchmarks.load.measure import HALF, saturate
+from benchmarks.load.measure import HALF, opened, saturate
 from benchmarks.load.plan import Plan
 from benchmarks.load.process import Guarding
 from circuit_guard.v1 import market_data_pb2
@@ -32,7 +32,7 @@ HALT_S = 0.2
 
 
 @dataclass(frozen=True)
-class Grown:
+class Sized:
     """A guard with so many markets, asked one check at a time."""
 
     markets: int
@@ -40,6 +40,14 @@ class Grown:
     alone: Load
     """The same while nothing is published: what is left is what checks cost."""
     rss_mb: float
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A guard with many markets, and in turn with it the one with few."""
+
+    few: Sized
+    many: Sized
 
 
 @dataclass(frozen=True)
@@ -52,26 +60,31 @@ class Aged:
     after: Load
 
 
-async def with_markets(guards: Sequence[Guarding], plan: Plan) -> list[Grown]:
-    """Return what each of them does, measured in turn."""
+async def with_markets(few: Guarding, many: Guarding, plan: Plan) -> Grown:
+    """Return what both do, measured in turn. The one with many has to be on its core as long as it can, to be fed."""
+    guards = (few, many)
     asking = [Checks(guarding.guard.address, guarding.markets) for guarding in guards]
     loads = [
-        [
-            Load(f"guard, one check, {len(guarding.markets):,} markets {how}", guarding.guard, ask, 1, IN_FLIGHT[1])
-            for how in ("at 1 Hz", "paused")
-        ]
+        {fed: Load(_name(guarding, fed=fed), guarding.guard, ask, 1, IN_FLIGHT[1]) for fed in (True, False)}
         for guarding, ask in zip(guards, asking, strict=True)
     ]
     for _ in range(plan.rounds):
-        for fed, alone in loads:
-            await saturate(fed, guards, plan.round_s)
-            await saturate(alone, guards, plan.round_s, fed=False)
+        for guarding, load in zip(guards, loads, strict=True):
+            for fed in (True, False):
+                await opened([guarding])
+                await saturate(load[fed], guards, plan.round_s, fed=fed)
     for ask in asking:
         await ask.close()
-    return [
-        Grown(len(guarding.markets), fed, alone, guarding.guard.rss_mb())
-        for guarding, (fed, alone) in zip(guards, loads, strict=True)
-    ]
+    return Grown(
+        *(
+            Sized(len(guarding.markets), load[True], load[False], guarding.guard.rss_mb())
+            for guarding, load in zip(guards, loads, strict=True)
+        )
+    )
+
+
+def _name(guarding: Guarding, *, fed: bool) -> str:
+    return f"guard, one check, {len(guarding.markets):,} markets {'at 1 Hz' if fed else 'paused'}"
 
 
 async def with_history(guarding: Guarding, plan: Plan) -> Aged:

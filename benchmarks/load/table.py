@@ -9,7 +9,7 @@ from statistics import median
 from benchmarks.load.beside import Pair
 from benchmarks.load.core import CoreCosts
 from benchmarks.load.generator import Load
-from benchmarks.load.growth import Aged, Grown
+from benchmarks.load.growth import Aged, Grown, Sized
 from benchmarks.load.halting import Halted
 
 HEAD = ("", "a second", "CPU us each", "p50 ms", "p99 ms", "p99.9 ms", "busy: server, generator", "RSS MB")
@@ -54,7 +54,7 @@ def table(measured: Measured) -> str:
         *(row_of(load) for pair in measured.pairs.values() for load in (pair.guard, pair.floor)),
         *([row_of(measured.redis)] if measured.redis else []),
         *_core(measured.core),
-        *(row for grown in measured.grown for row in (row_of(grown.fed, grown.rss_mb), row_of(grown.alone))),
+        *(row for grown in measured.grown for size in (grown.few, grown.many) for row in _sized(size)),
         *_aged(measured.aged),
         *map(row_of, measured.ingested),
         *_halted(measured.halted),
@@ -80,6 +80,10 @@ def row_of(load: Load, rss_mb: float | None = None) -> Row:
         busy=f"{server:.0%}, {own:.0%}",
         rss_mb="" if rss_mb is None else f"{rss_mb:.0f}",
     )
+
+
+def _sized(size: Sized) -> list[Row]:
+    return [row_of(size.fed, size.rss_mb), row_of(size.alone)]
 
 
 def _latencies(load: Load) -> Iterable[str]:

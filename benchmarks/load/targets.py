@@ -30,7 +30,7 @@ class Target:
 
 def targets(measured: Measured) -> list[Target]:
     """Return every target with what was found."""
-    core, rss_mb, most = measured.core, measured.aged.rss_mb, measured.grown[-1]
+    core, rss_mb, most = measured.core, measured.aged.rss_mb, measured.grown[-1].many
     decided = max(rss_mb)
     grew = rss_mb[decided] / rss_mb[decided // 2]
     after = [one.allowed_after for one in measured.halted]
@@ -66,7 +66,7 @@ def _share(what: str, pair: Pair, least: float) -> Target:
 
 
 def _markets(measured: Measured) -> list[Target]:
-    few, most = measured.grown[0], measured.grown[-1]
+    few, most = measured.grown[-1].few, measured.grown[-1].many
     what = f"{most.markets:,} markets at least {MARKETS_SHARE:g} of {few.markets}"
     return [
         _growth(f"{what}, while nothing is published", most.alone, few.alone),
