@@ -48,7 +48,7 @@ async def measure(bench: Bench, plan: Plan) -> Measured:
         (small if markets == most else large).pause()
     tell(f"{plan.decisions:,} decisions at {most:,} markets")
     await opened([large])
-    aged = await with_history(large, plan)
+    aged = await with_history(bench, large, plan)
     tell("corrupt observations")
     await opened([large])
     halted = await halts(large, grown[-1].many.fed)

@@ -1,6 +1,6 @@
-"""Publishes markets at 1 Hz until it is stopped, a few at a time, evenly over the second: a process of its own.
+"""Publishes markets every so many seconds until it is stopped, a few at a time, evenly: a process of its own.
 
-python -m benchmarks.load.feeder ADDRESS MARKETS
+python -m benchmarks.load.feeder ADDRESS MARKETS SECONDS
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from grpc import aio
 from benchmarks.load import market
 
 AT_A_TIME = 25
-EVERY_S = 1.0
 SECONDS_MAX = 7_200
 """It ends by itself, whatever becomes of whoever started it."""
 
@@ -22,7 +21,7 @@ OBSERVE = "/circuit_guard.v1.MarketDataService/PublishObservations"
 REFER = "/circuit_guard.v1.MarketDataService/PublishReferences"
 
 
-async def feed(address: str, markets: int) -> None:
+async def feed(address: str, markets: int, every_s: float) -> None:
     """Publish; where the guard is slower than the rate, or this process was paused, go on from now."""
     names = market.names(markets)
     groups = [names[start : start + AT_A_TIME] for start in range(0, markets, AT_A_TIME)]
@@ -34,9 +33,9 @@ async def feed(address: str, markets: int) -> None:
             for group in groups:
                 await refer(market.references(group, time.time_ns()))
                 await observe(market.observations(group, time.time_ns()))
-                due = max(due + EVERY_S / len(groups), time.monotonic())
+                due = max(due + every_s / len(groups), time.monotonic())
                 await asyncio.sleep(due - time.monotonic())
 
 
 if __name__ == "__main__":
-    asyncio.run(feed(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(feed(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

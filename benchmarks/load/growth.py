@@ -12,11 +12,11 @@ from grpc import aio
 from benchmarks.load import market
 from benchmarks.load.beside import IN_FLIGHT
 from benchmarks.load.feeder import OBSERVE, REFER
-from benchmarks.load.generator import CHANNEL_OPTIONS, DEADLINE_S, Checks, Load, Round, open_loop
+from benchmarks.load.generator import CHANNEL_OPTIONS, DEADLINE_S, Checks, Load, NotAllowed, Round, open_loop
 from benchmarks.load.halting import Halted, halt
 from benchmarks.load.measure import HALF, opened, saturate
 from benchmarks.load.plan import Plan
-from benchmarks.load.process import Guarding
+from benchmarks.load.process import Bench, Guarding
 from circuit_guard.v1 import market_data_pb2
 
 STEPS = 4
@@ -25,8 +25,8 @@ INGESTED = 100
 """Markets in one request."""
 CORRUPT_SHARE = 10
 """One market in so many is corrupted: with more of them everything would latch."""
-FED_S, UNFED_S = 4.0, 7.0
-"""While a lot is decided, market data come for so long and then not: nothing goes stale, and there is time left."""
+FED_SELDOM_S = 4.0
+"""While a lot is decided, each market is published so often: nothing goes stale, and there is time left to decide."""
 HALT_S = 0.2
 """Checks go on for so long for each of them."""
 
@@ -87,21 +87,23 @@ def _name(guarding: Guarding, *, fed: bool) -> str:
     return f"guard, one check, {len(guarding.markets):,} markets {'at 1 Hz' if fed else 'paused'}"
 
 
-async def with_history(guarding: Guarding, plan: Plan) -> Aged:
+async def with_history(bench: Bench, guarding: Guarding, plan: Plan) -> Aged:
     """Have a guard decide a lot, in batches; return its memory on the way, and what one check costs afterwards."""
     asking = Checks(guarding.guard.address, guarding.markets, BATCH)
     load = Load("a lot of batches", guarding.guard, asking, BATCH, IN_FLIGHT[BATCH])
     rss_mb, parts = {0: guarding.guard.rss_mb()}, []
-    feeding = asyncio.create_task(_feed_now_and_then(guarding))
+    guarding.feed(on=False)
+    seldom = bench.feeder(guarding.guard, len(guarding.markets), FED_SELDOM_S)
     for step in range(1, STEPS + 1):
-        parts.append(await _decide(load, plan.decisions // STEPS))
+        parts.append(await _decide(load, guarding, plan.decisions // STEPS))
         rss_mb[plan.decisions * step // STEPS] = guarding.guard.rss_mb()
-    feeding.cancel()
+    seldom.pause()
     guarding.feed(on=True)
     await asking.close()
     single = Checks(guarding.guard.address, guarding.markets)
     after = Load(f"guard, one check, after {plan.decisions:,} decisions", guarding.guard, single, 1, IN_FLIGHT[1])
     for _ in range(plan.rounds):
+        await opened([guarding])
         await saturate(after, [guarding], plan.round_s, fed=False)
     await single.close()
     return Aged(_together(parts), rss_mb, after)
@@ -144,24 +146,17 @@ async def halts(guarding: Guarding, single: Load) -> list[Halted]:
     return halted
 
 
-async def _feed_now_and_then(guarding: Guarding) -> None:
-    while True:
-        guarding.feed(on=False)
-        await asyncio.sleep(UNFED_S)
-        guarding.feed(on=True)
-        await asyncio.sleep(FED_S)
-
-
-async def _decide(load: Load, decisions: int) -> Round:
-    """Have so many decided."""
+async def _decide(load: Load, guarding: Guarding, decisions: int) -> Round:
+    """Have so many decided; where market data came too late for one, wait until all are allowed again."""
     left = decisions
 
     async def one() -> None:
         nonlocal left
         while left > 0:
-            left -= load.items
-            while not await load.ask():
-                load.shed += 1
+            try:
+                left -= load.items if await load.ask() else 0
+            except NotAllowed:
+                await opened([guarding])
 
     started, cpu_s = time.perf_counter(), load.server.cpu_s()
     await asyncio.gather(*(one() for _ in range(load.in_flight)))

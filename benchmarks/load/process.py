@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.load import market
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
+FED_EVERY_S = 1.0
 STARTED_WITHIN_S, ENDED_WITHIN_S = 60.0, 60.0
 GUARD = ("-m", "circuit_guard")
 LOOK_EVERY_S = 0.05
@@ -125,11 +126,13 @@ class Bench:
         }
         running = self._start(SERVER_CORE, [*program, "serve", "--policy", str(policy)], environ, log)
         guard = Process(running, _address(running, log))
-        feeder = None
-        if fed:
-            command = ["-m", "benchmarks.load.feeder", guard.address, str(markets)]
-            feeder = Process(self._start(GENERATOR_CORE, command, {}, folder / "feeder"))
+        feeder = self.feeder(guard, markets, FED_EVERY_S) if fed else None
         return Guarding(guard, market.names(markets), feeder)
+
+    def feeder(self, guard: Process, markets: int, every_s: float) -> Process:
+        """Start publishing each market to a guard, once in so many seconds."""
+        command = ["-m", "benchmarks.load.feeder", guard.address, str(markets), str(every_s)]
+        return Process(self._start(GENERATOR_CORE, command, {}, self._folder / f"feeder-{len(self._all)}"))
 
     def floor(self) -> Process:
         """Start the server that does nothing."""
