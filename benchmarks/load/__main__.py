@@ -45,13 +45,14 @@ async def measure(bench: Bench, plan: Plan) -> Measured:
         large = bench.guard(markets)
         await opened([small, large])
         grown.append(await with_markets(small, large, plan))
+        if markets == some:
+            tell("corrupt observations")
+            await opened([large])
+            halted = await halts(large, grown[-1].many.fed)
         (small if markets == most else large).pause()
     tell(f"{plan.decisions:,} decisions at {most:,} markets")
     await opened([large])
     aged = await with_history(bench, large, plan)
-    tell("corrupt observations")
-    await opened([large])
-    halted = await halts(large, grown[-1].many.fed)
     return Measured(costs, pairs, flag, grown, ingested, aged, halted)
 
 

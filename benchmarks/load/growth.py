@@ -154,9 +154,11 @@ async def _decide(load: Load, guarding: Guarding, decisions: int) -> Round:
         nonlocal left
         while left > 0:
             try:
-                left -= load.items if await load.ask() else 0
+                answered = await load.ask()
             except NotAllowed:
                 await opened([guarding])
+            else:
+                left -= load.items if answered else 0
 
     started, cpu_s = time.perf_counter(), load.server.cpu_s()
     await asyncio.gather(*(one() for _ in range(load.in_flight)))

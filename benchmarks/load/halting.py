@@ -17,7 +17,6 @@ from circuit_guard.v1 import liquidation_pb2, market_data_pb2, types_pb2
 
 LEAD_S = 0.05
 """Checks go on for so long before the observation comes."""
-PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ async def _halt(publishing: aio.Channel, asking: aio.Channel, name: str) -> Halt
     [result] = market_data_pb2.PublishObservationsResponse.FromString(answer).results
     if result.status != market_data_pb2.PUBLISH_STATUS_REJECTED:
         raise RuntimeError(f"a funding index of zero was not rejected: {result}")
-    denied = await asyncio.wait_for(checks, PATIENCE_S)
+    denied = await asyncio.wait_for(checks, DEADLINE_S)
     return Halted(
         answered_ms=(answered - sent) * 1e3,
         denied_ms=(denied.answered - sent) * 1e3,
