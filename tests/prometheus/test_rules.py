@@ -107,3 +107,13 @@ def test_alerts_when_they_name_a_command_then_it_exists() -> None:
 @pytest.mark.parametrize("name", ["CircuitGuardGlobalHalt", "CircuitGuardMarketLatched"])
 def test_alert_when_a_latch_is_what_it_reports_then_it_does_not_wait(name: str) -> None:
     assert "for" not in alerts()[name]
+
+
+@pytest.mark.parametrize("path", RULE_FILES, ids=lambda path: path.stem)
+def test_alert_when_it_waits_for_nothing_then_it_reads_no_recorded_series_of_another_group(path: Path) -> None:
+    """Groups are evaluated in no order: what such an alert reads could be a whole interval old, and a page too."""
+    for group in yaml.safe_load(path.read_text())["groups"]:
+        recorded = {rule["record"] for rule in group["rules"] if "record" in rule}
+        for rule in group["rules"]:
+            if "alert" in rule and "for" not in rule:
+                assert set(re.findall(r"circuit_guard:[\w:]+", rule["expr"])) <= recorded, rule["alert"]
