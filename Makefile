@@ -19,7 +19,7 @@ run: .venv/installed ## install into .venv, then show the guard stopping the inc
 	$(BIN)/circuit-guard demo
 
 test: .venv/installed ## install into .venv, then run every test but the slow ones and those of whole systems
-	$(BIN)/python -m pytest -n auto -m "not slow and not system"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system"
 
 test-system: .venv/installed ## the guard among real programs, which .ci/run installs: Prometheus, Alertmanager
 	$(BIN)/python -m pytest -m system

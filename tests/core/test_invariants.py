@@ -252,7 +252,7 @@ def trusts(facts: Sequence[Fact], market: str) -> bool:
 
 TestAnySequence = AnySequence.TestCase
 TestAnySequence.settings = settings(
-    max_examples=90,
+    max_examples=60,
     stateful_step_count=40,
     derandomize=True,
     database=None,
