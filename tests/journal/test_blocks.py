@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from hashlib import sha256
 
 from hypothesis import given
@@ -21,6 +22,12 @@ numbers = st.one_of(
     ),
 )
 times = st.integers(-(2**63), 2**63 - 1)
+
+PACKED_BY_VERSION_1 = b64decode(
+    "4AFRAMwDAABqMpyhIt4LAnDkAt0nJrK2UT8lZ2bvqI9Z625pTqqDPX8Q99iBmeyjsFQpTHVmOx23askTHMIhFBixSRHMj8JvM/8R"
+    "glIDgM4ffgvY+lVGdtS3XpJ1ZeHUXdw9gq+C+MDZxPgctf7cu8RF8djroEbUyZNooH+iGwQ0qWGWFgcHoV5sWlP00ZuEjPlXXX4E"
+    "8xc/QCJtFwauqXUbakMZBG2WexYRm4nN4uL8yFzl+6l7ZiQgtMGii2xHF7lMzyXgl0jib/l/4wQX1QAAAAA="
+)
 
 
 @st.composite
@@ -56,6 +63,20 @@ def test_series_of_prices_when_packed_then_every_digit_comes_back(prices: list[o
         for n, price in enumerate(prices)
     ]
     assert unpack(pack(kept)) == kept
+
+
+def test_block_of_the_version_before_when_unpacked_then_its_records_are_those_packed() -> None:
+    texts = (
+        '{"price":"1.50"}',
+        '{"price":"2.50"}',
+        "no number",
+        '{"id":"7f3a"}',
+        '{"price":"3.75"}',
+        '{"price":"4.00"}',
+    )
+    kinds = (Kind.DECISION, Kind.INPUT, Kind.INPUT) * 2
+    kept = [Record(5 + n, kind, 10**18 + n, "A", text) for n, (kind, text) in enumerate(zip(kinds, texts, strict=True))]
+    assert unpack(PACKED_BY_VERSION_1) == kept
 
 
 def test_journal_of_a_guard_when_packed_then_exact() -> None:
