@@ -25,6 +25,7 @@ from urllib.request import urlopen
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 
+from benchmarks import family
 from circuit_guard.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -55,9 +56,8 @@ class Guard:
     http: str
 
     def rss_mb(self) -> float:
-        """Return how much memory it has."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        """Return how much memory it has, with the process that makes blocks."""
+        return family.rss_mb(self.pid)
 
     def refused(self) -> dict[str, int]:
         """Return what it has refused, by reason."""

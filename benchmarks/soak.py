@@ -24,6 +24,7 @@ from typing import NamedTuple
 import aiohttp
 from grpc import aio
 
+from benchmarks import family
 from benchmarks.soak_load import GLOBAL, NOT_REFUSED, OPTIONS, UNANSWERED, Load, Model, write_policy
 from circuit_guard.journal.reader import JournalReader, VerifyReport
 from circuit_guard.journal.recovery import Rerun, recover
@@ -123,10 +124,10 @@ class Guard:
             await asyncio.sleep(SAMPLE_S)
             if not self.model.down and self.process is not None:
                 process = Path("/proc", str(self.process.pid))
-                pages = int((process / "statm").read_text().split()[1])
-                rss_mb = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
                 at_s = monotonic() - self.started_s
-                self.samples.append(Sample(at_s, rss_mb, len(list((process / "fd").iterdir()))))
+                self.samples.append(
+                    Sample(at_s, family.rss_mb(self.process.pid), len(list((process / "fd").iterdir())))
+                )
 
     def waited_share(self) -> float:
         """Return for how much of the time that its loop had something to do it waited for a processor."""

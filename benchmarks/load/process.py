@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import family
 from benchmarks.load import market
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
@@ -22,7 +23,6 @@ FED_EVERY_S = 1.0
 STARTED_WITHIN_S, ENDED_WITHIN_S = 60.0, 60.0
 GUARD = ("-m", "circuit_guard")
 LOOK_EVERY_S = 0.05
-TICKS_PER_S, PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -33,32 +33,36 @@ class Process:
     address: str = ""
 
     def cpu_s(self) -> float:
-        """Return the CPU time of all its threads so far, user and system."""
-        fields = self._proc("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        """Return the CPU time of all its threads so far, user and system, and of the processes that it has started."""
+        return family.cpu_s(self.running.pid)
 
     def threads_cpu_s(self) -> dict[str, tuple[str, float]]:
-        """Return the name that the system has for each thread, and its CPU time so far, by its id."""
-        tasks = Path(f"/proc/{self.running.pid}/task").iterdir()
+        """Return what each thread is called and its CPU time so far, by its id; of processes that it started too."""
+        own = self.running.pid
         return {
-            task.name: ((task / "comm").read_text().strip(), int((task / "schedstat").read_text().split()[0]) / 1e9)
-            for task in tasks
+            task.name: (
+                (task / "comm").read_text().strip() if pid == own else "a process of its own",
+                int((task / "schedstat").read_text().split()[0]) / 1e9,
+            )
+            for pid in family.members(own)
+            for task in Path(f"/proc/{pid}/task").iterdir()
         }
 
     def rss_mb(self) -> float:
-        """Return how much memory it has, MB of a million bytes."""
-        return int(self._proc("statm").split()[1]) * PAGE_BYTES / 1e6
+        """Return how much memory it and the processes that it has started have, MB of a million bytes."""
+        return family.rss_mb(self.running.pid)
 
     def pause(self) -> None:
         """Take it off its core until `resume`."""
-        self.running.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
-        self.running.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
-    def _proc(self, name: str) -> str:
-        return Path(f"/proc/{self.running.pid}/{name}").read_text()
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in family.members(self.running.pid):
+            os.kill(pid, number)
 
 
 @dataclass(frozen=True)

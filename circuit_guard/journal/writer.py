@@ -8,7 +8,8 @@ from collections import Counter, deque
 from pathlib import Path
 
 from circuit_guard.journal.codec import encode
-from circuit_guard.journal.compaction import Block, Compactor
+from circuit_guard.journal.compaction import Block
+from circuit_guard.journal.compactor import Compactor
 from circuit_guard.journal.entry_queue import EntryQueue
 from circuit_guard.journal.errors import JournalError
 from circuit_guard.journal.options import JournalOptions

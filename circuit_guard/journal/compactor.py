@@ -1,0 +1,121 @@
+"""Has blocks made one after the other, by a process of its own that is started when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from queue import SimpleQueue
+
+import structlog
+
+from circuit_guard.journal.compaction import Block
+from circuit_guard.journal.record import Chain
+
+_MODULE = "circuit_guard.journal.compacting"
+AGAIN_AFTER_S = 10.0
+"""A process that ended by itself, as where memory is short, is started again after so long: nothing is lost meanwhile,
+the journal only grows."""
+_ENDS_WITHIN_S = 10.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Compactor:
+    """Has blocks made as asked, and hands each to `deliver`; `fail` is told of an error. A thread waits for them."""
+
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        deliver: Callable[[Block], None],
+        fail: Callable[[Exception], None],
+        again_after_s: float = AGAIN_AFTER_S,
+    ) -> None:
+        self._path = path
+        self._count = count
+        self._deliver = deliver
+        self._fail = fail
+        self._again_after_s = again_after_s
+        self._asked: SimpleQueue[Chain | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._process = _Process()
+        self._thread = threading.Thread(target=self._run, name="journal-compactor", daemon=True)
+        self._thread.start()
+
+    def ask(self, chain: Chain) -> None:
+        """Ask for a block of the oldest rows of a chain."""
+        self._asked.put(chain)
+
+    def close(self) -> None:
+        """Finish the block in hand and end."""
+        self._closing.set()
+        self._asked.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (chain := self._asked.get()) is not None:
+                if (block := self._build(chain)) is not None:
+                    self._deliver(block)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the journal says so and keeps nothing more
+            self._fail(error)
+        finally:
+            self._process.end()
+
+    def _build(self, chain: Chain) -> Block | None:
+        """Return a block, or None where the journal is closed before the process is there again."""
+        while True:
+            try:
+                return self._process.build(self._path, chain, self._count)
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                _log.warning("journal_compactor_ended", exit_code=self._process.end(), again_in_s=self._again_after_s)
+            if self._closing.wait(self._again_after_s):
+                return None
+
+
+class _Process:
+    """The process, while it is needed."""
+
+    def __init__(self) -> None:
+        self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+
+    def build(self, path: Path, chain: Chain, count: int) -> Block:
+        """Return the block, or raise what prevents it; EOFError or an error of the pipe where the process ended."""
+        self._running = self._running or _started()
+        _, connection = self._running
+        connection.send((path, chain, count))
+        answer: Block | Exception = connection.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> int | None:
+        """End the process and return its exit code; None where there is none."""
+        if self._running is None:
+            return None
+        process, connection = self._running
+        self._running = None
+        connection.close()
+        try:
+            return process.wait(_ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _started() -> tuple[subprocess.Popen[bytes], Connection]:
+    ours, theirs = Pipe()
+    with theirs:
+        # -P and the path: it has to be this program, whatever lies in the directory that the guard was started from.
+        process = subprocess.Popen(  # noqa: S603  # nothing in it is from outside
+            [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+    return process, ours

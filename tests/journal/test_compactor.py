@@ -1,0 +1,136 @@
+"""Blocks are made by a process of their own: it ends with the guard, and the guard outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+from benchmarks.family import members
+from circuit_guard.journal.compaction import Block, build_block
+from circuit_guard.journal.compactor import Compactor
+from circuit_guard.journal.errors import RecordBroken
+from circuit_guard.journal.record import Chain
+from tests.journal.builders import mixed
+from tests.journal.conftest import Opened
+from tests.journal.test_journal import keep
+
+ROOT = Path(__file__).parent.parent.parent
+COUNT, RECORDS = 40, 100
+TOO_LONG_S = 100.0
+ANSWERED_WITHIN_S = 60.0
+Answers = Queue[Block | Exception]
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="this system does not list a process's children"
+)
+
+
+@pytest.fixture(name="path")
+async def _path(opened: Opened) -> Path:
+    """Return a journal of plain rows."""
+    with opened() as journal:
+        await keep(journal, mixed(RECORDS))
+    return opened.directory / "journal.db"
+
+
+@pytest.fixture(name="answers")
+def _answers() -> Answers:
+    return Queue()
+
+
+@pytest.fixture(name="compactor")
+def _compactor(path: Path, answers: Answers) -> Iterator[Compactor]:
+    with closing(Compactor(path, COUNT, answers.put, answers.put, again_after_s=0)) as compactor:
+        yield compactor
+
+
+def process_of_blocks() -> int:
+    """Return the one process that this one has started."""
+    [pid] = members(os.getpid())[1:]
+    return pid
+
+
+def test_block_when_asked_for_then_another_process_makes_it_and_is_gone_with_the_compactor(
+    path: Path, answers: Answers
+) -> None:
+    with closing(Compactor(path, COUNT, answers.put, answers.put)) as compactor:
+        assert members(os.getpid()) == [os.getpid()], "nothing runs before it is needed"
+        compactor.ask(Chain.RECORDER)
+        assert answers.get(timeout=ANSWERED_WITHIN_S) == build_block(path, Chain.RECORDER, COUNT)
+        assert process_of_blocks()
+    assert members(os.getpid()) == [os.getpid()]
+
+
+def test_process_when_it_is_killed_then_there_is_another_and_no_block_is_missing(
+    compactor: Compactor, answers: Answers
+) -> None:
+    compactor.ask(Chain.RECORDER)
+    first = answers.get(timeout=ANSWERED_WITHIN_S)
+    killed = process_of_blocks()
+    os.kill(killed, signal.SIGKILL)
+    compactor.ask(Chain.RECORDER)
+
+    assert answers.get(timeout=ANSWERED_WITHIN_S) == first
+    assert process_of_blocks() != killed
+
+
+def test_process_when_the_terminal_or_systemd_tells_all_to_end_then_it_waits_for_the_guard(
+    compactor: Compactor, answers: Answers
+) -> None:
+    compactor.ask(Chain.RECORDER)
+    first = answers.get(timeout=ANSWERED_WITHIN_S)
+    told = process_of_blocks()
+    os.kill(told, signal.SIGTERM)
+    os.kill(told, signal.SIGINT)
+    compactor.ask(Chain.RECORDER)
+
+    assert answers.get(timeout=ANSWERED_WITHIN_S) == first
+    assert process_of_blocks() == told
+
+
+def test_journal_when_closed_while_there_is_no_process_then_it_does_not_wait_for_one(
+    path: Path, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    compactor = Compactor(path, COUNT, answers.put, answers.put, again_after_s=TOO_LONG_S)
+    compactor.ask(Chain.RECORDER)
+    compactor.close()
+
+    assert answers.empty()
+
+
+def test_rows_when_they_are_not_as_they_were_written_then_whoever_asked_is_told_which(
+    path: Path, compactor: Compactor, answers: Answers
+) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE record SET payload = payload || ' ' WHERE sequence = 3")
+    chain = Chain.RECORDER
+    with pytest.raises(RecordBroken) as broken:
+        build_block(path, chain, COUNT)
+    compactor.ask(chain)
+    told = answers.get(timeout=ANSWERED_WITHIN_S)
+
+    assert isinstance(told, RecordBroken)
+    assert str(told) == str(broken.value)
+
+
+def test_guard_when_killed_then_its_process_ends_too(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "tests.journal.crash_writer", str(tmp_path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as writer:
+        assert writer.stdout is not None
+        while len(members(writer.pid)) < 2:
+            assert writer.stdout.readline()
+        writer.kill()
+        with suppress(subprocess.TimeoutExpired):
+            writer.communicate(timeout=60)
+            return
+    pytest.fail("what it started holds the pipe: it has not ended")
