@@ -11,11 +11,14 @@ import signal
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from circuit_guard.journal.compaction import build_block
 
 _NICE = 5
 """Less urgent than the guard, but not so much that it never comes to it where both have one processor."""
+_OOM_SCORE_ADJ = "500"
+"""Where memory runs out, the kernel takes this process before the guard: it is started again, and nothing is lost."""
 
 
 def main() -> None:
@@ -24,6 +27,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):  # a sandbox may forbid it
         os.nice(_NICE)
+    with suppress(OSError):  # only Linux has it
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE_ADJ)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(sys.argv[1])) as asker:
         while True:
             path, chain, count = asker.recv()

@@ -72,6 +72,10 @@ def process_of_blocks() -> int:
     return pid
 
 
+def oom_score_adj(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 def test_block_when_asked_for_then_another_process_makes_it_and_is_gone_with_the_compactor(
     path: Path, answers: Answers
 ) -> None:
@@ -79,7 +83,9 @@ def test_block_when_asked_for_then_another_process_makes_it_and_is_gone_with_the
         assert not processes_of_blocks(), "nothing runs before it is needed"
         compactor.ask(Chain.RECORDER)
         assert answers.get(timeout=ANSWERED_WITHIN_S) == build_block(path, Chain.RECORDER, COUNT)
-        assert process_of_blocks()
+        made_by = process_of_blocks()
+        assert os.getpriority(os.PRIO_PROCESS, made_by) > os.getpriority(os.PRIO_PROCESS, 0), "it is less urgent"
+        assert oom_score_adj(made_by) > oom_score_adj(os.getpid()), "where memory runs out, it goes first"
     assert not processes_of_blocks()
 
 
