@@ -19,4 +19,4 @@ async def test_guard_when_it_is_flooded_with_checks_then_market_data_and_a_halt_
     assert seen.flood["OK"] > 0
     assert sum(refused.values()) > 0
     grown_mb = seen.rss_mb[-1] - seen.rss_mb[0]
-    assert grown_mb < 128, "its queues, which are bounded, and the process that makes blocks, which has started meanwhile"
+    assert grown_mb < 128, "its queues, which are bounded, and the process that makes blocks, which has started"
