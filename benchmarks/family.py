@@ -9,13 +9,20 @@ from pathlib import Path
 TICKS_PER_S, PAGE_BYTES = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started itself."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def members(pid: int) -> list[int]:
     """Return a process and its descendants."""
     found = [pid]
     for member in found:
-        for task in Path(f"/proc/{member}/task").glob("*"):
-            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
-                found += map(int, (task / "children").read_text().split())
+        found += children(member)
     return found
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import lzma
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice, pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 from circuit_guard.journal.columns import (
     Meta,
@@ -25,8 +25,6 @@ from circuit_guard.journal.columns import (
 )
 from circuit_guard.journal.record import Kind, Record
 
-T = TypeVar("T")
-
 BLOCK_VERSION = 2
 _READ = frozenset({1, BLOCK_VERSION})
 """In version 1 a payload that none is like was a table of its own."""
@@ -38,7 +36,6 @@ _DECOMPRESSION = [{"id": lzma.FILTER_LZMA2, "preset": 6, "pb": 0, "lp": 0, "lc":
 _COMPRESSION = [_DECOMPRESSION[0] | {"preset": 1, "dict_size": 2**20}]
 """Looking back further than a block is long takes 90 MB while one is made, and a higher preset twice the time for one
 byte in twenty. Older blocks were made so."""
-_BREATH = 64
 _NONE: list[str] = []
 _BEGINNING = 12
 """By so many characters of their payloads the records of one kind and scope are told apart."""
@@ -49,16 +46,15 @@ Table = tuple[str, str, tuple[str, ...] | None]
 """Kind, scope, and the text between the numbers; None where payloads are kept as they are."""
 
 
-def pack(records: Sequence[Record], breathe: Callable[[], None] = lambda: None) -> bytes:
-    """Return records as a block. `breathe` is called every few hundred microseconds: other threads wait meanwhile."""
-    tables, numbers = _cut(records, breathe)
+def pack(records: Sequence[Record]) -> bytes:
+    """Return records as a block."""
+    tables, numbers = _cut(records)
     _keep_whole(tables)
     members = [0] * len(records)
     planes = Planes()
     columns: list[list[Meta]] = []
     texts: list[str] = []
     for member, (table, indices) in enumerate(tables.items()):
-        breathe()
         for index in indices:
             members[index] = member
         if table[2] is None:
@@ -79,8 +75,8 @@ def pack(records: Sequence[Record], breathe: Callable[[], None] = lambda: None) 
     return _compressed(header | {"tables": list(tables), "columns": columns}, planes, "".join(texts))
 
 
-def unpack(data: bytes, breathe: Callable[[], None] = lambda: None) -> list[Record]:
-    """Return the records of a block whose bytes are known to be whole. `breathe` is called as by `pack`."""
+def unpack(data: bytes) -> list[Record]:
+    """Return the records of a block whose bytes are known to be whole."""
     header, planes, text = _decompressed(data)
     count: int = header["count"]
     sequences, at, members = (
@@ -93,9 +89,7 @@ def unpack(data: bytes, breathe: Callable[[], None] = lambda: None) -> list[Reco
         times_of[member].append(at_ns)
     payloads = [
         _payloads((kind, scope, between), metas, times, planes, texts)
-        for (kind, scope, between), metas, times in _breathing(
-            breathe, zip(header["tables"], header["columns"], times_of, strict=True)
-        )
+        for (kind, scope, between), metas, times in zip(header["tables"], header["columns"], times_of, strict=True)
     ]
     kinds = [(Kind(kind), scope) for kind, scope, _ in header["tables"]]
     return [
@@ -104,19 +98,12 @@ def unpack(data: bytes, breathe: Callable[[], None] = lambda: None) -> list[Reco
     ]
 
 
-def _breathing(breathe: Callable[[], None], items: Iterable[T]) -> Iterator[T]:
-    for count, item in enumerate(items):
-        if not count % _BREATH:
-            breathe()
-        yield item
-
-
-def _cut(records: Sequence[Record], breathe: Callable[[], None]) -> tuple[dict[Table, list[int]], list[list[str]]]:
+def _cut(records: Sequence[Record]) -> tuple[dict[Table, list[int]], list[list[str]]]:
     """Return which records belong to each table, and the numbers in each record."""
     tables: dict[Table, list[int]] = {}
     numbers: list[list[str]] = []
     own_shapes: dict[tuple[str, str, str], int] = {}
-    for index, record in enumerate(_breathing(breathe, records)):
+    for index, record in enumerate(records):
         kind, scope, payload = record.kind.value, record.scope, record.payload
         alike = (kind, scope, payload[:_BEGINNING])
         own = own_shapes.get(alike, 0)

@@ -18,11 +18,15 @@ from circuit_guard.journal.record import Chain
 
 _MODULE = "circuit_guard.journal.compacting"
 AGAIN_AFTER_S = 10.0
-"""A process that ended by itself, as where memory is short, is started again after so long: nothing is lost meanwhile,
-the journal only grows."""
+"""A process that has ended or cannot be started, as where memory is short, is started again after so long: nothing is
+lost meanwhile, the journal only grows."""
 _ENDS_WITHIN_S = 10.0
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+class _NoProcessError(Exception):
+    """The process cannot be started, or has ended before it answered."""
 
 
 class Compactor:
@@ -72,8 +76,11 @@ class Compactor:
         while True:
             try:
                 return self._process.build(self._path, chain, self._count)
-            except (EOFError, BrokenPipeError, ConnectionResetError):
-                _log.warning("journal_compactor_ended", exit_code=self._process.end(), again_in_s=self._again_after_s)
+            except _NoProcessError as error:
+                exit_code = self._process.end()
+                _log.warning(
+                    "journal_compactor_ended", error=str(error), exit_code=exit_code, again_in_s=self._again_after_s
+                )
             if self._closing.wait(self._again_after_s):
                 return None
 
@@ -85,11 +92,14 @@ class _Process:
         self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def build(self, path: Path, chain: Chain, count: int) -> Block:
-        """Return the block, or raise what prevents it; EOFError or an error of the pipe where the process ended."""
-        self._running = self._running or _started()
-        _, connection = self._running
-        connection.send((path, chain, count))
-        answer: Block | Exception = connection.recv()
+        """Return the block, or raise what prevents it: _NoProcessError, or the error that the process met."""
+        try:
+            self._running = self._running or _started()
+            _, connection = self._running
+            connection.send((path, chain, count))
+            answer: Block | Exception = connection.recv()
+        except (EOFError, OSError) as error:
+            raise _NoProcessError(str(error) or "it has ended") from error
         if isinstance(answer, Exception):
             raise answer
         return answer

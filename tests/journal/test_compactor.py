@@ -13,8 +13,9 @@ from pathlib import Path
 from queue import Queue
 
 import pytest
+from structlog.testing import capture_logs
 
-from benchmarks.family import members
+from benchmarks.family import children
 from circuit_guard.journal.compaction import Block, build_block
 from circuit_guard.journal.compactor import Compactor
 from circuit_guard.journal.errors import RecordBroken
@@ -53,16 +54,19 @@ def _compactor(path: Path, answers: Answers) -> Iterator[Compactor]:
         yield compactor
 
 
+@pytest.fixture(name="first")
+def _first(compactor: Compactor, answers: Answers) -> Block | Exception:
+    """Return the first answer; the process runs now."""
+    compactor.ask(Chain.RECORDER)
+    return answers.get(timeout=ANSWERED_WITHIN_S)
+
+
 def processes_of_blocks() -> list[int]:
     """Return those that this process has started itself; it may have others, of other tests."""
-    found = []
-    for task in Path("/proc/self/task").glob("*"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
-            found += [int(pid) for pid in (task / "children").read_text().split() if makes_blocks(pid)]
-    return found
+    return [pid for pid in children(os.getpid()) if makes_blocks(pid)]
 
 
-def makes_blocks(pid: str) -> bool:
+def makes_blocks(pid: int) -> bool:
     return b"circuit_guard.journal.compacting" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
@@ -90,10 +94,8 @@ def test_block_when_asked_for_then_another_process_makes_it_and_is_gone_with_the
 
 
 def test_process_when_it_is_killed_then_there_is_another_and_no_block_is_missing(
-    compactor: Compactor, answers: Answers
+    compactor: Compactor, answers: Answers, first: Block | Exception
 ) -> None:
-    compactor.ask(Chain.RECORDER)
-    first = answers.get(timeout=ANSWERED_WITHIN_S)
     killed = process_of_blocks()
     os.kill(killed, signal.SIGKILL)
     compactor.ask(Chain.RECORDER)
@@ -103,10 +105,8 @@ def test_process_when_it_is_killed_then_there_is_another_and_no_block_is_missing
 
 
 def test_process_when_the_terminal_or_systemd_tells_all_to_end_then_it_waits_for_the_guard(
-    compactor: Compactor, answers: Answers
+    compactor: Compactor, answers: Answers, first: Block | Exception
 ) -> None:
-    compactor.ask(Chain.RECORDER)
-    first = answers.get(timeout=ANSWERED_WITHIN_S)
     told = process_of_blocks()
     os.kill(told, signal.SIGTERM)
     os.kill(told, signal.SIGINT)
@@ -116,15 +116,28 @@ def test_process_when_the_terminal_or_systemd_tells_all_to_end_then_it_waits_for
     assert process_of_blocks() == told
 
 
+@pytest.mark.parametrize("executable", ["/bin/false", "/nothing/is/here"], ids=["ends", "cannot be started"])
 def test_journal_when_closed_while_there_is_no_process_then_it_does_not_wait_for_one(
-    path: Path, answers: Answers, monkeypatch: pytest.MonkeyPatch
+    path: Path, answers: Answers, monkeypatch: pytest.MonkeyPatch, executable: str
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", executable)
     compactor = Compactor(path, COUNT, answers.put, answers.put, again_after_s=TOO_LONG_S)
     compactor.ask(Chain.RECORDER)
     compactor.close()
 
     assert answers.empty()
+
+
+def test_process_when_it_cannot_be_started_for_a_while_then_the_block_is_made_afterwards(
+    compactor: Compactor, answers: Answers, path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patched, capture_logs() as logged:
+        patched.setattr(sys, "executable", "/nothing/is/here")
+        compactor.ask(Chain.RECORDER)
+        while not logged:
+            assert answers.empty()
+    assert "No such file" in logged[0]["error"]
+    assert answers.get(timeout=ANSWERED_WITHIN_S) == build_block(path, Chain.RECORDER, COUNT)
 
 
 def test_rows_when_they_are_not_as_they_were_written_then_whoever_asked_is_told_which(
@@ -146,7 +159,7 @@ def test_guard_when_killed_then_its_process_ends_too(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tests.journal.crash_writer", str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as writer:
         assert writer.stdout is not None
-        while len(members(writer.pid)) < 2:
+        while not children(writer.pid):
             assert writer.stdout.readline()
         writer.kill()
         with suppress(subprocess.TimeoutExpired):
