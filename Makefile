@@ -21,7 +21,7 @@ run: .venv/installed ## install into .venv, then show the guard stopping the inc
 test: .venv/installed ## install into .venv, then run every test but the slow ones and those of whole systems
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system"
 
-test-system: .venv/installed ## the guard among real programs, which .ci/run installs: Prometheus, Alertmanager
+test-system: .venv/installed ## a whole maintenance day, and the guard among real programs, which .ci/run installs
 	$(BIN)/python -m pytest -m system
 
 test-slow: .venv/installed ## the tests too slow for every change

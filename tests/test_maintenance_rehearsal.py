@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "examples" / "maintenance_rehearsal" / "rehearse.sh"
 TIME_MAX_S = 110
+
+pytestmark = pytest.mark.system
 
 IN_THIS_ORDER = (
     "maintenance begun by alice: closures are denied in every market",
