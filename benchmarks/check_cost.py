@@ -17,13 +17,13 @@ from itertools import islice
 from time import perf_counter_ns
 from typing import NamedTuple
 
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.core import guard, margin
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position, Reference
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS, Verdict
-from circuit_guard.policy_file import parse_policy
 
 START_NS = 1_768_800_000 * SECOND_NS
 PRICE, INDEX = Decimal("92600.12"), Decimal("20511.930812345678")

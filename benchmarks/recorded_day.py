@@ -20,6 +20,7 @@ from threading import Event
 from time import monotonic
 
 from benchmarks.simulated_feed import START_NS, simulate
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.facts import DecisionMade, ObservationJudged, ReferenceJudged
 from circuit_guard.core.guard import decide, new_state, step
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position, Reference
@@ -32,7 +33,6 @@ from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME
 from circuit_guard.journal.record import Start, input_entry
 from circuit_guard.journal.recorder import Recorder
-from circuit_guard.policy_file import parse_policy
 
 MARKETS = 111
 PER_SECOND = MARKETS * 4

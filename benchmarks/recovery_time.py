@@ -21,13 +21,13 @@ from time import monotonic
 
 from benchmarks.recorded_day import MARKETS, Written, digest, plain_rows, record
 from benchmarks.simulated_feed import START_NS
+from circuit_guard.config.settings import JournalSettings
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.journal import Journal, prune
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME
 from circuit_guard.journal.recovery import Rerun, recover, rerun_from
-from circuit_guard.settings import JournalSettings
 
 LIMIT_S = 10.0
 TIMES = 5

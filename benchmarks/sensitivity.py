@@ -19,19 +19,19 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from circuit_guard.cli.bundled import bundled
+from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.policy import MarketPolicy, Policy
-from circuit_guard.policy_file import read_policy_file
-from circuit_guard.replay.evaluate import ACCOUNTS, GARBAGE_THRESHOLD, seed_of
-from circuit_guard.replay.faults import applicable, lay
-from circuit_guard.replay.feed import window
-from circuit_guard.replay.judge import GuardJudge
-from circuit_guard.replay.limits import hidden_max
-from circuit_guard.replay.population import Closure, accounts, closures
-from circuit_guard.replay.recording import read_recording
-from circuit_guard.replay.replayer import policy_for
-from circuit_guard.replay.run import Run
-from circuit_guard.replay.tally import Tally, total
-from circuit_guard.replay.trial import Limits, Trial
+from circuit_guard.evaluation.evaluate import ACCOUNTS, GARBAGE_THRESHOLD, seed_of
+from circuit_guard.evaluation.faults import applicable, lay
+from circuit_guard.evaluation.feed import window
+from circuit_guard.evaluation.judge import GuardJudge
+from circuit_guard.evaluation.limits import hidden_max
+from circuit_guard.evaluation.population import Closure, accounts, closures
+from circuit_guard.evaluation.run import Run
+from circuit_guard.evaluation.tally import Tally, total
+from circuit_guard.evaluation.trial import Limits, Trial
+from circuit_guard.recording.reader import read_recording
+from circuit_guard.recording.replayer import policy_for
 
 SHIPPED = "as shipped"
 HONEST = ("none", "references_corrupt_x10", "references_silent", "references_late_10s")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from circuit_guard.core.facts import DecisionMade, Fact, ObservationJudged, OrderJudged, ReferenceJudged, StateValidated
+from circuit_guard.core.facts import (
+    DecisionMade,
+    Fact,
+    ObservationJudged,
+    OrderJudged,
+    ReferenceJudged,
+    StateValidated,
+)
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.invariants import broken_by, broken_in
 from circuit_guard.core.status import guard_status

@@ -7,14 +7,14 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
+from circuit_guard.config.policy import load_policy
 from circuit_guard.core import guard
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.policy_file import load_policy
-from circuit_guard.replay.entries import Entry
-from circuit_guard.replay.recording import read_recording
+from circuit_guard.recording.entries import Entry
+from circuit_guard.recording.reader import read_recording
 
 ROOT = Path(__file__).parent.parent
 RECORDING = ROOT / "examples" / "incident.jsonl.gz"

@@ -13,8 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from circuit_guard.policy_file import read_policy_file
-from circuit_guard.replay.replayer import replay_file
+from circuit_guard.config.policy import read_policy_file
+from circuit_guard.recording.replayer import replay_file
 
 POLICY = Path(__file__).parent.parent / "config" / "policy.toml"
 AT_ONCE_SHARE_MIN = 0.995

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from circuit_guard.policy_file import parse_policy_file
-from circuit_guard.replay.recorded_replay import record_replay
+from circuit_guard.config.policy import parse_policy_file
+from circuit_guard.recording.recorded_replay import record_replay
 from circuit_guard.report.compose import compose
 from circuit_guard.report.evidence import Window
 from circuit_guard.report.incident import Incident, read_incident

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.facts import DecisionMade, Fact
 from circuit_guard.core.inputs import Basis, Check, Observation, Reference
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS, Decision
-from circuit_guard.engine import Engine, Observer
-from circuit_guard.policy_file import parse_policy
+from circuit_guard.engine.engine import Engine, Observer
 
 BTC = "BTC-USD-PERP"
 ETH = "ETH-USD-PERP"

@@ -11,11 +11,11 @@ from functools import partial
 
 from benchmarks.load import market
 from benchmarks.load.process import GENERATOR_CORE, SERVER_CORE
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.core import guard
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position, Reference
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS, Verdict
-from circuit_guard.policy_file import parse_policy
 
 START_NS = 1_768_800_000 * SECOND_NS
 FED_S, FED_EVERY_S = 36, 2

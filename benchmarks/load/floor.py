@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 
-from circuit_guard.app import SWITCH_S
+from circuit_guard.runtime.app import SWITCH_S
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, types_pb2
 
 SECONDS_MAX = 7_200

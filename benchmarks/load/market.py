@@ -14,7 +14,7 @@ from pathlib import Path
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from circuit_guard.policy_file import parse_policy
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.v1 import liquidation_pb2, market_data_pb2
 
 ROOT = Path(__file__).parent.parent.parent

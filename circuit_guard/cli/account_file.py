@@ -10,9 +10,9 @@ from pathlib import Path
 
 from circuit_guard.cli.output import CommandError, ExitCode
 from circuit_guard.core.inputs import Account
-from circuit_guard.replay.accounts import read_account
-from circuit_guard.replay.fields import FieldError
-from circuit_guard.replay.json_line import decode
+from circuit_guard.recording.accounts import read_account
+from circuit_guard.recording.fields import FieldError
+from circuit_guard.recording.json_line import decode
 
 BYTES_MAX = 1024 * 1024
 

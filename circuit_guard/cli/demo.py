@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from circuit_guard.app import App, build
 from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.demo_clock import StoryClock
 from circuit_guard.cli.demo_play import Player
@@ -21,10 +20,7 @@ from circuit_guard.cli.demo_score import Score
 from circuit_guard.cli.demo_story import Narrator, time_of_day
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.cli.rpc import CHANNEL_OPTIONS
-from circuit_guard.clock import SystemClock
-from circuit_guard.replay.entries import Entry
-from circuit_guard.replay.recording import read_recording
-from circuit_guard.settings import (
+from circuit_guard.config.settings import (
     EngineSettings,
     GrpcSettings,
     HttpSettings,
@@ -32,6 +28,10 @@ from circuit_guard.settings import (
     PolicySettings,
     Settings,
 )
+from circuit_guard.engine.clock import SystemClock
+from circuit_guard.recording.entries import Entry
+from circuit_guard.recording.reader import read_recording
+from circuit_guard.runtime.app import App, build
 
 SPEED = 30.0
 SPEED_MAX = 10_000.0

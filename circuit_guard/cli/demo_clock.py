@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from circuit_guard.clock import Clock
 from circuit_guard.core.types import SECOND_NS
+from circuit_guard.engine.clock import Clock
 
 
 class StoryClock:

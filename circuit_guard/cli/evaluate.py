@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from circuit_guard.cli import options
 from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen
-from circuit_guard.policy_file import read_policy_file
-from circuit_guard.replay.evaluate import GARBAGE_THRESHOLD, Plan
-from circuit_guard.replay.evaluate import evaluate as run
-from circuit_guard.replay.evaluation import Evaluation
-from circuit_guard.replay.evaluation_table import render
-from circuit_guard.replay.faults import KINDS
+from circuit_guard.config.policy import read_policy_file
+from circuit_guard.evaluation.evaluate import GARBAGE_THRESHOLD, Plan
+from circuit_guard.evaluation.evaluate import evaluate as run
+from circuit_guard.evaluation.faults import KINDS
+from circuit_guard.evaluation.outcome import Evaluation
+from circuit_guard.evaluation.table import render
 
 ALL = "all"
 PLOT_SUFFIXES = (".png", ".svg")
@@ -104,7 +104,7 @@ def _evaluated(plan: Plan) -> Evaluation:
 
 
 def _draw(evaluation: Evaluation, path: Path) -> None:
-    from circuit_guard.replay.evaluation_plot import plot  # matplotlib is optional
+    from circuit_guard.evaluation.plot import plot  # matplotlib is optional
 
     try:
         plot(evaluation, path)

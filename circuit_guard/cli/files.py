@@ -10,8 +10,8 @@ import typer
 
 from circuit_guard.cli.options import OWN_VARIABLES
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
+from circuit_guard.config.settings import load_settings, settings_json_schema
 from circuit_guard.errors import SettingsError
-from circuit_guard.settings import load_settings, settings_json_schema
 
 settings = typer.Typer(help="Check the settings: how the process runs.", no_args_is_help=True)
 

@@ -11,10 +11,8 @@ from rich.table import Table
 
 from circuit_guard.cli.output import table
 from circuit_guard.cli.policy_sentences import of_funding, of_mark, of_references, of_time, of_what_passes
-from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.types import SECOND_NS
-from circuit_guard.policy_delays import Delay, delays, percent, seconds
-from circuit_guard.policy_limits import (
+from circuit_guard.config.detection import Delay, delays, percent, seconds
+from circuit_guard.config.policy_limits import (
     enforced,
     funding_drift,
     funding_limits,
@@ -22,6 +20,8 @@ from circuit_guard.policy_limits import (
     unseen,
     wrong_references,
 )
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.types import SECOND_NS
 
 WHAT = {
     "published_funding_index": "the funding index, published 5 s after the last",

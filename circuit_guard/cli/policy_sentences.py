@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from circuit_guard.config.detection import percent, seconds
+from circuit_guard.config.policy_limits import account_limit, enforced, funding_drift, wrong_references
 from circuit_guard.core.policy import FirstSight, GapMode, Halted, MarketPolicy, RestrictedClosures
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.policy_delays import percent, seconds
-from circuit_guard.policy_limits import account_limit, enforced, funding_drift, wrong_references
 
 
 def of_what_passes(policy: MarketPolicy) -> Iterator[str]:

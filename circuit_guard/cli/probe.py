@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2
 from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.cli.rpc import Guard
-from circuit_guard.server.health import LIVENESS, READINESS
+from circuit_guard.server.services.health import LIVENESS, READINESS
 
 
 def probe(

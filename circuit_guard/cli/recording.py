@@ -12,12 +12,12 @@ import typer
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.core.inputs import Observation, PhaseCommand, Reference
 from circuit_guard.errors import RecordingError
-from circuit_guard.replay.candles import CandleOptions, from_candles
-from circuit_guard.replay.entries import Fault, LabelledCheck
-from circuit_guard.replay.fields import format_time, parse_decimal
-from circuit_guard.replay.incident import SEED, write_incident
-from circuit_guard.replay.recording import read_recording
-from circuit_guard.replay.writer import write_recording
+from circuit_guard.evaluation.incident import SEED, write_incident
+from circuit_guard.recording.candles import CandleOptions, from_candles
+from circuit_guard.recording.entries import Fault, LabelledCheck
+from circuit_guard.recording.fields import format_time, parse_decimal
+from circuit_guard.recording.reader import read_recording
+from circuit_guard.recording.writer import write_recording
 
 app = typer.Typer(help="Check recordings, and make them.", no_args_is_help=True)
 

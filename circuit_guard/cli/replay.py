@@ -14,12 +14,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from circuit_guard import __version__
 from circuit_guard.cli import options
 from circuit_guard.cli.output import ExitCode, display, print_json, screen
-from circuit_guard.policy_file import read_policy_file
-from circuit_guard.replay.fields import JsonObject
-from circuit_guard.replay.journal_replay import JournalReplay, replay_journal
-from circuit_guard.replay.recorded_replay import record_replay
-from circuit_guard.replay.replayer import RETRY_FOR_S, replay_files
-from circuit_guard.replay.report import render
+from circuit_guard.config.policy import read_policy_file
+from circuit_guard.recording.fields import JsonObject
+from circuit_guard.recording.journal_replay import JournalReplay, replay_journal
+from circuit_guard.recording.recorded_replay import record_replay
+from circuit_guard.recording.replayer import RETRY_FOR_S, replay_files
+from circuit_guard.recording.report import render
 
 RETRY_FOR_S_MAX = 3600
 OF_RECORDINGS = "FILES, --policy, --retry-for and --journal-out"

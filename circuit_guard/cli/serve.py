@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from circuit_guard import app
 from circuit_guard.cli.options import OWN_VARIABLES, SETTINGS_VARIABLE
 from circuit_guard.cli.output import screen
-from circuit_guard.settings import Settings, load_settings
+from circuit_guard.config.settings import Settings, load_settings
+from circuit_guard.runtime import app
 
 
 def serve(

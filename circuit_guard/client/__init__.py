@@ -27,16 +27,7 @@ from circuit_guard.client.decorator import guarded
 from circuit_guard.client.denied import ClosureDenied, Mapped, RequestMapping
 from circuit_guard.client.desk import Observer
 from circuit_guard.client.fail_policy import FailOpen
-from circuit_guard.client.questions import (
-    Account,
-    Basis,
-    CheckKind,
-    Closure,
-    Order,
-    OrderAction,
-    Position,
-    Side,
-)
+from circuit_guard.client.questions import Account, Basis, CheckKind, Closure, Order, OrderAction, Position, Side
 
 __all__ = [
     "Account",

@@ -9,12 +9,7 @@ from circuit_guard.core import breaker as breakers
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
 from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, ValidateState
-from circuit_guard.core.facts import (
-    CommandRefused,
-    Fact,
-    MaintenanceBegan,
-    MaintenanceEnded,
-)
+from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.progress import advance

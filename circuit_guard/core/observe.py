@@ -5,13 +5,7 @@ from __future__ import annotations
 from circuit_guard.core import breaker as breakers
 from circuit_guard.core import taint
 from circuit_guard.core.evidence import extended
-from circuit_guard.core.facts import (
-    Fact,
-    MarketWarm,
-    ObservationJudged,
-    ObservationReconsidered,
-    ShadowWould,
-)
+from circuit_guard.core.facts import Fact, MarketWarm, ObservationJudged, ObservationReconsidered, ShadowWould
 from circuit_guard.core.inputs import Observation
 from circuit_guard.core.market import Judged, MarketState, Published, Unchanged, published
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy, TwoActorAct

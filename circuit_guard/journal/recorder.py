@@ -26,14 +26,7 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone
 from circuit_guard.journal.journal import Journal
-from circuit_guard.journal.record import (
-    Entry,
-    Start,
-    fact_entry,
-    input_entry,
-    policy_entry,
-    start_entry,
-)
+from circuit_guard.journal.record import Entry, Start, fact_entry, input_entry, policy_entry, start_entry
 
 PROMISED = (
     BreakerChanged,

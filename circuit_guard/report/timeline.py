@@ -16,7 +16,16 @@ from circuit_guard.core.facts import (
     StateValidated,
 )
 from circuit_guard.core.reasons import REASONS, Reason
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Finding, Outcome, Phase, show, show_seconds
+from circuit_guard.core.types import (
+    GLOBAL_SCOPE,
+    SECOND_NS,
+    BreakerState,
+    Finding,
+    Outcome,
+    Phase,
+    show,
+    show_seconds,
+)
 from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Start
 from circuit_guard.report.evidence import Happening
 from circuit_guard.report.times import clock

@@ -7,19 +7,19 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
-from circuit_guard.engine import Engine
-from circuit_guard.server.admin import AdminService, ReloadPolicy
-from circuit_guard.server.door import Door
-from circuit_guard.server.entrance import Entrance
-from circuit_guard.server.ext_authz.optional import add_authorization
-from circuit_guard.server.health import Health
-from circuit_guard.server.liquidation import LiquidationGuardService
-from circuit_guard.server.maintenance import MaintenanceService
-from circuit_guard.server.market_data import MarketDataService
-from circuit_guard.server.order import OrderGuardService
+from circuit_guard.config.settings import Settings
+from circuit_guard.engine.engine import Engine
+from circuit_guard.server.admission import Door
+from circuit_guard.server.envoy.optional import add_authorization
+from circuit_guard.server.interceptor import Entrance
 from circuit_guard.server.security.certificates import CertificateWatch
+from circuit_guard.server.services.admin import AdminService, ReloadPolicy
+from circuit_guard.server.services.health import Health
+from circuit_guard.server.services.liquidation import LiquidationGuardService
+from circuit_guard.server.services.maintenance import MaintenanceService
+from circuit_guard.server.services.market_data import MarketDataService
+from circuit_guard.server.services.order import OrderGuardService
 from circuit_guard.server.transport import bind, server_options
-from circuit_guard.settings import Settings
 from circuit_guard.telemetry.door import DoorMetrics
 from circuit_guard.v1 import (
     admin_pb2,

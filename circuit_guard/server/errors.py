@@ -35,11 +35,11 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from circuit_guard.core.facts import CheckRefused, CommandRefused
-from circuit_guard.engine import EngineFailed, EngineRefuses
+from circuit_guard.engine.engine import EngineFailed, EngineRefuses
+from circuit_guard.engine.subscriptions import EventsLost, TooManyWatchers
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError, shown
 from circuit_guard.journal.errors import CheckpointGone, JournalError
 from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut
-from circuit_guard.watching import EventsLost, TooManyWatchers
 
 DOMAIN = "circuit_guard"
 DETAILS_KEY = "grpc-status-details-bin"

@@ -7,9 +7,9 @@ import socket
 import grpc
 from grpc import aio
 
+from circuit_guard.config.settings import Settings
+from circuit_guard.config.settings_values import UNIX_PREFIX
 from circuit_guard.errors import CircuitGuardError
-from circuit_guard.settings import Settings
-from circuit_guard.settings_values import UNIX_PREFIX
 
 KEEPALIVE_S = 60
 """A connection that says nothing for so long is asked whether it lives."""

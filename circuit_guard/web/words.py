@@ -10,15 +10,7 @@ from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import BreakerChanged, HaltChanged, MarketReopened, MarketWarm, PhaseChanged
 from circuit_guard.core.reasons import sentence
 from circuit_guard.core.status import BreakerStatus
-from circuit_guard.core.types import (
-    SECOND_NS,
-    BreakerState,
-    ExplainedLoss,
-    Explanation,
-    Finding,
-    Lift,
-    show,
-)
+from circuit_guard.core.types import SECOND_NS, BreakerState, ExplainedLoss, Explanation, Finding, Lift, show
 from circuit_guard.web.history import Event
 
 LIFTED_BY = {

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 
+from circuit_guard.config.envoy import ExtAuthzSettings
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import WireError
-from circuit_guard.ext_authz_settings import ExtAuthzSettings
-from circuit_guard.replay.entries import LabelledCheck
+from circuit_guard.recording.entries import LabelledCheck
 from circuit_guard.server.convert import requests
-from circuit_guard.server.ext_authz.mapping import Mapping
+from circuit_guard.server.envoy.mapping import Mapping
 from fuzz import story
 from fuzz.judged import judged
 from fuzz.targets.convert import refused

@@ -27,7 +27,7 @@ from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import Check, HaltCommand, Observation
 from circuit_guard.core.invariants import broken_in
 from circuit_guard.core.types import SECOND_NS, Verdict
-from circuit_guard.engine import Engine, EngineFailed
+from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.journal.codec import decode_as, encode
 from circuit_guard.journal.errors import JournalError
 from circuit_guard.journal.journal import Journal

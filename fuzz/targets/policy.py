@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from circuit_guard.config.policy import MarketFacts, parse_policy_file
 from circuit_guard.core import guard
 from circuit_guard.core.policy import GapMode, Policy
 from circuit_guard.errors import PolicyError
 from circuit_guard.journal.codec import decode, encode
-from circuit_guard.policy_file import MarketFacts, parse_policy_file
 from fuzz import story
 
 FACTS = {"BTC-USD-PERP": MarketFacts(Decimal("0.02"), 28_800, GapMode.FREEZE), "NEW": MarketFacts()}
@@ -17,7 +17,7 @@ FACTS = {"BTC-USD-PERP": MarketFacts(Decimal("0.02"), 28_800, GapMode.FREEZE), "
 
 def seeds() -> Iterator[bytes]:
     """Return the policies of the repository."""
-    for path in (story.POLICY, *sorted(story.ROOT.glob("tests/policy/broken/*.toml"))):
+    for path in (story.POLICY, *sorted(story.ROOT.glob("tests/config/broken/*.toml"))):
         yield path.read_bytes()
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from circuit_guard.config.settings import load_settings
 from circuit_guard.errors import SettingsError
-from circuit_guard.settings import load_settings
 from fuzz import story
 
 ENVIRONMENT = b"\0"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import BTC, Guard, running
-from tests.replay.recorded_guard import FIRST, RecordedGuard, record_story
+from tests.recording.recorded_guard import FIRST, RecordedGuard, record_story
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from typer.testing import CliRunner, Result
 
-from circuit_guard.app import App, running_app
 from circuit_guard.cli.main import app as commands
-from circuit_guard.settings import Settings, load_settings
+from circuit_guard.config.settings import Settings, load_settings
+from circuit_guard.runtime.app import App, running_app
 from circuit_guard.v1 import market_data_pb2, market_data_pb2_grpc
 
 BTC = "BTC-USD-PERP"

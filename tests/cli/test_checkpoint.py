@@ -14,7 +14,7 @@ from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.reader import JOURNAL_NAME
 from tests.cli.running import BTC, ETH, run
 from tests.journal.builders import tamper
-from tests.replay.recorded_guard import FIRST, RecordedGuard
+from tests.recording.recorded_guard import FIRST, RecordedGuard
 
 SHOW, EXPORT = ("checkpoint", "show"), ("checkpoint", "export")
 

@@ -13,11 +13,11 @@ from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.demo_clock import StoryClock
 from circuit_guard.cli.demo_score import Score
 from circuit_guard.cli.output import CommandError
+from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.policy_file import read_policy_file
-from circuit_guard.replay.entries import Fault, Label, LabelledCheck
-from circuit_guard.replay.replayer import replay_files
+from circuit_guard.recording.entries import Fault, Label, LabelledCheck
+from circuit_guard.recording.replayer import replay_files
 from tests.driver import BTC, START_NS, ManualClock
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from circuit_guard.replay.peers import PEERS
+from circuit_guard.evaluation.peers import PEERS
 from tests.cli.running import run
-from tests.replay.evaluating import write_honest
+from tests.evaluation.evaluating import write_honest
 
 ROOT = Path(__file__).parent.parent.parent
 INCIDENT = ROOT / "examples" / "incident.jsonl.gz"

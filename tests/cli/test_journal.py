@@ -17,7 +17,7 @@ from tests.cli.running import BTC, run
 from tests.driver import START_NS
 from tests.journal.builders import tamper
 from tests.journal.test_journal import settled
-from tests.replay.recorded_guard import FIRST, RecordedGuard, forge, read
+from tests.recording.recorded_guard import FIRST, RecordedGuard, forge, read
 
 
 def test_verify_when_nothing_was_touched_then_the_heads_are_there_to_note(directory: Path) -> None:

@@ -9,7 +9,7 @@ from circuit_guard.journal.options import Overflow
 from circuit_guard.journal.record import Kind
 from tests.cli.running import BTC, run
 from tests.journal.builders import Held
-from tests.replay.recorded_guard import FIRST, RecordedGuard, forge, read
+from tests.recording.recorded_guard import FIRST, RecordedGuard, forge, read
 
 QUEUE_MAX = 100
 

@@ -16,7 +16,7 @@ from circuit_guard.journal.record import Kind, input_entry
 from tests.cli.running import BTC, ETH, run
 from tests.driver import START_NS
 from tests.journal.builders import tamper
-from tests.replay.recorded_guard import forge, read
+from tests.recording.recorded_guard import forge, read
 
 
 def test_show_when_asked_for_nothing_special_then_the_last_records_are_lines(directory: Path) -> None:

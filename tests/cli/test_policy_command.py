@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from circuit_guard.policy_file import load_policy, policy_json_schema
-from circuit_guard.settings import settings_json_schema
+from circuit_guard.config.policy import load_policy, policy_json_schema
+from circuit_guard.config.settings import settings_json_schema
 from tests.cli.running import BTC, PAXG, run
 
 ROOT = Path(__file__).parent.parent.parent

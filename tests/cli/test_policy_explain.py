@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from circuit_guard.policy_file import load_policy
+from circuit_guard.config.policy import load_policy
 from tests.cli.running import BTC, PAXG, run
 
 BUNDLED = str(Path(__file__).parent.parent.parent / "config" / "policy.toml")

@@ -10,7 +10,7 @@ from circuit_guard.cli import wire
 from circuit_guard.core.inputs import Account
 from circuit_guard.server.convert import requests
 from tests.driver import BTC, Driver, policy_of
-from tests.replay.strategies import accounts
+from tests.recording.strategies import accounts
 
 
 @given(accounts)

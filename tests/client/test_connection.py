@@ -14,7 +14,7 @@ import pytest_asyncio
 from circuit_guard.client import AsyncGuardClient, Basis, GuardClient, Outcome, Tls, Verdict
 from circuit_guard.client.connection import Connection
 from circuit_guard.client.testing import FakeGuard
-from circuit_guard.security_settings import Role
+from circuit_guard.config.security import Role
 from circuit_guard.v1 import liquidation_pb2_grpc
 from tests.client.guards import PATIENT_S, closure
 from tests.driver import BTC, INDEX, PRICE, Driver, policy_of

@@ -10,16 +10,7 @@ import grpc
 import pytest
 from google.rpc.status_pb2 import Status
 
-from circuit_guard.client import (
-    Answer,
-    AsyncGuardClient,
-    CheckKind,
-    FailOpen,
-    GuardClient,
-    Outcome,
-    Source,
-    Verdict,
-)
+from circuit_guard.client import Answer, AsyncGuardClient, CheckKind, FailOpen, GuardClient, Outcome, Source, Verdict
 from circuit_guard.client.fail_policy import FailPolicy
 from circuit_guard.client.testing import FakeGuard
 from tests.client.guards import (

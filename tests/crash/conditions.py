@@ -16,11 +16,11 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from circuit_guard.app import App, build
+from circuit_guard.config.settings import load_settings
 from circuit_guard.core.inputs import Basis, Check, HaltCommand, Observation, Reference
 from circuit_guard.core.types import SECOND_NS, Verdict
-from circuit_guard.engine import Engine
-from circuit_guard.settings import load_settings
+from circuit_guard.engine.engine import Engine
+from circuit_guard.runtime.app import App, build
 from tests.cli.running import run
 from tests.crash.client import Client, observation
 from tests.crash.guard_process import MARKETS, write_settings

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.types import GLOBAL_SCOPE
-from circuit_guard.policy_file import parse_policy
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, types_pb2
 from tests.crash.client import RPC_TIMEOUT_S, Client, Promise, latched, observation
 from tests.crash.guard_process import MARKETS, policy_text

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from grpc import aio
 
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.types import BreakerState, Verdict
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.record import policy_entry
-from circuit_guard.policy_file import parse_policy
 from tests.crash.client import Client
 from tests.crash.conditions import ETH, HALT, running
 from tests.crash.guard_process import GuardProcess, policy_text

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from circuit_guard.config.settings import JournalSettings
 from circuit_guard.core import guard
 from circuit_guard.core.inputs import Tick
 from circuit_guard.core.types import BreakerState
-from circuit_guard.engine import Engine, EngineFailed
+from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
-from circuit_guard.remembering import remembering
-from circuit_guard.settings import JournalSettings
+from circuit_guard.runtime.persistence import remembering
 from tests.driver import BTC, START_NS, Driver, policy_of
 
 

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.guard import step
 from circuit_guard.core.inputs import Observation, PhaseCommand, Restarted
@@ -17,11 +18,10 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, BreakerState, Phase, Verdict
 from circuit_guard.journal.codec import decode_as, encode
-from circuit_guard.policy_file import read_policy_file
-from circuit_guard.replay.entries import Entry, Fault
-from circuit_guard.replay.recording import read_recording
-from circuit_guard.replay.replayer import RETRY_FOR_S, Replay, policy_for
-from circuit_guard.replay.score import Asked
+from circuit_guard.recording.entries import Entry, Fault
+from circuit_guard.recording.reader import read_recording
+from circuit_guard.recording.replayer import RETRY_FOR_S, Replay, policy_for
+from circuit_guard.recording.score import Asked
 
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "config" / "policy.toml"

@@ -14,10 +14,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from circuit_guard.config.policy import load_policy
+from circuit_guard.config.settings import Settings, load_settings
 from circuit_guard.core.policy import Policy
-from circuit_guard.policy_file import load_policy
-from circuit_guard.server.health import LIVENESS, READINESS
-from circuit_guard.settings import Settings, load_settings
+from circuit_guard.server.services.health import LIVENESS, READINESS
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "deploy" / "kubernetes"

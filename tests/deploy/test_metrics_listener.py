@@ -9,8 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from circuit_guard.app import App, running_app, serve
-from circuit_guard.settings import Settings, load_settings
+from circuit_guard.config.settings import Settings, load_settings
+from circuit_guard.runtime.app import App, running_app, serve
 from tests.cli.running import POLICY
 
 ANY_PORT = "127.0.0.1:0"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from circuit_guard.sd_notify import ServiceManager
+from circuit_guard.runtime.systemd import ServiceManager
 from tests.deploy.notifications import Notifications
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from circuit_guard.cli.main import app
-from circuit_guard.settings import Settings
+from circuit_guard.config.settings import Settings
 from tests.deploy.tools import needed
 
 UNIT = Path(__file__).parent.parent.parent / "deploy" / "systemd" / "circuit-guard.service"

@@ -6,8 +6,8 @@ from itertools import islice
 
 import pytest
 
+from circuit_guard.config.policy import parse_policy
 from circuit_guard.errors import PolicyError
-from circuit_guard.policy_file import parse_policy
 from fuzz.run import dictionary
 from fuzz.targets import TARGETS, convert
 

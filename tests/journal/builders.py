@@ -20,14 +20,7 @@ from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Decisio
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.record import (
-    Entry,
-    Record,
-    Start,
-    fact_entry,
-    input_entry,
-    start_entry,
-)
+from circuit_guard.journal.record import Entry, Record, Start, fact_entry, input_entry, start_entry
 from tests.core import world
 
 START_NS = 1_768_780_800 * SECOND_NS

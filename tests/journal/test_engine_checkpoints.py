@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.core.inputs import HaltCommand, Tick
-from circuit_guard.engine import Engine, EngineFailed
+from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone, RecordBroken
 from circuit_guard.journal.journal import prune
@@ -16,7 +16,7 @@ from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.retention import CHECKPOINTS_LATEST
 from tests.driver import BTC, START_NS, Driver
 from tests.journal.builders import tamper
-from tests.replay.recorded_guard import FIRST, RecordedGuard
+from tests.recording.recorded_guard import FIRST, RecordedGuard
 
 
 async def made(engine: Engine, name: str = "") -> Checkpoint:

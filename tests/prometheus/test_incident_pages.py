@@ -10,17 +10,17 @@ import grpc
 import pytest
 from rich.console import Console
 
-from circuit_guard.app import build
 from circuit_guard.cli.demo_clock import StoryClock
 from circuit_guard.cli.demo_play import Player
 from circuit_guard.cli.demo_score import Score
 from circuit_guard.cli.demo_story import Narrator
 from circuit_guard.cli.rpc import CHANNEL_OPTIONS
-from circuit_guard.clock import SystemClock
+from circuit_guard.config.settings import load_settings
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.replay.entries import Entry, Fault
-from circuit_guard.replay.recording import read_recording
-from circuit_guard.settings import load_settings
+from circuit_guard.engine.clock import SystemClock
+from circuit_guard.recording.entries import Entry, Fault
+from circuit_guard.recording.reader import read_recording
+from circuit_guard.runtime.app import build
 from tests.cli.running import BTC
 from tests.prometheus.described import ROOT
 from tests.prometheus.monitoring import Monitoring, Page, monitoring

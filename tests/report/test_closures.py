@@ -17,7 +17,7 @@ from circuit_guard.report.events import timeline_section
 from circuit_guard.report.incident import Incident, read_incident
 from circuit_guard.report.ledger import ledger
 from tests.driver import BTC, ETH, INDEX, PRICE, Driver, policy_of
-from tests.replay.recorded_guard import RecordedGuard
+from tests.recording.recorded_guard import RecordedGuard
 from tests.report.recorded import WHOLE_DAY, account
 
 SHADOW = policy_of(BTC, ETH, guard="shadow = true")

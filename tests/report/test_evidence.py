@@ -32,7 +32,7 @@ from circuit_guard.report.incident import Incident, read_incident
 from tests.driver import BTC, ETH, PRICE, START_NS, Driver
 from tests.journal.builders import Held, tamper
 from tests.journal.test_journal import settled
-from tests.replay.recorded_guard import FIRST, RecordedGuard, forge, read, record_story
+from tests.recording.recorded_guard import FIRST, RecordedGuard, forge, read, record_story
 from tests.report.recorded import WHOLE_DAY, account
 
 QUEUE_MAX = 100

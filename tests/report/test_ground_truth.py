@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from circuit_guard.replay.incident import write_incident
+from circuit_guard.evaluation.incident import write_incident
 from circuit_guard.report.closures import CENT, Assessment, Closure
 from circuit_guard.report.evidence import Window
 from circuit_guard.report.head import summary

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from circuit_guard.app import build
 from circuit_guard.cli.demo import _play, _settings
 from circuit_guard.cli.demo_clock import StoryClock
-from circuit_guard.clock import SystemClock
-from circuit_guard.replay.recording import read_recording
+from circuit_guard.config.settings import JournalSettings
+from circuit_guard.engine.clock import SystemClock
+from circuit_guard.recording.reader import read_recording
 from circuit_guard.report.closures import CENT
 from circuit_guard.report.incident import read_incident
-from circuit_guard.settings import JournalSettings
+from circuit_guard.runtime.app import build
 from tests.report.recorded import BUNDLED, ROOT, WINDOW, losses
 
 FAST = 10_000.0

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from grpc import aio
 
-from circuit_guard.security_settings import SecuritySettings
+from circuit_guard.config.security import SecuritySettings
 
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 UNTIL = datetime(2090, 1, 1, tzinfo=UTC)

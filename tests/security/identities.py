@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuit_guard.security_settings import IdentityTable, Role, SecuritySettings
+from circuit_guard.config.security import IdentityTable, Role, SecuritySettings
 from circuit_guard.server.security.tokens import token_sha256
 from tests.driver import Driver
 from tests.server.harness import Harness

@@ -9,11 +9,11 @@ import grpc
 import pytest
 import structlog
 
-from circuit_guard.security_settings import Role, SecuritySettings
+from circuit_guard.config.security import Role, SecuritySettings
 from circuit_guard.server.security.tokens import token_sha256
 from circuit_guard.v1 import admin_pb2, market_data_pb2
 from tests.driver import BTC, ETH, Driver, policy_of
-from tests.replay.recorded_guard import RecordedGuard
+from tests.recording.recorded_guard import RecordedGuard
 from tests.security.identities import SECURITY, Start, as_, bearer, identity, refusals
 from tests.server import commands
 from tests.server.harness import Harness, refused

@@ -12,7 +12,7 @@ import pytest
 from grpc import aio
 from prometheus_client import CollectorRegistry
 
-from circuit_guard.security_settings import LimitSettings
+from circuit_guard.config.security import LimitSettings
 from circuit_guard.telemetry.metrics import Metrics
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, types_pb2
 from tests.driver import BTC, ETH, Driver, policy_of

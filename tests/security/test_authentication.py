@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from circuit_guard.security_settings import IdentityTable, Role, SecuritySettings
+from circuit_guard.config.security import IdentityTable, Role, SecuritySettings
 from circuit_guard.server.security.tokens import PREFIX, new_token, owner, token_sha256
 from circuit_guard.v1 import admin_pb2
 from tests.driver import BTC, Driver, policy_of

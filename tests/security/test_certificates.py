@@ -14,7 +14,7 @@ import structlog
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from circuit_guard.security_settings import Role
+from circuit_guard.config.security import Role
 from circuit_guard.server.security.certificates import CertificateError
 from circuit_guard.v1 import admin_pb2, admin_pb2_grpc, liquidation_pb2, liquidation_pb2_grpc
 from tests.driver import BTC, Driver, policy_of

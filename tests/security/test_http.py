@@ -11,9 +11,9 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from circuit_guard.security_settings import Role, SecuritySettings
+from circuit_guard.config.security import Role, SecuritySettings
+from circuit_guard.config.settings import HttpSettings, Settings
 from circuit_guard.server.security.http import viewers_only
-from circuit_guard.settings import HttpSettings, Settings
 from tests.security.identities import SECURITY, TOKENS
 
 Ask = Callable[..., Any]

@@ -10,9 +10,9 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
-from circuit_guard.security_settings import LimitSettings, Role
+from circuit_guard.config.security import LimitSettings, Role
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.rates import Bucket, Rates
+from circuit_guard.server.rate_limits import Bucket, Rates
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2
 from tests.driver import BTC, Driver, policy_of
 from tests.security.identities import SECURITY, Start, as_, refusals

@@ -15,7 +15,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from circuit_guard.security_settings import Role
+from circuit_guard.config.security import Role
 from circuit_guard.server.build import SERVICES
 from circuit_guard.server.security.table import ROLES, may
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, order_pb2

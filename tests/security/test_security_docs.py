@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from circuit_guard.security_settings import Role
+from circuit_guard.config.security import Role
+from circuit_guard.config.settings import Settings, load_settings
 from circuit_guard.server.security.table import ROLES, may
-from circuit_guard.settings import Settings, load_settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 

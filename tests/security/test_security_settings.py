@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from circuit_guard.config.security import Role
+from circuit_guard.config.settings import exposed, load_settings
 from circuit_guard.errors import SettingsError
-from circuit_guard.security_settings import Role
-from circuit_guard.settings import exposed, load_settings
 
 HASH = "0" * 64
 FILES = 'server_certificate = "a.pem"\nserver_key = "b.pem"\n'

@@ -9,9 +9,9 @@ import grpc
 import pytest
 from grpc import aio
 
-from circuit_guard.security_settings import LimitSettings
+from circuit_guard.config.security import LimitSettings
+from circuit_guard.server.batch_queue import Pace, Turns
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.turns import Pace, Turns
 from circuit_guard.v1 import liquidation_pb2, types_pb2
 from tests.driver import BTC, Driver, policy_of
 from tests.security.identities import Start, refusals

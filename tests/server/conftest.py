@@ -9,7 +9,7 @@ from typing import Any
 import pytest_asyncio
 
 from tests.driver import BTC, ETH, Driver, policy_of
-from tests.replay.recorded_guard import RecordedGuard
+from tests.recording.recorded_guard import RecordedGuard
 from tests.server.harness import Harness
 
 Start = Callable[..., Awaitable[Harness]]

@@ -16,13 +16,13 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from circuit_guard.config.security import LimitSettings, SecuritySettings
+from circuit_guard.config.settings import GrpcSettings, JournalSettings, Settings
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.reader import JournalReader
-from circuit_guard.security_settings import LimitSettings, SecuritySettings
 from circuit_guard.server.build import GuardServer, create_server
-from circuit_guard.settings import GrpcSettings, JournalSettings, Settings
 from circuit_guard.telemetry.door import DoorMetrics
 from circuit_guard.v1 import (
     admin_pb2_grpc,

@@ -10,7 +10,7 @@ import pytest
 
 from circuit_guard.core.facts import DecisionMade, Fact
 from circuit_guard.core.inputs import HaltCommand
-from circuit_guard.engine import Engine
+from circuit_guard.engine.engine import Engine
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, types_pb2
 from tests.driver import BTC, Driver, policy_of
 from tests.server.conftest import Start

@@ -12,7 +12,7 @@ from circuit_guard.core.types import SECOND_NS
 from circuit_guard.v1 import admin_pb2, status_pb2, types_pb2
 from tests.driver import BTC, ETH, INDEX, START_NS, Driver, policy_of
 from tests.journal.builders import tamper
-from tests.replay.recorded_guard import RecordedGuard
+from tests.recording.recorded_guard import RecordedGuard
 from tests.server.commands import baseline, rebaseline
 from tests.server.conftest import Start
 from tests.server.harness import Harness, account, basis, check, position, refused

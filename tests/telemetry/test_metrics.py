@@ -12,13 +12,7 @@ from math import inf, isnan
 import pytest
 from prometheus_client import generate_latest
 
-from circuit_guard.core.acts import (
-    Baseline,
-    BeginMaintenance,
-    EndMaintenance,
-    RebaselineCommand,
-    ValidateState,
-)
+from circuit_guard.core.acts import Baseline, BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import (
     Account,

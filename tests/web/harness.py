@@ -15,7 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from circuit_guard.core.inputs import HaltCommand
 from circuit_guard.core.policy import Policy
-from circuit_guard.showing import Showing
+from circuit_guard.runtime.status_refresh import Showing
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
 from circuit_guard.web.history import History

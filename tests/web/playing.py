@@ -10,17 +10,24 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 
-from circuit_guard.app import App, build
 from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.demo_clock import StoryClock
 from circuit_guard.cli.demo_play import Player
 from circuit_guard.cli.demo_score import Score
 from circuit_guard.cli.demo_story import Narrator
-from circuit_guard.clock import SystemClock
-from circuit_guard.replay.entries import Entry
-from circuit_guard.replay.fields import parse_time_ns
-from circuit_guard.replay.recording import read_recording
-from circuit_guard.settings import EngineSettings, GrpcSettings, HttpSettings, LogSettings, PolicySettings, Settings
+from circuit_guard.config.settings import (
+    EngineSettings,
+    GrpcSettings,
+    HttpSettings,
+    LogSettings,
+    PolicySettings,
+    Settings,
+)
+from circuit_guard.engine.clock import SystemClock
+from circuit_guard.recording.entries import Entry
+from circuit_guard.recording.fields import parse_time_ns
+from circuit_guard.recording.reader import read_recording
+from circuit_guard.runtime.app import App, build
 
 TICK_INTERVAL_MS = 25
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from circuit_guard.core.inputs import Tick
-from circuit_guard.engine import EngineFailed
+from circuit_guard.engine.engine import EngineFailed
 from tests.driver import BTC, policy_of
 from tests.web.harness import Web, web
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from circuit_guard.core.inputs import Tick
-from circuit_guard.engine import EngineFailed
+from circuit_guard.engine.engine import EngineFailed
 from circuit_guard.web.streams import StreamLimits
 from tests.driver import BTC, ETH
 from tests.web.harness import Web, web

@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 from grpc import aio
 
+from circuit_guard.config.security import IdentityTable, Role, SecuritySettings
 from circuit_guard.errors import shown
-from circuit_guard.security_settings import IdentityTable, Role, SecuritySettings
 from circuit_guard.server.errors import RefusalError
 from circuit_guard.server.security import tokens
 from circuit_guard.server.security.caller import CALLER, Caller

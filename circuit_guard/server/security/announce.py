@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from circuit_guard.settings import Settings, exposed
+from circuit_guard.config.settings import Settings, exposed
 from circuit_guard.telemetry.door import DoorMetrics
 
 _log = structlog.stdlib.get_logger(__name__)

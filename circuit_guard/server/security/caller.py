@@ -6,9 +6,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from circuit_guard.config.security import Role
 from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
 from circuit_guard.core.inputs import HaltCommand, PhaseCommand, ResetCommand, ResumeCommand
-from circuit_guard.security_settings import Role
 
 Act = TypeVar(
     "Act",

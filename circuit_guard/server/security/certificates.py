@@ -14,8 +14,8 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from circuit_guard.config.security import SecuritySettings
 from circuit_guard.errors import CircuitGuardError
-from circuit_guard.security_settings import SecuritySettings
 
 TASK = "certificate watch"
 

@@ -10,12 +10,12 @@ from typing import TypeAlias
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from circuit_guard.security_settings import Role
+from circuit_guard.config.security import Role
+from circuit_guard.config.settings import Settings
+from circuit_guard.config.settings_values import only_this_machine
 from circuit_guard.server.security import tokens
 from circuit_guard.server.security.access import Access
 from circuit_guard.server.security.table import may
-from circuit_guard.settings import Settings
-from circuit_guard.settings_values import only_this_machine
 
 METRICS_PATH = "/metrics"
 ALIVE_PATH = "/healthz"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from circuit_guard.security_settings import Role
+from circuit_guard.config.security import Role
 
 _LIQUIDATOR, _PUBLISHER, _OPERATOR, _VIEWER = Role.LIQUIDATOR, Role.PUBLISHER, Role.OPERATOR, Role.VIEWER
 _REFLECTION: dict[str, Role | None] = {"ServerReflectionInfo": _VIEWER}

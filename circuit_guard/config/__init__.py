@@ -1,0 +1,1 @@
+"""Configuration: the policy, what is enforced; the settings, how the process runs."""

@@ -1,0 +1,184 @@
+"""The settings of who may connect, who is taken for whom, and how much one of them may ask for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from circuit_guard.config.settings_values import OptionalFilePath, Switch
+from circuit_guard.config.toml_document import Table
+from circuit_guard.config.toml_values import Name, Whole, expected
+from circuit_guard.errors import Violation, shown
+
+LISTED_MAX = 100
+"""Names in one list of an identity."""
+
+IDENTITY_NAME = Name("a name of 1 to 64 letters, digits and . _ : / - that starts with a letter or digit")
+
+
+class Role(StrEnum):
+    """What an identity may do. Which RPC needs which is in `server.security.table`."""
+
+    LIQUIDATOR = "liquidator"
+    """Asks before forced closures and about orders."""
+    PUBLISHER = "publisher"
+    """Publishes observations and references, of its own sources only."""
+    OPERATOR = "operator"
+    """Halts, resumes, resets, runs maintenances, and sees everything."""
+    VIEWER = "viewer"
+    """Sees everything and changes nothing."""
+
+
+def _listed(value: object, pattern: str, what: str) -> tuple[str, ...]:
+    """Return a list of different texts that fit a pattern, or raise the pydantic error that says what was expected."""
+    entries = list(value) if isinstance(value, list | tuple) else []
+    fit = all(isinstance(entry, str) and re.fullmatch(pattern, entry) for entry in entries)
+    if not fit or not 0 < len(entries) <= LISTED_MAX or len(set(entries)) < len(entries):
+        raise expected(f"a list of 1 to {LISTED_MAX} different {what}")
+    return tuple(entries)
+
+
+def _roles(value: object) -> tuple[Role, ...]:
+    names = _listed(value, "|".join(Role), f"roles: {', '.join(Role)}")
+    return tuple(Role(name) for name in names)
+
+
+def _kind(pattern: str, what: str) -> Callable[[object], tuple[str, ...]]:
+    return lambda value: _listed(value, pattern, what)
+
+
+def _schema(pattern: str) -> WithJsonSchema:
+    items = {"type": "string", "pattern": f"^({pattern})$"}
+    return WithJsonSchema({"type": "array", "items": items, "minItems": 1, "maxItems": LISTED_MAX, "uniqueItems": True})
+
+
+_SOURCE = "[!-~]{1,128}"
+_SUBJECT = r"[a-z][a-z0-9+.-]*://[!-~]{1,2000}|[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?"
+_SHA256 = "[0-9a-f]{64}"
+Roles = Annotated[tuple[Role, ...], PlainValidator(_roles), _schema("|".join(Role))]
+Sources = Annotated[
+    tuple[str, ...], PlainValidator(_kind(_SOURCE, "sources, as publishers name them")), _schema(_SOURCE)
+]
+Subjects = Annotated[
+    tuple[str, ...],
+    PlainValidator(_kind(_SUBJECT, "names of certificates: DNS names without wildcards, or URIs such as spiffe://...")),
+    _schema(_SUBJECT),
+]
+TokenHashes = Annotated[
+    tuple[str, ...],
+    PlainValidator(_kind(_SHA256, "SHA-256 hashes of 64 digits 0-9 a-f, as `circuit-guard token new` prints them")),
+    _schema(_SHA256),
+]
+
+
+class IdentityTable(Table):
+    """One that may connect: how it is known, and what it may do."""
+
+    roles: Roles = ()
+    """What it may do: liquidator, publisher, operator, viewer."""
+    certificates: Subjects = ()
+    """The alternative names by which its certificates are known: DNS names, or URIs such as SPIFFE ids."""
+    token_sha256: TokenHashes = ()
+    """SHA-256 hashes of its bearer tokens; two while one replaces the other. `circuit-guard token new` makes one."""
+    sources: Sources = ()
+    """The sources that it may publish for, and nobody else: for publishers, and only for them."""
+
+
+class SecuritySettings(Table):
+    """Who may connect. Without identities everybody who can connect may do everything, which each start logs."""
+
+    server_certificate: OptionalFilePath = None
+    """The guard's certificate with its chain, PEM. With it gRPC speaks TLS only; a new one is taken up by itself."""
+    server_key: OptionalFilePath = None
+    """The key of the certificate, PEM, without a password."""
+    client_ca: OptionalFilePath = None
+    """The authorities, PEM, of which every client must show a certificate: mTLS. Without it none is asked for."""
+    certificate_interval_s: Annotated[int, Whole(1, 3600, text=True)] = 10
+    """Seconds between two looks at the three files."""
+    insecure_network: Switch = False
+    """Listen beyond this machine without mTLS or without identities. Every start says so at level critical."""
+    identities: dict[str, IdentityTable] = Field(
+        default_factory=dict, json_schema_extra={"propertyNames": {"pattern": f"^{IDENTITY_NAME.pattern}$"}}
+    )
+    """Who may do what, by name. The name is what is recorded with every act."""
+
+    @property
+    def mutual(self) -> bool:
+        """Whether every client has to show a certificate."""
+        return None not in (self.server_certificate, self.server_key, self.client_ca)
+
+
+class LimitSettings(Table):
+    """How much of the guard one client may take. What goes beyond is refused at once, and never queued."""
+
+    connections_max: Annotated[int, Whole(1, 100_000, text=True)] = 64
+    """Connections at a time; a further one is closed."""
+    streams_max: Annotated[int, Whole(1, 10_000, text=True)] = 100
+    """RPCs at a time on one connection; further ones wait in the client, and not where they would hold up others."""
+    handshake_s: Annotated[int, Whole(1, 120, text=True)] = 10
+    """Seconds that a new connection has for TLS and its first frame; one that is slower is closed."""
+    connection_idle_s: Annotated[int, Whole(1, 86_400, text=True)] = 600
+    """Seconds after which a connection without RPCs is closed; clients connect again by themselves."""
+    connection_age_s: Annotated[int, Whole(1, 86_400, text=True)] = 3600
+    """Seconds after which a connection over mTLS is closed: no certificate stays longer after it has expired."""
+    checks_waiting_max: Annotated[int, Whole(1, 100_000, text=True)] = 400
+    """Requests of liquidators in work at a time; further ones get RESOURCE_EXHAUSTED. The rest of
+    grpc.concurrent_rpcs_max is kept for publishers and operators."""
+    checks_per_s: Annotated[int, Whole(1, 10_000_000, text=True)] = 50_000
+    """Checks and orders a second that one identity may ask about."""
+    market_data_per_s: Annotated[int, Whole(1, 10_000_000, text=True)] = 20_000
+    """Observations and references a second that one identity may publish."""
+    views_per_s: Annotated[int, Whole(1, 100_000, text=True)] = 20
+    """Statuses and watches a second that one identity may ask for, so that no dashboard starves the rest. What
+    operators do is not limited."""
+
+
+def security_violations(security: SecuritySettings) -> Iterator[Violation]:
+    """Return what contradicts itself in the table."""
+    yield from _files(security)
+    for name, identity in security.identities.items():
+        path = f"security.identities.{name}"
+        if not re.fullmatch(IDENTITY_NAME.pattern, name):
+            yield Violation("security.identities", shown(name), IDENTITY_NAME.expected)
+        if not identity.roles:
+            yield Violation(f"{path}.roles", "not given", f"at least one of {', '.join(Role)}")
+        if not identity.certificates and not identity.token_sha256:
+            yield Violation(path, "known by nothing", "certificates or token_sha256: nobody could be it")
+        if identity.certificates and security.client_ca is None:
+            yield Violation(f"{path}.certificates", "given", "security.client_ca beside it: without it none are shown")
+        publishes = Role.PUBLISHER in identity.roles
+        if publishes and not identity.sources:
+            yield Violation(f"{path}.sources", "not given", "the sources that this publisher may publish for")
+        if identity.sources and not publishes:
+            yield Violation(f"{path}.sources", "given", "none without the role publisher")
+    yield from _twice(security)
+
+
+def _files(security: SecuritySettings) -> Iterator[Violation]:
+    if (security.server_certificate is None) is not (security.server_key is None):
+        missing = "server_certificate" if security.server_certificate is None else "server_key"
+        yield Violation(f"security.{missing}", "not given", "both server_certificate and server_key, or neither")
+    if security.client_ca is not None and security.server_certificate is None:
+        yield Violation(
+            "security.client_ca", "given", "server_certificate and server_key beside it: clients come by TLS"
+        )
+
+
+def _twice(security: SecuritySettings) -> Iterator[Violation]:
+    """Return a violation for everything that two identities claim: who it is would depend on their order."""
+    for key in ("certificates", "token_sha256", "sources"):
+        entries = [_same(key, entry) for identity in security.identities.values() for entry in getattr(identity, key)]
+        for entry, count in Counter(entries).items():
+            if count > 1:
+                what = "one identity alone: give one identity several certificates or tokens instead"
+                yield Violation(f"security.identities.*.{key}", f"{shown(entry)}, {count} times", what)
+
+
+def _same(key: str, entry: str) -> str:
+    """Return an entry as it is compared: DNS names without regard to case."""
+    return entry.lower() if key == "certificates" and "://" not in entry else entry

@@ -1,0 +1,179 @@
+"""Reading a TOML document into a pydantic model so that everything wrong with it is said at once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from circuit_guard.config.toml_values import EXPECTED, show_value
+from circuit_guard.errors import DocumentError, Violation, shown
+
+DOCUMENT_BYTES_MAX = 4 * 1024 * 1024
+
+_KINDS = {
+    "model_type": "a table",
+    "dict_type": "a table",
+    "tuple_type": "a list",
+    "bool_type": "true or false",
+    "string_type": "a string",
+}
+
+Key = tuple[str, ...]
+"""Where a value stands in a document: the keys from the top down."""
+
+
+class Table(BaseModel):
+    """The base of all tables: unknown keys are refused, nothing is converted, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+T = TypeVar("T", bound=Table)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Generic[T]):
+    """A document as far as it is usable: what was wrong is left out of `table`, so that the rest can be judged too."""
+
+    table: T
+    violations: tuple[Violation, ...]
+    left_out: frozenset[Key]
+
+    def knows(self, *keys: Key) -> bool:
+        """Return whether none of these values was left out, alone or with a table above it."""
+        return not any(key[:depth] in self.left_out for key in keys for depth in range(1, len(key) + 1))
+
+
+def read_text(path: Path, error: type[DocumentError]) -> str:
+    """Return the file's text (UTF-8); raise `error` where there is none to be had."""
+    wanted = f"a readable TOML file ({error.kind})"
+    try:
+        with path.open("rb") as file:
+            data = file.read(DOCUMENT_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise error(str(path), [Violation("file", "missing", wanted)]) from None
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise error(str(path), [Violation("file", f"unreadable ({reason})", wanted)]) from problem
+    if len(data) > DOCUMENT_BYTES_MAX:
+        raise error(str(path), [Violation("file", "larger", f"at most {DOCUMENT_BYTES_MAX} bytes")])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = data.count(b"\n", 0, problem.start) + 1
+        raise error(str(path), [Violation(f"line {line}", "not UTF-8", "UTF-8 text")]) from problem
+
+
+def parse_toml(text: str, origin: str, error: type[DocumentError]) -> dict[str, Any]:
+    """Return the TOML document as plain values; raise `error` with the line where it is none."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(origin, [_syntax_violation(text, str(problem))]) from problem
+
+
+def _syntax_violation(text: str, message: str) -> Violation:
+    """Return where TOML stopped making sense. A key or table that is given twice is such a place."""
+    sentence, _, place = message.partition(" (at ")
+    once = re.match("Cannot (overwrite|declare|mutate)", sentence)
+    wanted = "each key and table once" if once else f"valid TOML ({sentence[:1].lower()}{sentence[1:]})"
+    at = re.match("line ([0-9]+)", place)
+    if at is None:
+        return Violation("end of file" if place else "file", "not TOML", wanted)
+    return Violation(f"line {at[1]}", shown(text.split("\n")[int(at[1]) - 1].strip()), wanted)
+
+
+def judge(model: type[T], document: dict[str, Any]) -> Judged[T]:
+    """Validate a document. What is wrong is listed and left out; its default takes its place."""
+    try:
+        return Judged(model.model_validate(document), (), frozenset())
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    left_out = dict.fromkeys(_key(item) for item in details)
+    for key in left_out:
+        document = _without(document, key)
+    known = _known_keys(model)
+    return Judged(model.model_validate(document), tuple(_violation(i, known) for i in details), frozenset(left_out))
+
+
+def dotted(keys: Sequence[str | int]) -> str:
+    """Return keys as a TOML path: `markets.BTC-USD-PERP.band.width_bps`, `classes.default.shadow_rules[0]`."""
+    text = ""
+    for key in keys:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            text += ("." if text else "") + (key if re.fullmatch("[A-Za-z0-9_-]{1,80}", key) else shown(key))
+    return text
+
+
+def json_schema(model: type[Table], title: str) -> dict[str, Any]:
+    """Return the model as a JSON Schema, which TOML editors read as well."""
+    schema = model.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": title}
+
+
+def no_such_key(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """Return what to expect where a key of this name does not exist: the nearest that does.
+
+    `prefix` is what all names begin with; it makes none of them nearer.
+    """
+    if name in known:
+        return "no key of this name here: it belongs in another table"
+    name = name.removeprefix(prefix)[:80]
+    near = get_close_matches(name, [key.removeprefix(prefix) for key in known], n=1)
+    return f"no key of this name (is {prefix}{near[0]} meant?)" if near else "no key of this name"
+
+
+def _key(item: ErrorDetails) -> Key:
+    """Return the key to leave out; of a list with a wrong entry, the list."""
+    keys: list[str] = []
+    for step in item["loc"]:
+        if isinstance(step, int):
+            break
+        keys.append(step)
+    return tuple(keys)
+
+
+def _without(table: dict[str, Any], key: Key) -> dict[str, Any]:
+    """Return a copy of the table without the value at the key."""
+    first, rest = key[0], key[1:]
+    if rest:
+        return {**table, first: _without(table[first], rest)}
+    return {name: value for name, value in table.items() if name != first}
+
+
+def _violation(item: ErrorDetails, known: Sequence[str]) -> Violation:
+    return Violation(dotted(item["loc"]), show_value(item["input"]), _expected(item, known))
+
+
+def _expected(item: ErrorDetails, known: Sequence[str]) -> str:
+    context = item.get("ctx", {})
+    match item["type"]:
+        case "extra_forbidden":
+            return no_such_key(str(item["loc"][-1]), known)
+        case "too_long":
+            return f"at most {context['max_length']} entries"
+        case "enum" | "literal_error":
+            return str(context["expected"]).replace("'", '"')
+        case kind if kind == EXPECTED:
+            return str(context["expected"])
+        case kind:
+            return _KINDS.get(kind, item["msg"])
+
+
+@cache
+def _known_keys(model: type[Table]) -> tuple[str, ...]:
+    """Return every key that the model has anywhere, to guess what a misspelt one was meant to be."""
+    schema = model.model_json_schema()
+    tables = [schema, *schema.get("$defs", {}).values()]
+    return tuple(sorted({name for table in tables for name in table.get("properties", {})}))

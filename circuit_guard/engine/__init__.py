@@ -1,0 +1,1 @@
+"""The engine: one loop, one writer, and what watches it."""

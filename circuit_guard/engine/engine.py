@@ -1,0 +1,250 @@
+"""The one writer: every input passes here, one at a time, on one event loop.
+
+    stamp time -> core -> journal -> observers (metrics, log) -> watchers -> the caller
+
+No method that changes anything awaits, so nothing interleaves; call all of them on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import localcontext
+from typing import Protocol, TypeVar
+
+from circuit_guard.core import guard
+from circuit_guard.core.facts import Fact
+from circuit_guard.core.guard import GuardState
+from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand, Restarted, Tick
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
+from circuit_guard.core.types import ARITHMETIC
+from circuit_guard.engine.clock import Clock, EngineClock
+from circuit_guard.engine.readiness import Readiness
+from circuit_guard.engine.subscriptions import WATCH_QUEUE_MAX, WATCHERS_MAX, Subscription, Watchers
+from circuit_guard.errors import CircuitGuardError
+from circuit_guard.journal.checkpoint import Checkpoint
+from circuit_guard.journal.errors import CheckpointGone, JournalFailed
+from circuit_guard.journal.record import Start
+from circuit_guard.journal.recorder import Recorder, promise_anything
+from circuit_guard.journal.recovery import Rerun
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class EngineFailed(CircuitGuardError):  # it says what happened
+    """The engine stopped on an error of its own and answers nothing more: nobody can vouch for its state."""
+
+
+class EngineRefuses(EngineFailed):  # it says why
+    """The guard could not take up what it knew before it started: it answers nothing, and has nothing to show."""
+
+
+class Observer(Protocol):
+    """Is told of everything that happens, in order, before the caller is answered."""
+
+    def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
+        """Take the facts of one input and how long the core took. An exception stops the engine."""
+
+
+class Engine:
+    """Holds the state and the policy in force, and feeds the core."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        clock: Clock,
+        observers: Sequence[Observer] = (),
+        watchers_max: int = WATCHERS_MAX,
+        watch_queue_max: int = WATCH_QUEUE_MAX,
+    ) -> None:
+        self._clock = EngineClock(clock)
+        self._policy = policy
+        self._state = guard.new_state(policy, self._clock.now_ns())
+        self._recorder: Recorder | None = None
+        self._observers = tuple(observers)
+        self._watchers = Watchers(watchers_max, watch_queue_max)
+        self._failure: EngineFailed | None = None
+        self._readiness = Readiness(self._state, policy)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._policy
+
+    @property
+    def state(self) -> GuardState:
+        """The state of the core, to read only."""
+        return self._state
+
+    @property
+    def failure(self) -> EngineFailed | None:
+        """Why the engine answers nothing; EngineRefuses where it has nothing to show either. None while it answers."""
+        return self._failure
+
+    @property
+    def watchers(self) -> int:
+        """How many watchers there are."""
+        return len(self._watchers)
+
+    @property
+    def events_lost(self) -> int:
+        """How many facts did not fit into a watcher's queue, over all watchers."""
+        return self._watchers.lost
+
+    def now_ns(self) -> int:
+        """Return the time to stamp an input with; never less than before."""
+        return self._clock.now_ns()
+
+    def clock_offset_ns(self) -> int:
+        """Return how far the wall clock has moved ahead of the engine's since the start."""
+        return self._clock.offset_ns()
+
+    def begin(self, start: Start, recorder: Recorder, recovered: Rerun | None) -> list[Fact]:
+        """Record everything from now on, and go on from the recovered state, under the policy in force now.
+
+        Every market then proves itself against what was last trusted. Raise EngineFailed.
+        """
+        self._recorder = recorder
+        recorder.start(start)
+        if recovered is None:
+            return []
+        policy, self._state, self._policy = self._policy, recovered.state, recovered.policy
+        facts = self.step(Restarted(self.now_ns()))
+        if policy.revision != self._policy.revision:
+            facts += self.reload(policy)
+        self._policy = policy
+        self._readiness = Readiness(self._state, policy)
+        return facts
+
+    def refuse(self, problem: str) -> None:
+        """Answer nothing from now on, show nothing, and say why: whoever asks treats that as a deny."""
+        self._failure = EngineRefuses(problem)
+        _log.critical("%s", problem)
+
+    async def checkpoint(self, name: str = "") -> Checkpoint | None:
+        """Have the state as it is now on the disk: a restart runs again only what came after. Raise EngineFailed.
+
+        A named one is kept as long as the decisions are. None where there is no journal.
+        """
+        return await self._of_journal(lambda recorder: recorder.checkpoint(self._state, self._policy, name))
+
+    async def recorded_checkpoint(self, sequence: int) -> Checkpoint | None:
+        """Return the checkpoint of that sequence with its state, None where there is none; read on another thread.
+
+        Raise CheckpointGone where its state is not kept, or nothing is; JournalUnusable where it cannot be read.
+        """
+        if self._recorder is None:
+            raise CheckpointGone(sequence, "the guard keeps no journal", "set journal.directory and restart the guard")
+        return await asyncio.to_thread(self._recorder.recorded_checkpoint, sequence)
+
+    async def room(self) -> None:
+        """Return once the journal has room: await it before an input is stamped and taken. Raise EngineFailed."""
+        await self._of_journal(Recorder.room)
+
+    async def durable(self) -> None:
+        """Return once all that happened so far is on the disk. Raise EngineFailed."""
+        await self._of_journal(Recorder.durable)
+
+    async def settled(self, facts: Sequence[Fact]) -> None:
+        """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
+        if promise_anything(facts):
+            await self._of_journal(Recorder.durable)
+
+    def step(self, input_: Input) -> list[Fact]:
+        """Take market data or a command, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
+        return self._apply(input_, lambda: guard.step(self._state, input_, self._policy))
+
+    def tick(self) -> list[Fact]:
+        """Let passing time take effect. Raise EngineFailed where the engine has stopped."""
+        return self.step(Tick(self.now_ns()))
+
+    def decide(self, check: Check) -> list[Fact]:
+        """Answer a check, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
+        return self._apply(check, lambda: guard.decide(self._state, check, self._policy))
+
+    def decide_orders(self, check: OrdersCheck) -> list[Fact]:
+        """Answer a batch of orders, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
+        return self._apply(check, lambda: guard.decide_orders(self._state, check, self._policy))
+
+    def reload(self, policy: Policy) -> list[Fact]:
+        """Put a policy into force. Breakers, halts and phases stay. Raise EngineFailed where the engine has stopped."""
+        command = PolicyCommand(self.now_ns(), policy.revision)
+
+        def swap() -> list[Fact]:
+            if self._recorder is not None:
+                self._recorder.policy(policy, command.at_ns)
+            facts = guard.step(self._state, command, policy)
+            self._policy = policy
+            return facts
+
+        return self._apply(command, swap)
+
+    def status(self) -> GuardStatus:
+        """Return what the guard knows of every market now, or knew when it stopped. Raise EngineRefuses."""
+        if isinstance(self._failure, EngineRefuses):
+            self._raise_failure()
+        return guard_status(self._state, self._policy, self.now_ns())
+
+    def market_status(self, market: str) -> MarketStatus:
+        """Return what the guard knows of one market of the policy now."""
+        with localcontext(ARITHMETIC):
+            return market_status(self._state, self._state.markets[market], self._policy.markets[market], self.now_ns())
+
+    def ready(self) -> list[str]:
+        """Return why the guard is not ready, one sentence each; empty when it is.
+
+        Once all required markets have been warm, only a failure of the engine takes readiness back.
+        """
+        return [str(self._failure)] if self._failure else self._readiness.reasons(self._state, self._policy)
+
+    def subscribe(self, wanted: Callable[[Fact], bool] = lambda _: True) -> Subscription:
+        """Return a subscription to the wanted facts from now on; use it in `async with`.
+
+        Facts that are not wanted take no room in the queue. Raise TooManyWatchers; EngineFailed where none will come.
+        """
+        self._raise_failure()
+        return self._watchers.subscribe(wanted)
+
+    def end_watchers(self) -> None:
+        """End every subscription once it has been read, so that a draining server need not wait for watchers."""
+        self._watchers.end()
+
+    def _apply(self, input_: Input | Check | OrdersCheck, compute: Callable[[], list[Fact]]) -> list[Fact]:
+        self._raise_failure()
+        started_ns = self._clock.now_ns()
+        try:
+            facts = compute()
+            took_ns = self._clock.elapsed_ns(started_ns)
+            if self._recorder is not None:
+                self._recorder.record(input_, facts)
+            for observer in self._observers:
+                observer.on_facts(facts, took_ns)
+        except Exception as error:
+            raise self._stop(error) from error
+        self._readiness.look(self._state, self._policy, facts)
+        self._watchers.offer(facts)
+        return facts
+
+    async def _of_journal(self, work: Callable[[Recorder], Awaitable[T]]) -> T | None:
+        """Have the journal do something, None where there is none; where it can keep nothing more the engine stops."""
+        if self._recorder is None:
+            return None
+        self._raise_failure()
+        try:
+            return await work(self._recorder)
+        except JournalFailed as error:
+            raise self._stop(error) from error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise type(self._failure)(*self._failure.args)
+
+    def _stop(self, error: Exception) -> EngineFailed:
+        """Answer nothing from now on. Only the first error counts: all who wait for a dead journal come by here."""
+        if self._failure is None:
+            self._failure = EngineFailed(f"the engine stopped on {type(error).__name__}: {error}; restart the guard")
+            _log.critical("%s", self._failure, exc_info=error)
+        return EngineFailed(*self._failure.args)

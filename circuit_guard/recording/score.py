@@ -1,0 +1,153 @@
+"""Keeping the score of a replay from the guard's facts. Only this module sees labels and faults."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from circuit_guard.core.facts import BreakerChanged, Fact, ObservationJudged, ReferenceJudged
+from circuit_guard.core.reasons import Reason
+from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Decision, Finding, Severity, Verdict
+from circuit_guard.recording.entries import Fault, Label, LabelledCheck
+from circuit_guard.recording.result import EXAMPLES_MAX, Example, FaultOutcome, ReplayResult, Trip
+
+NO_SIGN_OF_A_FAULT = frozenset(
+    {Reason.PHASE_DENIES, Reason.OPERATOR_HALT, Reason.WARMING, Reason.UNKNOWN_MARKET, Reason.ACCOUNT_MARKET_HALTED}
+)
+"""Reasons to deny that say nothing about the data of the check's own market."""
+
+
+class Asked(NamedTuple):
+    """A check on its way to an outcome: the truth, how often it was asked again, and why it was denied at first."""
+
+    original: LabelledCheck
+    retries: int = 0
+    first_reasons: tuple[str, ...] = ()
+
+
+class Score:
+    """Counts, trips, detections and halted time of one replay."""
+
+    def __init__(self, markets: Iterable[str], start_ns: int) -> None:
+        self.result = ReplayResult()
+        self._start_ns = start_ns
+        self._markets = frozenset(markets)
+        self._halted: set[str] = set()
+        self._counted_until_ns = start_ns
+        self._faults: list[FaultOutcome] = []
+        """The faults not yet noticed."""
+        self._hash = hashlib.sha256()
+
+    def add_fault(self, fault: Fault) -> None:
+        """Take note of a fault that begins."""
+        outcome = FaultOutcome(fault)
+        self.result.faults.append(outcome)
+        self._faults.append(outcome)
+
+    def add_facts(self, facts: list[Fact]) -> None:
+        """Count what an input brought about."""
+        for fact in facts:
+            if isinstance(fact, ReferenceJudged):
+                if not fact.accepted:
+                    self.result.references_rejected.update(enforced_reasons(fact.findings))
+            elif isinstance(fact, ObservationJudged):
+                if not fact.accepted:
+                    self.result.observations_rejected.update(enforced_reasons(fact.findings))
+                    self._detect(fact.market, fact.at_ns)
+            elif isinstance(fact, BreakerChanged):
+                self._breaker(fact)
+
+    def add_decision(self, asked: Asked, decision: Decision) -> None:
+        """Count one answer, to a check or to a retry of it."""
+        result = self.result
+        self._hash.update(canonical(decision))
+        result.decisions[decision.verdict] += 1
+        if asked.retries:
+            result.retries += 1
+        if decision.verdict is Verdict.DENY:
+            reasons = enforced_reasons(decision.findings)
+            result.denied_by_reason.update(reasons)
+            if not NO_SIGN_OF_A_FAULT.issuperset(reasons):
+                self._detect(decision.market, decision.at_ns)
+        if not asked.retries:
+            self._count_undetected(decision.market, decision.at_ns)
+
+    def add_outcome(self, asked: Asked, *, allowed: bool) -> None:
+        """Count how a labelled check ended."""
+        check, label = asked.original.check, asked.original.label
+        outcome = ("allow_on_retry" if asked.retries else "allow") if allowed else "deny"
+        if label is None:
+            return
+        counts = self.result.wrongful if label is Label.WRONGFUL else self.result.genuine
+        counts[outcome] += 1
+        expected = "deny" if label is Label.WRONGFUL else "allow"
+        if outcome != expected and len(self.result.examples) < EXAMPLES_MAX:
+            self.result.examples.append(
+                Example(check.at_ns, check.request_id, check.market, label, outcome, asked.first_reasons)
+            )
+
+    def finish(self, end_ns: int) -> ReplayResult:
+        """Close the books at the end of the recording."""
+        self._count_halted(end_ns)
+        self.result.market_ns = len(self._markets) * (end_ns - self._start_ns)
+        self.result.digest = self._hash.hexdigest()
+        return self.result
+
+    def _breaker(self, fact: BreakerChanged) -> None:
+        self._count_halted(fact.at_ns)
+        if fact.after is BreakerState.CLOSED:
+            self._halted.discard(fact.scope)
+        else:
+            self._halted.add(fact.scope)
+        if fact.after is BreakerState.OPEN:
+            market = None if fact.scope == GLOBAL_SCOPE else fact.scope
+            severity = Severity.LATCH if fact.latched else Severity.TRIP
+            gravest = max(fact.findings, key=lambda finding: finding.severity)
+            self.result.trips.append(Trip(fact.at_ns, fact.scope, market, str(gravest.reason), severity))
+            self._detect(fact.scope, fact.at_ns)
+
+    def _count_halted(self, until_ns: int) -> None:
+        """Add the time since the last change. A market is halted while its own breaker or GLOBAL is not CLOSED."""
+        halted = self._markets if GLOBAL_SCOPE in self._halted else self._halted
+        self.result.halted_market_ns += len(halted) * (until_ns - self._counted_until_ns)
+        self._counted_until_ns = until_ns
+
+    def _detect(self, market: str, at_ns: int) -> None:
+        for outcome in self._faults:
+            if at_ns <= outcome.fault.until_ns and market in (*outcome.fault.markets, GLOBAL_SCOPE):
+                outcome.detected_at_ns = at_ns
+        self._faults = [outcome for outcome in self._faults if outcome.detected_at_ns is None]
+
+    def _count_undetected(self, market: str, at_ns: int) -> None:
+        for outcome in self._faults:
+            outcome.checks_before_detection += market in outcome.fault.markets and at_ns <= outcome.fault.until_ns
+
+
+def enforced_reasons(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    """Return the different reasons that denied or rejected, in the order they were found."""
+    return tuple(dict.fromkeys(str(f.reason) for f in findings if f.severity >= Severity.DENY and not f.shadow))
+
+
+def canonical(decision: Decision) -> bytes:
+    """Return a decision as bytes that are equal exactly where decisions are equal."""
+    findings = [
+        [finding.reason, finding.severity.name, finding.subject, finding.observed, finding.limit, finding.shadow]
+        for finding in decision.findings
+    ]
+    values = [
+        decision.decision_id,
+        decision.request_id,
+        decision.account_id,
+        decision.market,
+        decision.kind,
+        decision.at_ns,
+        decision.verdict,
+        decision.shadow_verdict,
+        findings,
+        decision.phase,
+        decision.breaker,
+        decision.policy_revision,
+    ]
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,1 @@
+"""The running guard: the engine, and what keeps it going."""

@@ -1,0 +1,251 @@
+"""Builds everything and runs it. The only place where objects are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+import structlog
+
+from circuit_guard import __version__
+from circuit_guard.config.settings import Settings
+from circuit_guard.config.watch import PolicyContent, PolicyWatch, read_content
+from circuit_guard.core.facts import Fact
+from circuit_guard.core.policy import Policy
+from circuit_guard.engine.clock import Clock, SystemClock
+from circuit_guard.engine.engine import Engine, EngineFailed
+from circuit_guard.errors import DocumentError, PolicyError
+from circuit_guard.journal.errors import StateDirectoryHeld
+from circuit_guard.journal.journal import Journal
+from circuit_guard.runtime import systemd
+from circuit_guard.runtime.persistence import remembering
+from circuit_guard.runtime.status_refresh import Showing
+from circuit_guard.server.build import GuardServer, create_server
+from circuit_guard.server.security.announce import announce
+from circuit_guard.server.security.certificates import CertificateError
+from circuit_guard.server.security.http import viewers_only
+from circuit_guard.server.transport import ListenError
+from circuit_guard.telemetry.fact_log import FactLog
+from circuit_guard.telemetry.logging import LogPipeline
+from circuit_guard.telemetry.metrics import Metrics
+from circuit_guard.web.history import History
+from circuit_guard.web.metrics_site import MetricsSite
+from circuit_guard.web.site import Site
+
+GARBAGE_THRESHOLDS = 2_000, 10, 100
+"""A check leaves five values in a cycle. Looked for after 2,000 of them, they hold up the loop for 2 ms, after 50,000
+for 100 ms. To look through all that lives takes 200 ms with a thousand markets: it is done as seldom as can be."""
+SWITCH_S = 0.0005
+"""How long the event loop keeps the interpreter from gRPC's thread, which hands over RPCs. Python's own is 5 ms."""
+
+EXIT_NOT_STARTED = 1
+EXIT_BAD_DOCUMENT = 2
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class App:
+    """One running guard. Make it with `build`, run it with `running` or `run`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        policy: PolicyContent,
+        metrics: Metrics,
+        log: LogPipeline,
+        showing: Showing,
+        site: Site,
+    ) -> None:
+        self.engine = engine
+        self.grpc_address = ""
+        """Where clients connect, with the port that was bound; empty before the start."""
+        self.http_address = ""
+        """Where the status page and the metrics are, with the port that was bound; empty before the start."""
+        self.health_address = ""
+        """Where probes are answered apart; empty without grpc.health_listen."""
+        self.metrics_address = ""
+        """Where metrics are scraped apart; empty without http.metrics_listen."""
+        self.policy_watch = PolicyWatch(policy, self.take_policy)
+        """What looks at the policy file."""
+        self._settings = settings
+        self._metrics = metrics
+        self._log_pipeline = log
+        self._showing = showing
+        self._site = site
+        self._journal: Journal | None = None
+        self._ticks: asyncio.Task[None] | None = None
+        self._serving = False
+
+    def reload_policy(self) -> list[Fact]:
+        """Put the policy file into force, whole or not at all. Raise PolicyError; the old policy then stays."""
+        return self.policy_watch.reload()
+
+    def take_policy(self, judged: Policy | Exception) -> list[Fact]:
+        """Put a policy into force. Where it could not be read, report why, raise that, and keep the one in force."""
+        if isinstance(judged, Policy):
+            return self.engine.reload(judged)
+        self._metrics.reload_failed()
+        problems = judged.violations if isinstance(judged, PolicyError) else [repr(judged)]
+        _log.error("policy_refused", in_force=self.engine.policy.revision, violations=[str(it) for it in problems])
+        raise judged
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[App]:
+        """Serve for as long as the context lasts, then drain. Raise ListenError where an address cannot be had."""
+        with self._log_pipeline:
+            http, metrics = self._settings.http, MetricsSite(self._metrics.registry)
+            async with (
+                _serving(self._site, "http.listen", http.listen) as self.http_address,
+                _serving(metrics, "http.metrics_listen", http.metrics_listen) as self.metrics_address,
+            ):
+                server = create_server(self.engine, self._settings, self.reload_policy, self._metrics.door)
+                self.grpc_address, self.health_address = server.address, server.health_address
+                async with remembering(self.engine, self._settings.journal) as self._journal:
+                    await server.start()
+                    await self._show(loop_lag_s=0.0)
+                    _log.info("started", version=__version__, **self._addresses(), **self._in_force())
+                    announce(self._settings, server.address, self._metrics.door)
+                    self._ticks = asyncio.create_task(self._tick(server))
+                    policy = self._settings.policy
+                    watch = self.policy_watch.running(policy.watch_interval_ms / 1000)
+                    try:
+                        async with watch if policy.watch else nullcontext():
+                            yield self
+                    finally:
+                        await self._drain(server, self._ticks)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; a second ends the process at once. SIGHUP reloads the policy."""
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop_or_exit, stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self.policy_watch.reload_for, "signal", "SIGHUP")
+        service = systemd.of_this_process()
+        async with service.watching(self.engine.ready), self.running():
+            # What is here now stays. Looking through it for garbage, as each checkpoint would cause, holds up the loop.
+            gc.freeze()
+            gc.set_threshold(*GARBAGE_THRESHOLDS)
+            service.ready()
+            stopped = asyncio.create_task(stop.wait())
+            ticks = self._ticks
+            await asyncio.wait([stopped, *([ticks] if ticks else [])], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            service.stopping()
+
+    async def _tick(self, server: GuardServer) -> None:
+        """Let time take effect, report readiness and show the gauges, again and again."""
+        interval_s = self._settings.engine.tick_interval_ms / 1000
+        loop, lag_s = asyncio.get_running_loop(), 0.0
+        while True:
+            due_s = loop.time() + interval_s
+            await asyncio.sleep(interval_s)
+            lag_s = max(loop.time() - due_s, lag_s)
+            try:
+                self.engine.tick()
+            except EngineFailed:
+                """Logged where it happened; `ready` says so from now on."""
+            await self._report_serving(server)
+            if self._showing.due():
+                await self._show(lag_s)
+                lag_s = 0.0
+
+    async def _report_serving(self, server: GuardServer) -> None:
+        reasons = self.engine.ready()
+        if self._serving is bool(reasons):
+            self._serving = not reasons
+            await server.set_serving(self._serving)
+            (_log.info if self._serving else _log.error)("serving" if self._serving else "not_serving", reasons=reasons)
+
+    async def _show(self, loop_lag_s: float) -> None:
+        journal = None if self._journal is None else self._journal.status()
+        await self._showing.refresh(journal, loop_lag_s, serving=self._serving)
+
+    def _addresses(self) -> dict[str, str]:
+        """Return where the guard listens, without what is not set."""
+        every = {
+            "grpc": self.grpc_address,
+            "health": self.health_address,
+            "http": self.http_address,
+            "metrics": self.metrics_address,
+        }
+        return {name: address for name, address in every.items() if address}
+
+    def _in_force(self) -> dict[str, object]:
+        policy = self.engine.policy
+        return {"policy_revision": policy.revision, "markets": len(policy.markets), "shadow": policy.shadow}
+
+    async def _drain(self, server: GuardServer, ticks: asyncio.Task[None]) -> None:
+        self._serving = False
+        ticks.cancel()
+        [outcome] = await asyncio.gather(ticks, return_exceptions=True)
+        await self._show(loop_lag_s=0.0)
+        _log.info("draining", grace_s=self._settings.grpc.drain_grace_s)
+        await server.drain(self._settings.grpc.drain_grace_s)
+        _log.info("stopped")
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+def build(settings: Settings, clock: Clock | None = None) -> App:
+    """Put a guard together, on the system's clock unless another is given. Raise PolicyError for an invalid policy."""
+    content, clock = read_content(settings.policy.path), clock or SystemClock()
+    policy = content.policy()
+    metrics, history = Metrics(policy, __version__, clock.wall_ns()), History(policy.markets)
+    engine = Engine(
+        policy,
+        clock,
+        observers=(metrics, FactLog(policy.markets), history),
+        watchers_max=settings.grpc.watchers_max,
+        watch_queue_max=settings.engine.watch_queue_max,
+    )
+    log = LogPipeline(settings.log.level, settings.log.format)
+    showing = Showing(engine, metrics, log, history)
+    site = Site(showing.board, history, metrics.registry, authorizing=(viewers_only(settings),))
+    return App(settings, engine, content, metrics, log, showing, site)
+
+
+@asynccontextmanager
+async def running_app(settings: Settings) -> AsyncIterator[App]:
+    """Run a guard inside this process for as long as the context lasts. Raise PolicyError or ListenError."""
+    async with build(settings).running() as app:
+        yield app
+
+
+def serve(settings: Settings) -> int:
+    """Run a guard until a signal ends it, and return the exit code of the process."""
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        asyncio.run(build(settings).run())
+    except (DocumentError, ListenError, CertificateError, StateDirectoryHeld) as error:
+        sys.stderr.write(f"circuit-guard: {error}\n")
+        return EXIT_BAD_DOCUMENT if isinstance(error, DocumentError) else EXIT_NOT_STARTED
+    return 0
+
+
+@asynccontextmanager
+async def _serving(site: Site | MetricsSite, setting: str, listen: str | None) -> AsyncIterator[str]:
+    """Have a site answer for as long as the context lasts, and return where; without an address it does not."""
+    if listen is None:
+        yield ""
+        return
+    try:
+        address = await site.start(listen)
+    except OSError as error:
+        expected = "an address of this machine, host:port, that no other process listens on"
+        raise ListenError(f"{setting} was {listen}, expected {expected}: {error.strerror}") from error
+    try:
+        yield address
+    finally:
+        await site.stop()
+
+
+def _stop_or_exit(stop: asyncio.Event, number: signal.Signals) -> None:
+    if stop.is_set():
+        os._exit(128 + number)
+    stop.set()

@@ -1,0 +1,118 @@
+"""The guard's memory across its own restart: the journal opened, the state recovered, checkpoints made.
+
+What cannot be read or kept is never guessed: the guard then answers nothing, says why, and so everything is denied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from circuit_guard import __version__
+from circuit_guard.config.settings import JournalSettings
+from circuit_guard.core.invariants import broken_in
+from circuit_guard.core.types import SECOND_NS
+from circuit_guard.engine.engine import Engine, EngineFailed
+from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
+from circuit_guard.journal.journal import Journal
+from circuit_guard.journal.options import JournalOptions, Overflow
+from circuit_guard.journal.record import Start
+from circuit_guard.journal.recorder import Recorder
+from circuit_guard.journal.recovery import REMEDY, Rerun, recover
+from circuit_guard.recording.fields import format_time
+
+CLOCK_BEHIND_WAITED_S = 5
+"""A clock so little behind the journal is waited for; one further behind was set wrong, now or then."""
+CHECKPOINT_RECORDS_MAX = 50_000
+"""So many records since the last checkpoint make the next one due: a check is two, and takes 0.2 ms to run again."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@asynccontextmanager
+async def remembering(engine: Engine, settings: JournalSettings) -> AsyncIterator[Journal | None]:
+    """Have the engine go on from its journal, and record what happens, for as long as the context lasts.
+
+    Raise StateDirectoryHeld where another process has the state directory. Where the journal cannot be used otherwise,
+    the engine refuses to answer.
+    """
+    if settings.directory is None:
+        _log.warning("memory_only", remedy="set journal.directory: without it a restart forgets latches and halts")
+        yield None
+        return
+    options = JournalOptions(overflow=Overflow(settings.overflow), bytes_max=settings.bytes_max)
+    try:
+        journal = Journal(settings.directory, engine.now_ns(), options)
+    except StateDirectoryHeld:
+        raise
+    except JournalUnusable as error:
+        engine.refuse(f"the journal cannot be used: {error}")
+        yield None
+        return
+    with journal:
+        await _go_on(engine, journal, settings)
+        checkpoints = asyncio.create_task(_checkpoints(engine, journal, settings.checkpoint_interval_s))
+        try:
+            yield journal
+        finally:
+            checkpoints.cancel()
+            await asyncio.gather(checkpoints, return_exceptions=True)
+            with suppress(EngineFailed):  # it was told to everybody when it happened
+                await engine.checkpoint()
+
+
+async def _go_on(engine: Engine, journal: Journal, settings: JournalSettings) -> None:
+    """Recover, and let the engine begin; or let it refuse, with the reason."""
+    assert settings.directory is not None  # noqa: S101  # a journal is open
+    try:
+        recovered = recover(settings.directory)
+    except JournalUnusable as error:
+        engine.refuse(f"the journal cannot be used: {error}")
+        return
+    if recovered is not None and not await _clock_agrees(engine, recovered):
+        return
+    start = Start(engine.now_ns(), __version__, socket.gethostname(), os.getpid())
+    with suppress(EngineFailed):  # the engine has logged it, and refuses from now on
+        engine.begin(start, Recorder(journal), recovered)
+        if problems := broken_in(engine.state):
+            engine.refuse(f"the recovered state cannot be true: {'; '.join(problems)}: {REMEDY}")
+            return
+        await engine.checkpoint()
+    inputs = recovered.inputs if recovered is not None else 0
+    _log.info(
+        "remembering", directory=str(settings.directory), recovered=recovered is not None, inputs_run_again=inputs
+    )
+
+
+async def _clock_agrees(engine: Engine, recovered: Rerun) -> bool:
+    """Return whether time goes on from where the journal ends, waiting where it nearly does."""
+    now_ns, last_ns = engine.now_ns(), recovered.state.now_ns
+    behind_s = (last_ns - now_ns) / SECOND_NS
+    if behind_s > CLOCK_BEHIND_WAITED_S:
+        engine.refuse(
+            f"the clock says {format_time(now_ns)}, which is {behind_s:.1f} s before the last record of the journal, "
+            f"expected at most {CLOCK_BEHIND_WAITED_S} s. If the clock is wrong, set it right and restart the guard. "
+            f"If the clock was ahead when that was recorded, restart the guard after {format_time(last_ns)}, or at "
+            "once with a backup of the journal from before or with an empty state directory, and halt anew what was "
+            "halted"
+        )
+        return False
+    if behind_s > 0:
+        await asyncio.sleep(behind_s + 0.001)
+    return True
+
+
+async def _checkpoints(engine: Engine, journal: Journal, interval_s: int) -> None:
+    """Make a checkpoint after each interval, or earlier where what was recorded since would take long to run again."""
+    while True:
+        covered = journal.status().last_sequence
+        for _ in range(interval_s):
+            await asyncio.sleep(1)
+            if journal.status().last_sequence - covered >= CHECKPOINT_RECORDS_MAX:
+                break
+        await engine.checkpoint()

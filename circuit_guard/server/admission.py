@@ -1,0 +1,155 @@
+"""What every RPC passes before its service: who asks, may they, is there room, and is it still wanted?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import grpc
+import structlog
+from grpc import aio
+
+from circuit_guard.config.security import Role
+from circuit_guard.config.settings import Settings
+from circuit_guard.server.batch_queue import OVERLOADED, Turns
+from circuit_guard.server.errors import RefusalError
+from circuit_guard.server.rate_limits import RATE_LIMITED, Rates
+from circuit_guard.server.security.access import NOT_AUTHENTICATED, ROLE_MISSING, SOURCE_NOT_PERMITTED, Access
+from circuit_guard.server.security.caller import CALLER, Caller
+from circuit_guard.server.security.table import ROLES
+from circuit_guard.telemetry.door import DoorMetrics, Refused
+
+EXPIRED = "EXPIRED"
+REASONS = {
+    NOT_AUTHENTICATED: Refused.NOT_AUTHENTICATED,
+    ROLE_MISSING: Refused.ROLE_MISSING,
+    SOURCE_NOT_PERMITTED: Refused.SOURCE_NOT_PERMITTED,
+    RATE_LIMITED: Refused.RATE_LIMITED,
+    OVERLOADED: Refused.OVERLOADED,
+    EXPIRED: Refused.EXPIRED,
+}
+
+LIBRARY_PREFIX = "/grpc."
+"""Health and reflection: services of gRPC's own."""
+GIVEN_UP_S = 0.1
+"""A caller that gives up with less than this left has given up at its deadline: its word of it can be here before."""
+OPEN_MAX = 64
+"""Health and reflection RPCs at a time: they are open to everybody and may not take the room of those who work."""
+RETRY_S = 0.25
+"""When to ask again where there was no room."""
+LOG_EVERY_S = 10.0
+"""One line for all refusals of a kind within so many seconds: whoever is refused could otherwise flood the log."""
+
+_ITEMS = {
+    "CheckLiquidations": "checks",
+    "CheckOrders": "orders",
+    "PublishObservations": "observations",
+    "PublishReferences": "references",
+}
+"""Where a request has its items; all others are one."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class Door:
+    """Lets RPCs in, one after another."""
+
+    def __init__(self, settings: Settings, metrics: DoorMetrics, now_s: Callable[[], float] = time.monotonic) -> None:
+        """`now_s` is a clock that never goes back."""
+        self._access = Access(settings.security)
+        self._rates = Rates(settings.limits, now_s)
+        self._metrics = metrics
+        self._now_s = now_s
+        self._turns = Turns(now_s)
+        self._checks = _Room("limits.checks_waiting_max", settings.limits.checks_waiting_max)
+        self._open = _Room("health and reflection RPCs", OPEN_MAX)
+        metrics.waiting(lambda: self._checks.taken)
+        self._logged_s: dict[tuple[str, str, str], float] = {}
+
+    @contextmanager
+    def entered(self, method: str, context: Context) -> Iterator[Caller | None]:
+        """Let an RPC in for as long as the context lasts. Raise RefusalError for one that may not come in.
+
+        Whoever asks is the caller of the RPC's own asyncio context; None where nobody has to be known.
+        """
+        if ROLES.get(method) is Role.LIQUIDATOR:
+            _still_wanted(context)
+        caller = self._access.admit(method, context)
+        CALLER.set(caller)
+        with self._room(method):
+            yield caller
+
+    def turn(
+        self, caller: Caller | None, method: str, request: Any, context: Context
+    ) -> AbstractAsyncContextManager[None]:
+        """Count what a request asks for, and return the context in which it is its turn.
+
+        Raise RefusalError where it is more than its identity may ask for; entering the context does where it comes too
+        late.
+        """
+        name = _ITEMS.get(method.rpartition("/")[2])
+        items = len(getattr(request, name)) if name else 1
+        role = ROLES.get(method)
+        if caller is not None:
+            self._rates.charge(caller.name, role, items)
+        if items > 1 and role is Role.LIQUIDATOR:
+            return self._turns.taken(items, context.time_remaining())
+        return nullcontext()
+
+    def cancelled(self, context: Context) -> None:
+        """Count a request that was given up in work, if that is because its caller's deadline had passed."""
+        if _expired(context, GIVEN_UP_S):
+            self._metrics.refused(Refused.EXPIRED)
+
+    def refused(self, refusal: RefusalError, method: str, context: Context) -> None:
+        """Count and log a refusal, if it was one of the door's."""
+        reason = REASONS.get(refusal.reason)
+        if reason is None:
+            return
+        self._metrics.refused(reason)
+        identity = refusal.metadata.get("identity", "")
+        now_s, key = self._now_s(), (method, reason, identity)
+        if now_s - self._logged_s.get(key, -LOG_EVERY_S) >= LOG_EVERY_S:
+            self._logged_s[key] = now_s
+            _log.warning("rpc_refused", method=method, why=reason, said=refusal.message, peer=context.peer())
+
+    def _room(self, method: str) -> AbstractContextManager[None]:
+        role = ROLES.get(method)
+        if role is Role.LIQUIDATOR:
+            return self._checks
+        return self._open if method.startswith(LIBRARY_PREFIX) else nullcontext()
+
+
+class _Room(AbstractContextManager[None]):
+    """So many RPCs at a time. Use it in `with`."""
+
+    def __init__(self, name: str, at_most: int) -> None:
+        self.taken = 0
+        self._name = name
+        self._at_most = at_most
+
+    def __enter__(self) -> None:
+        if self.taken >= self._at_most:
+            message = f"{self.taken} requests wait already ({self._name}): nothing was decided, treat this as a deny"
+            metadata = {"waiting": str(self.taken)}
+            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, OVERLOADED, message, metadata, RETRY_S)
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
+def _still_wanted(context: Context) -> None:
+    """Raise RefusalError where the caller has given up by now: what is decided for nobody only holds up the others."""
+    if _expired(context):
+        message = "the caller's deadline had passed when it was its turn: nothing was decided, treat this as a deny"
+        raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, EXPIRED, message)
+
+
+def _expired(context: Context, within_s: float = 0) -> bool:
+    remaining_s: float | None = context.time_remaining()  # the stubs forget None: no deadline
+    return remaining_s is not None and remaining_s <= within_s

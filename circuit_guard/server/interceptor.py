@@ -1,0 +1,147 @@
+"""The one place that every RPC passes: through the door, and its errors become gRPC statuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from grpc import aio
+
+from circuit_guard.config.security import Role
+from circuit_guard.errors import WireError
+from circuit_guard.server import errors
+from circuit_guard.server.admission import LIBRARY_PREFIX, Door
+from circuit_guard.server.errors import RefusalError
+from circuit_guard.server.security.table import ROLES
+
+_log = structlog.get_logger(__name__)
+
+Context = aio.ServicerContext[Any, Any]
+Behavior = Callable[[Any, Context], Awaitable[Any]]
+Decode = Callable[[bytes], Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Entrance:
+    """Takes services as a server does, for one: all their RPCs pass the door, and every error becomes a status.
+
+    A defect is logged and not explained. Generated code offers each method twice. gRPC keeps a queue for every method
+    that is registered, and one for all others: so each kind of check waits in a queue of its own, and market data,
+    operators and probes in one that checks cannot fill. (Registering all of them would be dearer: grpc.aio looks at
+    every queue whenever an RPC has come.)
+    """
+
+    def __init__(self, server: aio.Server, door: Door) -> None:
+        self._server = server
+        self._door = door
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Take the methods of services."""
+        self._server.add_generic_rpc_handlers(tuple(_Methods(handler, self._door) for handler in handlers))
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Take the methods by which closures and orders are checked."""
+        paths = {name: f"/{service}/{name}" for name in handlers}
+        checks = {
+            name: _guard(handler, paths[name], self._door)
+            for name, handler in handlers.items()
+            if ROLES.get(paths[name]) is Role.LIQUIDATOR
+        }
+        self._server.add_registered_method_handlers(service, checks)
+
+
+class _Methods(grpc.GenericRpcHandler):
+    """The methods of some services, guarded. (An interceptor would do the same work again for every RPC.)"""
+
+    def __init__(self, methods: grpc.GenericRpcHandler, door: Door) -> None:
+        self._methods = methods
+        self._door = door
+        self._guarded: dict[str, Handler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Return the handler of the method, guarded; it is made once."""
+        method = handler_call_details.method
+        guarded = self._guarded.get(method)
+        if guarded is None:
+            handler = self._methods.service(handler_call_details)
+            if handler is None:
+                return None
+            guarded = self._guarded[method] = _guard(handler, method, self._door)
+        return guarded
+
+
+def _guard(handler: Handler, method: str, door: Door) -> Handler:
+    if method.startswith(LIBRARY_PREFIX):
+        return _guard_library(handler, method, door)
+    decode: Any = handler.request_deserializer
+    behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
+    guarded = _guarded(behavior, decode, method, door)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
+    return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+
+
+def _guarded(behavior: Behavior, decode: Decode, method: str, door: Door) -> Behavior:
+    """Return the behavior on undecoded requests, with its errors translated. Streams write to the context."""
+
+    async def guarded(data: bytes, context: Context) -> Any:
+        try:
+            with door.entered(method, context) as caller:
+                request = _decoded(data, decode)
+                async with door.turn(caller, method, request, context):
+                    return await behavior(request, context)
+        except asyncio.CancelledError:
+            door.cancelled(context)
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort: logged, and told as INTERNAL
+            refusal = errors.refusal(error)
+            if refusal is None:
+                _log.error("rpc_failed", method=method, error=repr(error), exc_info=error)
+                refusal = errors.defect()
+            await _abort(refusal, method, context, door)
+
+    return guarded
+
+
+def _guard_library(handler: Handler, method: str, door: Door) -> Handler:
+    """Return a handler of gRPC's own behind the door; it says its errors itself."""
+    behavior: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
+
+    async def streaming(requests: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            with door.entered(method, context):
+                async for response in behavior(requests, context):
+                    yield response
+        except RefusalError as refusal:
+            await _abort(refusal, method, context, door)
+
+    async def single(request: Any, context: Context) -> Any:
+        try:
+            with door.entered(method, context):
+                return await behavior(request, context)
+        except RefusalError as refusal:
+            await _abort(refusal, method, context, door)
+
+    codec = (handler.request_deserializer, handler.response_serializer)
+    if handler.request_streaming:
+        return grpc.stream_stream_rpc_method_handler(streaming, *codec)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(single, *codec)
+    return grpc.unary_unary_rpc_method_handler(single, *codec)
+
+
+async def _abort(refusal: RefusalError, method: str, context: Context, door: Door) -> None:
+    door.refused(refusal, method, context)
+    await context.abort(refusal.code, refusal.message, ((errors.DETAILS_KEY, refusal.details()),))
+
+
+def _decoded(data: bytes, decode: Decode) -> Any:
+    try:
+        return decode(data)
+    except DecodeError as error:
+        expected = "the protobuf message of this method, with all text in UTF-8"
+        raise WireError("request", f"{len(data)} bytes", expected) from error
