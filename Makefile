@@ -1,6 +1,6 @@
 # What a developer types. `make run` and `make test` need python3 with venv, and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stubs schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak released-protos prometheus-rule clean
+.PHONY: help run test check format stubs policy schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak released-protos prometheus-rule clean
 
 BIN := .venv/bin
 RECORDINGS := ../shared/data/recordings
@@ -49,6 +49,7 @@ check: .venv/installed ## lint, types, import direction, protos
 	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
 	$(BIN)/python scripts/generate_reference.py --check
+	$(BIN)/python scripts/generate_policy.py --check
 	$(BIN)/python scripts/generate_dashboards.py --check
 	$(BIN)/python scripts/generate_prometheus_rule.py --check
 	$(BIN)/hadolint deploy/Dockerfile
@@ -63,7 +64,11 @@ format: .venv/installed ## let ruff write what it can
 stubs: .venv/installed ## write circuit_guard/v1 from the protos
 	$(BIN)/python scripts/generate_stubs.py
 
-schemas: .venv/installed ## write the JSON Schemas of policy and settings
+policy: .venv/installed ## write what is derived from the rules: the default class, the design's table, the schema
+	$(BIN)/python scripts/generate_policy.py
+	$(BIN)/circuit-guard policy schema > config/policy.schema.json
+
+schemas: policy ## write the JSON Schemas of policy and settings
 	$(BIN)/circuit-guard policy schema > config/policy.schema.json
 	$(BIN)/circuit-guard settings schema > config/settings.schema.json
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from circuit_guard.cli import words
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.gates import BREAKER_OPEN, FIRST_SIGHT, GLOBAL_BREAKER_OPEN, OPERATOR_HALT, PHASE_DENIES
+from circuit_guard.core.rules.basis import BASIS_MISSING
 from circuit_guard.core.types import GLOBAL_SCOPE
 from circuit_guard.v1 import status_pb2, types_pb2
 
 AUDIT = '--actor NAME --reason "WHY"'
-_SHOWN_BY_THE_STATE = frozenset({Reason.BREAKER_OPEN, Reason.GLOBAL_BREAKER_OPEN, Reason.OPERATOR_HALT})
+_SHOWN_BY_THE_STATE = frozenset({BREAKER_OPEN, GLOBAL_BREAKER_OPEN, OPERATOR_HALT})
 """Reasons that repeat a breaker or a halt, which are shown themselves."""
-_NO_CALLER = frozenset({Reason.BASIS_MISSING})
+_NO_CALLER = frozenset({BASIS_MISSING})
 """Reasons that blame a caller: here nobody has asked, and value_missing says what is missing."""
-_ENDED_BY_A_COMMAND = frozenset({Reason.PHASE_DENIES, Reason.FIRST_SIGHT})
+_ENDED_BY_A_COMMAND = frozenset({PHASE_DENIES, FIRST_SIGHT})
 """Reasons whose ending is said as a command."""
 _CLOSED_TO_ALL = (types_pb2.PHASE_CANCEL_ONLY, types_pb2.PHASE_MAINTENANCE)
 
@@ -121,13 +122,12 @@ def reasons_of(market: status_pb2.MarketStatus) -> list[str]:
     opening = market.breaker.findings if _opened(market.breaker) else ()
     ranked = sorted(market.denying, key=lambda found: -found.lifted_by)
     named = (found.reason for found in (*opening, *ranked))
-    return list(dict.fromkeys(name for name in named if name not in {Reason.BREAKER_OPEN, *_NO_CALLER}))
+    return list(dict.fromkeys(name for name in named if name not in {BREAKER_OPEN, *_NO_CALLER}))
 
 
 def _denies_itself(market: status_pb2.MarketStatus) -> bool:
     return any(
-        found.reason != Reason.GLOBAL_BREAKER_OPEN
-        and not (found.reason == Reason.OPERATOR_HALT and found.subject == GLOBAL_SCOPE)
+        found.reason != GLOBAL_BREAKER_OPEN and not (found.reason == OPERATOR_HALT and found.subject == GLOBAL_SCOPE)
         for found in market.denying
     )
 
@@ -197,7 +197,7 @@ def _phase_command(market: status_pb2.MarketStatus, in_maintenance: bool) -> Ite
 def _by_itself(standing: Iterable[types_pb2.Finding]) -> Iterator[str]:
     """Yield the endings that name no scope, each once, the hardest to wait for first."""
     named = {found.reason for found in standing}
-    if Reason.FIRST_SIGHT in named:
+    if FIRST_SIGHT in named:
         yield "an operator, who vouches for its funding index: circuit-guard rebaseline --help says how"
     lifts = {found.lifted_by for found in standing if found.reason not in _ENDED_BY_A_COMMAND}
     yield from map(words.lifted_by, sorted(lifts, reverse=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +16,16 @@ from circuit_guard.cli import options, policy_explain
 from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
 from circuit_guard.config.policy import load_policy, policy_json_schema
-from circuit_guard.core.policy import FirstSight, Halted, MarketPolicy, Policy
+from circuit_guard.core.breaker import BreakerParameters
+from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.parameters import Unit, parameters_of
+from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
+from circuit_guard.core.references import ReferenceParameters
+from circuit_guard.core.reopening import ReopeningParameters
+from circuit_guard.core.rules.band import BandParameters
+from circuit_guard.core.rules.divergence import DivergenceParameters
+from circuit_guard.core.rules.staleness import StalenessParameters
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import PolicyError
 from circuit_guard.recording.fields import parse_decimal
@@ -33,7 +41,7 @@ def check(file: File, json: options.Json = False) -> None:
     """Load a policy as the guard would, and list everything that is wrong with it. Exit code 1: not valid."""
     policy = _loaded(file)
     if json:
-        values = {name: dict(resolved(market)) for name, market in policy.markets.items()}
+        values = {name: dict(written(market)) for name, market in policy.markets.items()}
         acts, within_s = sorted(policy.two_actors), policy.two_actors_within_ns / SECOND_NS
         for_all = {"shadow": policy.shadow, "two_actors": acts, "two_actors_within_s": within_s}
         print_json({"file": str(file), "revision": policy.revision, **for_all, "markets": values})
@@ -50,7 +58,7 @@ def show(file: File, market: Market) -> None:
     """Print every value that is enforced on one market, with class and defaults resolved."""
     console = screen()
     rows = table(console, "KEY", "VALUE")
-    for key, value in resolved(_market(_loaded(file), market)):
+    for key, value in written(_market(_loaded(file), market)):
         rows.add_row(key, _shown(value))
     display(rows)
 
@@ -98,20 +106,18 @@ def schema() -> None:
     print_json(policy_json_schema())
 
 
-def resolved(group: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield what is enforced as key and value: durations in seconds, decimals as text, sets as lists."""
-    if not is_dataclass(group):
-        return
-    for field in fields(group):
-        value = getattr(group, field.name)
-        if is_dataclass(value):
-            yield from resolved(value, f"{prefix}{field.name}.")
-        elif field.name.endswith("_ns"):
-            yield f"{prefix}{field.name.removesuffix('_ns')}_s", value / SECOND_NS
-        elif isinstance(value, frozenset):
-            yield f"{prefix}{field.name}", sorted(value)
-        else:
-            yield f"{prefix}{field.name}", str(value) if isinstance(value, Decimal) else value
+def written(market: MarketPolicy) -> Iterator[tuple[str, object]]:
+    """Yield what is enforced by the keys of the policy file: decimals as text, durations in seconds, sets as lists."""
+    yield "class", market.market_class
+    yield "shadow_rules", sorted(market.shadow_rules)
+    for source, prefix in ((market, ""), *((market.groups[group], f"{group.TABLE}.") for group in market.groups)):
+        for one in parameters_of(type(source)):
+            value = one.to_written(getattr(source, one.name))
+            if one.declared.unit is Unit.SECONDS:
+                value = float(value)
+            elif isinstance(value, tuple):
+                value = list(value)
+            yield f"{prefix}{one.key}", str(value) if isinstance(value, Decimal) else value
 
 
 def _loaded(file: Path) -> Policy:
@@ -155,7 +161,7 @@ def _notes(policy: Policy) -> Iterator[str]:
 
 
 def _allows_explained(market: MarketPolicy) -> bool:
-    return market.explained_loss.halted is Halted.ALLOW_EXPLAINED
+    return market.of(ExplainedLossParameters).halted is Halted.ALLOW_EXPLAINED
 
 
 def _summary(console: Console, policy: Policy) -> Table:
@@ -167,20 +173,20 @@ def _summary(console: Console, policy: Policy) -> Table:
 
 
 def _limits(market: MarketPolicy) -> tuple[str, ...]:
-    period_h = market.funding.period_ns / SECOND_NS / 3600
+    period_h = market.of(FundingParameters).period_ns / SECOND_NS / 3600
     return (
-        f"{_percent(market.funding.rate_max)} in {period_h:g} h",
-        _percent(market.divergence.base),
-        f"{float(market.band.share) * 10_000:g} bps",
-        str(market.references.quorum),
-        f"{market.staleness.deny_after_ns / SECOND_NS:g} s",
+        f"{_percent(market.of(FundingParameters).rate_max)} in {period_h:g} h",
+        _percent(market.of(DivergenceParameters).base),
+        f"{float(market.of(BandParameters).share) * 10_000:g} bps",
+        str(market.of(ReferenceParameters).quorum),
+        f"{market.of(StalenessParameters).deny_after_ns / SECOND_NS:g} s",
         _ramp(market),
         ", ".join(sorted(market.shadow_rules)) or "no rule",
     )
 
 
 def _ramp(market: MarketPolicy) -> str:
-    ramp, length_s = market.reopening, market.breaker.half_open_ns / SECOND_NS
+    ramp, length_s = market.of(ReopeningParameters), market.of(BreakerParameters).half_open_ns / SECOND_NS
     rates = f"{ramp.closures_per_s:f}/s, {ramp.notional_per_s:f}/s"
     return f"{rates} from {_percent(ramp.start_share)} in {length_s:g} s"
 

@@ -10,31 +10,25 @@ from rich.console import Console
 from rich.table import Table
 
 from circuit_guard.cli.output import table
-from circuit_guard.cli.policy_sentences import of_funding, of_mark, of_references, of_time, of_what_passes
-from circuit_guard.config.detection import Delay, delays, percent, seconds
-from circuit_guard.config.policy_limits import (
-    enforced,
-    funding_drift,
-    funding_limits,
-    mark_limits,
-    unseen,
-    wrong_references,
-)
+from circuit_guard.core.breaker import BreakerParameters
+from circuit_guard.core.coverage import delays, enforced, notes, passing
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.types import SECOND_NS
+from circuit_guard.core.references import HullParameters, ReferenceParameters
+from circuit_guard.core.reopening import ReopeningParameters
+from circuit_guard.core.rule import Delay
+from circuit_guard.core.rulebook import MARKET_RULES
+from circuit_guard.core.rules.divergence import mark_limits
+from circuit_guard.core.rules.funding_continuity import funding_drift, funding_limits
+from circuit_guard.core.rules.reference_quorum import wrong_references
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted, believed_within
+from circuit_guard.core.types import SECOND_NS, short_seconds, show_percent
 
-WHAT = {
-    "published_funding_index": "the funding index, published 5 s after the last",
-    "callers_funding_index": "the funding index that the caller computed with",
-    "mark_price": "the mark price, while the reference price stands still",
-    "index_price": "the index price, while the reference price stands still",
-    "execution_price": "the price that the closure executes at",
-    "execution_price_in_post_only": "the same in POST_ONLY",
-    "execution_price_in_recovering": "the same in RECOVERING",
-    "engine_sums": "the engine's own sums: its formula, what it adds up",
-    "account_as_given": "the account, as the check gives it",
-    "references_wrong_alike": "the references, most of them wrong alike",
+_OWN_SECTION = {
+    "Funding index": ("funding_continuity", "funding_rate"),
+    "Mark price": ("divergence", "slow_walk"),
+    "References": ("reference_quorum",),
 }
+"""The rules whose notes stand under a heading of their own."""
 _SPANS = {60: "1 min", 600: "10 min", 3600: "1 h", 28_800: "8 h"}
 _PLACES = Decimal("1e-12")
 _DIGITS = Context(prec=6)
@@ -51,7 +45,7 @@ class Scale(NamedTuple):
             return "any size"
         if share == 0:
             return "nothing passes"
-        return percent(share) + (f" ({self._amount(share)})" if self.price is not None else "")
+        return show_percent(share) + (f" ({self._amount(share)})" if self.price is not None else "")
 
     def entry(self, share: Decimal | None) -> dict[str, str | None] | None:
         """Return a limit for a machine; None is any size."""
@@ -76,7 +70,7 @@ def document(policy: MarketPolicy, price: Decimal | None) -> dict[str, object]:
                 "without_account": scale.entry(limit.without_account),
                 "with_account": scale.entry(limit.with_account),
             }
-            for limit in unseen(policy)
+            for limit in passing(policy)
         ],
         "funding": [
             {
@@ -97,19 +91,16 @@ def document(policy: MarketPolicy, price: Decimal | None) -> dict[str, object]:
                 "moved": str(limit.moved),
                 "denied_beyond": scale.entry(limit.diverges),
                 "trips_at_once_beyond": scale.entry(limit.trips_at_once),
-                "believed_within": scale.entry(limit.believed),
+                "believed_within": scale.entry(believed_within(policy, limit.moved)),
             }
             for limit in mark_limits(policy)
         ],
-        "references": {"quorum": policy.references.quorum, "wrong_alike_that_decide": wrong_references(policy)},
-        "delays": [_delay(policy, delay) for delay in delays(policy)],
-        "notes": [
-            *of_what_passes(policy),
-            *of_funding(policy),
-            *of_mark(policy),
-            *of_references(policy),
-            *of_time(policy),
-        ],
+        "references": {
+            "quorum": policy.of(ReferenceParameters).quorum,
+            "wrong_alike_that_decide": wrong_references(policy),
+        },
+        "delays": [_delay(policy, rule, delay) for rule, delay in delays(policy)],
+        "notes": [*_general_notes(policy), *notes(policy), *_time_notes(policy)],
     }
 
 
@@ -119,18 +110,20 @@ def sections(
     """Yield what to print, part by part: a heading, a table, and what it takes to read it."""
     scale = Scale(price)
     amounts = " (and in quote currency per 1 base unit)" if price is not None else ""
+    headed = {name for names in _OWN_SECTION.values() for name in names}
+    others = [name for name in MARKET_RULES if name not in headed]
     heading = f"What passes unseen, in % of the price{amounts}"
-    yield heading, _what_passes(console, policy, scale), list(of_what_passes(policy))
-    yield "Funding index", _funding(console, policy, scale), list(of_funding(policy))
-    yield "Mark price", _mark(console, policy, scale), list(of_mark(policy))
-    yield "References", None, list(of_references(policy))
-    yield "How soon the rest is seen", _how_soon(console, policy), list(of_time(policy))
+    yield heading, _what_passes(console, policy, scale), [*_general_notes(policy), *notes(policy, *others)]
+    tables = {"Funding index": _funding(console, policy, scale), "Mark price": _mark(console, policy, scale)}
+    for title, names in _OWN_SECTION.items():
+        yield title, tables.get(title), list(notes(policy, *names))
+    yield "How soon the rest is seen", _how_soon(console, policy), list(_time_notes(policy))
 
 
 def _what_passes(console: Console, policy: MarketPolicy, scale: Scale) -> Table:
     rows = table(console, "WHAT IS WRONG", "CHECK WITHOUT ITS ACCOUNT", "CHECK WITH ITS ACCOUNT")
-    for limit in unseen(policy):
-        rows.add_row(WHAT[limit.what], scale.cell(limit.without_account), scale.cell(limit.with_account))
+    for limit in passing(policy):
+        rows.add_row(limit.label, scale.cell(limit.without_account), scale.cell(limit.with_account))
     return rows
 
 
@@ -146,21 +139,21 @@ def _funding(console: Console, policy: MarketPolicy, scale: Scale) -> Table:
 
 
 def _mark(console: Console, policy: MarketPolicy, scale: Scale) -> Table:
-    moves = f"THE REFERENCE PRICE MOVES IN {seconds(policy.divergence.window_ns)}"
+    moves = f"THE REFERENCE PRICE MOVES IN {short_seconds(policy.of(HullParameters).window_ns)}"
     rows = table(console, moves, "DENIED BEYOND", "TRIPS AT ONCE BEYOND", "BELIEVED OF AN ACCOUNT WITHIN")
     for limit in mark_limits(policy):
-        beyond = (limit.diverges, limit.trips_at_once, limit.believed)
-        rows.add_row(percent(limit.moved), *map(scale.cell, beyond))
+        beyond = (limit.diverges, limit.trips_at_once, believed_within(policy, limit.moved))
+        rows.add_row(show_percent(limit.moved), *map(scale.cell, beyond))
     return rows
 
 
 def _how_soon(console: Console, policy: MarketPolicy) -> Table:
     rows = table(console, "WHAT IS WRONG", "RULE", "DENIED", "TRIPS")
-    for delay in delays(policy):
-        if enforced(policy, delay.rule):
-            rows.add_row(delay.what, delay.rule, _denied(delay), _trips(delay))
+    for rule, delay in delays(policy):
+        if enforced(policy, rule):
+            rows.add_row(delay.what, rule, _denied(delay), _trips(delay))
         else:
-            rows.add_row(delay.what, delay.rule, "in shadow: recorded only", "")
+            rows.add_row(delay.what, rule, "in shadow: recorded only", "")
     return rows
 
 
@@ -180,17 +173,50 @@ def _trips(delay: Delay) -> str:
 
 
 def _after(duration_ns: int) -> str:
-    return f"after {seconds(duration_ns)}" if duration_ns else "at once"
+    return f"after {short_seconds(duration_ns)}" if duration_ns else "at once"
 
 
-def _delay(policy: MarketPolicy, delay: Delay) -> dict[str, object]:
+def _delay(policy: MarketPolicy, rule: str, delay: Delay) -> dict[str, object]:
     """Return a delay for a machine; null: that never comes of it."""
     return {
         "what": delay.what,
-        "rule": delay.rule,
-        "enforced": enforced(policy, delay.rule),
+        "rule": rule,
+        "enforced": enforced(policy, rule),
         "denied_after_s": None if delay.denied_ns is None else delay.denied_ns / SECOND_NS,
         "trips_after_s": None if delay.trips_ns is None else delay.trips_ns / SECOND_NS,
         "trips_count": delay.trips_count,
         "latches": delay.latches,
     }
+
+
+def _general_notes(policy: MarketPolicy) -> Iterator[str]:
+    """Yield what belongs to no single rule."""
+    if policy.shadow_rules:
+        yield f"In shadow, so recorded and not enforced: {', '.join(sorted(policy.shadow_rules))}."
+    yield (
+        "A wrong funding index, mark price or sum closes no account whose true surplus is larger than that fraction "
+        "of its notional. A wrong index price means wrong funding, by the same fraction of what accrues."
+    )
+    rule, ramp = policy.of(ExplainedLossParameters), policy.of(ReopeningParameters)
+    if rule.halted is Halted.DENY_ALL:
+        yield "In an OPEN (denying) breaker nothing passes, whatever explains an account's loss."
+        return
+    start, end = ramp.start_share * ramp.closures_per_s, ramp.closures_per_s
+    rising = short_seconds(policy.of(BreakerParameters).half_open_ns)
+    yield (
+        "In an OPEN (denying) breaker a closure passes if its check carries the account and every admissible value "
+        f"justifies it: {start.normalize():f} per second at first, {end.normalize():f} after {rising}, as long as the "
+        f"funding index was trusted within {short_seconds(rule.trusted_age_max_ns)}. Never in an operator's halt or a "
+        "phase without closures."
+    )
+
+
+def _time_notes(policy: MarketPolicy) -> Iterator[str]:
+    """Yield what the delays mean, and how trips and latches end."""
+    rule = policy.of(BreakerParameters)
+    yield "At once: at the first observation that shows it, or in the answer to the check that does."
+    yield (
+        f"A trip ends by itself after {short_seconds(rule.cooldown_ns)} and {short_seconds(rule.healthy_ns)} of "
+        f"healthy data; closures then flow at a rising rate for {short_seconds(rule.half_open_ns)}. A latch ends when "
+        "an operator resets it."
+    )

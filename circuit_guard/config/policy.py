@@ -1,24 +1,60 @@
 """The policy file: read, checked whole, and turned into what the core enforces.
 
-    policy.toml -> toml_document -> policy_document + policy_schema -> policy_relations -> policy_resolve -> core.Policy
-
-Either all of it is valid, or `PolicyError` lists every violation and nothing of it is used.
+Either all of it is valid, or `PolicyError` lists everything that is wrong and nothing of it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
+from operator import attrgetter, ge, gt, lt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from circuit_guard.config.policy_document import MarketTable, PolicyDocument
-from circuit_guard.config.policy_relations import Conflict, guard_conflicts, market_conflicts, violations_of
-from circuit_guard.config.policy_resolve import merged, resolved
-from circuit_guard.config.toml_document import Judged, json_schema, judge, parse_toml, read_text
-from circuit_guard.core.policy import GapMode, Policy
-from circuit_guard.errors import PolicyError, Violation
+from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassTable, MarketTable, PolicyDocument
+from circuit_guard.config.toml_document import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
+from circuit_guard.core.envelope import GapMode
+from circuit_guard.core.parameters import Parameters, parameters_of
+from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, Policy
+from circuit_guard.core.rulebook import GROUPS
+from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, SECOND_NS
+from circuit_guard.errors import PolicyError, Violation, shown
+
+MARKETS_MAX = 5000
+CLASSES_SHOWN_MAX = 10
+RESERVED_MARKETS = {
+    GLOBAL_SCOPE: "that is the scope of the GLOBAL breaker",
+    "other": "that is the metric label of all markets not in the policy",
+}
+
+_SHARE_IN_BPS = Decimal(10_000)
+_BROKEN: dict[str, Callable[[Decimal, Decimal], bool]] = {"at most": gt, "at least": lt, "less than": ge}
+_REVISION_DIGITS = 12
+_FOUNDING = {
+    "funding": "period_ns rate_max gap_mode gap_ns slack predicted_step_share bound_share premium_share trip_after_ns",
+    "divergence": "base hull_widths window_ns trip_after_ns trip_at_once_base trip_at_once_hull_widths index_base "
+    "execution_base settle_ns",
+    "references": "sources sources_max age_max_ns quorum outlier_share",
+    "staleness": "deny_after_ns recovering_after_ns future_skew_ns frozen_after_ns frozen_move_share "
+    "frozen_trip_after_ns",
+    "band": "share center_age_max_ns post_only_closures recovering_closures agreement_share agreement_ns "
+    "post_only_min_ns",
+    "basis": "required mark_share window_ns trip_after_ns trip_count_min",
+    "breaker": "cooldown_ns healthy_ns half_open_ns",
+    "reopening": "start_share closures_per_s notional_per_s deadline_ns",
+    "explained_loss": "deny mark_share hull_widths trip_accounts window_ns trusted_age_max_ns halted",
+    "burst": "accounts window_ns move_share",
+    "slow_walk": "lag_ns trip_after_ns",
+}
+"""The parameters of version 0.2, which every revision counts. Add none: then a later parameter does not change the
+revision of a policy that does not name it."""
+
+T = TypeVar("T", bound=Table)
+P = TypeVar("P", bound=Parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +141,198 @@ def _written(facts: MarketFacts) -> dict[str, Any]:
     """Return the facts as a market's table would say them."""
     funding = {"rate_max": facts.rate_max, "period_s": facts.period_s, "gap_mode": facts.gap_mode}
     return {"funding": {key: value for key, value in funding.items() if value is not None}}
+
+
+def merged(base: T, over: Table) -> T:
+    """Return `base` with what was written in `over`, table by table. A list replaces a list."""
+    written: dict[str, object] = {}
+    for name in over.model_fields_set & type(base).model_fields.keys():
+        value = getattr(over, name)
+        written[name] = merged(getattr(base, name), value) if isinstance(value, Table) else value
+    return base.model_copy(update=written)
+
+
+def class_of(document: PolicyDocument, market: MarketTable) -> str:
+    """Return the name of the market's class."""
+    return market.market_class or document.guard.default_class
+
+
+def resolved(document: PolicyDocument) -> Policy:
+    """Return the policy that a valid document means; equal meaning has an equal revision, whatever the wording."""
+    markets: dict[str, MarketPolicy] = {}
+    alike: dict[str, MarketPolicy] = {}  # equal values are shared: checks in many markets touch less memory
+    for name, market in document.markets.items():
+        class_name = class_of(document, market)
+        own = _market(class_name, merged(document.classes[class_name], market))
+        markets[name] = alike.setdefault(_canonical(own.plain()), own)
+    policy = Policy(
+        revision="",
+        shadow=document.guard.shadow,
+        global_breaker=_group(GlobalBreakerParameters, document.global_breaker),
+        remembered_requests_max=document.guard.remembered_requests_max,
+        markets=markets,
+        two_actors=frozenset(document.guard.two_actors),
+        two_actors_within_ns=int(ARITHMETIC.multiply(document.guard.two_actors_within_s, Decimal(SECOND_NS))),
+    )
+    return replace(policy, revision=revision_of(policy))
+
+
+def _market(class_name: str, table: ClassTable) -> MarketPolicy:
+    own = {one.name: one.to_core(getattr(table, one.key)) for one in parameters_of(MarketPolicy)}
+    groups = {group: _group(group, getattr(table, group.TABLE)) for group in GROUPS}
+    return MarketPolicy(class_name, groups, shadow_rules=frozenset(table.shadow_rules), **own)
+
+
+def _group(group: type[P], table: Table) -> P:
+    """Return a group of parameters with the values of its table."""
+    return group(**{one.name: one.to_core(getattr(table, one.key)) for one in parameters_of(group)})
+
+
+def revision_of(policy: Policy) -> str:
+    """Return the revision of a policy: a digest of what it means, of 12 hexadecimal digits."""
+    values = {one.name: getattr(policy, one.name) for one in fields(policy)}
+    values["global_breaker"] = asdict(policy.global_breaker)
+    values["markets"] = {name: _counted(market) for name, market in policy.markets.items()}
+    return hashlib.sha256(_canonical(values).encode()).hexdigest()[:_REVISION_DIGITS]
+
+
+def _counted(market: MarketPolicy) -> dict[str, Any]:
+    """Return what a revision counts: a parameter that came later only where it differs from its default."""
+    values = market.plain()
+    for group, given in market.groups.items():
+        for one in parameters_of(group):
+            if one.name not in _FOUNDING.get(group.TABLE, "").split() and getattr(given, one.name) == one.default:
+                del values[group.TABLE][one.name]
+        if not values[group.TABLE]:
+            del values[group.TABLE]
+    return values
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_canonical_value)
+
+
+def _canonical_value(value: object) -> object:
+    if isinstance(value, Decimal):
+        return format(value.normalize(ARITHMETIC), "f")
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError(f"a policy holds no {type(value).__name__}")
+
+
+class Conflict(NamedTuple):
+    """A contradiction: the value to change, and the other values it was held against."""
+
+    key: Key
+    value: str
+    expected: str
+    others: tuple[Key, ...]
+
+
+def violations_of(conflicts: Iterable[Conflict], judged: Judged[PolicyDocument]) -> list[Violation]:
+    """Return the conflicts as violations. What was left out of the document contradicts nothing."""
+    return [
+        Violation(dotted(conflict.key), conflict.value, conflict.expected)
+        for conflict in conflicts
+        if judged.knows(conflict.key, *conflict.others)
+    ]
+
+
+def market_conflicts(document: PolicyDocument) -> Iterator[Conflict]:
+    """Yield the contradictions in classes and markets; a market does not repeat what its class already has."""
+    for name, table in document.classes.items():
+        if not re.fullmatch(CLASS_NAME.pattern, name):
+            yield Conflict(("classes", name), shown(name), CLASS_NAME.expected, ())
+        yield from _placed(_class_conflicts(table), "classes", name)
+    if len(document.markets) > MARKETS_MAX:
+        yield Conflict(("markets",), f"{len(document.markets)} markets", f"at most {MARKETS_MAX}", ())
+    for name, market in document.markets.items():
+        yield from _name_conflicts(name)
+        yield from _market_conflicts(document, name, market)
+
+
+def guard_conflicts(judged: Judged[PolicyDocument]) -> Iterator[Conflict]:
+    """Yield the contradictions of the guard's own tables with the rest."""
+    document = judged.table
+    default = document.guard.default_class
+    if default not in document.classes:
+        key = ("guard", "default_class")
+        yield Conflict(key, shown(default), _known_class(document), (("classes", default),))
+    count = len(document.markets) + sum(1 for key in judged.left_out if key[:-1] == ("markets",))
+    latched = document.global_breaker.latched_markets_min
+    if 0 < count < latched:
+        expected = f"at most {count}, the number of markets: more can never latch"
+        yield Conflict(("global_breaker", "latched_markets_min"), str(latched), expected, (("markets",),))
+    acts = document.guard.two_actors
+    for act in sorted({act for act in acts if acts.count(act) > 1}):
+        yield Conflict(("guard", "two_actors"), f"{shown(act)} twice", "each act once", ())
+
+
+def _name_conflicts(name: str) -> Iterator[Conflict]:
+    if name in RESERVED_MARKETS:
+        yield Conflict(("markets", name), shown(name), f"another name: {RESERVED_MARKETS[name]}", ())
+    elif not re.fullmatch(MARKET_NAME.pattern, name):
+        yield Conflict(("markets", name), shown(name), MARKET_NAME.expected, ())
+
+
+def _market_conflicts(document: PolicyDocument, name: str, market: MarketTable) -> Iterator[Conflict]:
+    class_name, key = class_of(document, market), ("markets", name, "class")
+    below = document.classes.get(class_name)
+    if below is not None:
+        inherited = set(_class_conflicts(below))
+        own = (conflict for conflict in _class_conflicts(merged(below, market)) if conflict not in inherited)
+        yield from _placed(own, "markets", name, class_name)
+    elif market.market_class is not None:
+        yield Conflict(key, shown(class_name), _known_class(document), (("classes", class_name),))
+
+
+def _known_class(document: PolicyDocument) -> str:
+    names = sorted(document.classes)
+    named = ", ".join(dotted([name]) for name in names[:CLASSES_SHOWN_MAX]) or "none is defined"
+    return f"a class of this policy: {named}{', ...' if len(names) > CLASSES_SHOWN_MAX else ''}"
+
+
+def _class_conflicts(table: ClassTable) -> Iterator[Conflict]:
+    for relation in (relation for group in GROUPS for relation in group.RELATIONS):
+        value, other = attrgetter(relation.key)(table), attrgetter(relation.other)(table)
+        named = relation.other
+        if relation.key.endswith("_bps"):
+            other, named = other * _SHARE_IN_BPS, f"{relation.other} in bps"
+        if _BROKEN[relation.bound](value, other):
+            wanted = f"{relation.bound} {_plain(other)} ({named}): {relation.why}"
+            yield Conflict(_key(relation.key), _plain(value), wanted, (_key(relation.other),))
+    yield from _source_conflicts(table)
+
+
+def _source_conflicts(table: ClassTable) -> Iterator[Conflict]:
+    references, key = table.references, ("references", "sources")
+    sources, named = references.sources, len(set(references.sources))
+    if sources and references.quorum > named:
+        quorum, expected = references.quorum, f"at most {named}, the number of references.sources"
+        yield Conflict(("references", "quorum"), str(quorum), expected, (key,))
+    if len(sources) > references.sources_max:
+        expected = f"at most {references.sources_max} (references.sources_max)"
+        yield Conflict(key, f"{len(sources)} sources", expected, (("references", "sources_max"),))
+    for source in sorted({source for source in sources if sources.count(source) > 1}):
+        yield Conflict(key, f"{shown(source)} twice", "each source once: it counts once in the median", ())
+    if table.observation_source in sources:
+        expected = "references independent of observation_source: a source cannot confirm itself"
+        yield Conflict(key, shown(table.observation_source), expected, (("observation_source",),))
+
+
+def _placed(conflicts: Iterable[Conflict], top: str, name: str, below: str = "") -> Iterator[Conflict]:
+    """Yield conflicts of one table as conflicts of the document; `below` is the class a market takes values from."""
+    for conflict in conflicts:
+        others = [(top, name, *other) for other in conflict.others]
+        if below:
+            others += [("markets", name, "class"), ("guard", "default_class")]
+            others += [("classes", below, *key) for key in (conflict.key, *conflict.others)]
+        yield Conflict((top, name, *conflict.key), conflict.value, conflict.expected, tuple(others))
+
+
+def _key(field: str) -> Key:
+    return tuple(field.split("."))
+
+
+def _plain(value: Decimal | int) -> str:
+    return format(Decimal(value).normalize(), "f")

@@ -1,44 +1,28 @@
-"""The policy as people write it: the whole document. The groups of a class are in `policy_schema`."""
+"""The policy as people write it. The tables of a market class are made from the parameters that the core declares."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema, create_model
 
-from circuit_guard.config.policy_schema import (
-    BandTable,
-    BasisTable,
-    BreakerTable,
-    BurstTable,
-    DivergenceTable,
-    ExplainedLossTable,
-    FundingTable,
-    LongSeconds,
-    ReferencesTable,
-    ReopeningTable,
-    Share,
-    SlowWalkTable,
-    StalenessTable,
-    Text,
-)
 from circuit_guard.config.toml_document import Table
 from circuit_guard.config.toml_values import Name, Number, Whole, expected
-from circuit_guard.core.policy import FirstSight, TwoActorAct
-from circuit_guard.core.rules import RULES
+from circuit_guard.core.parameters import Parameter, Parameters, Unit, parameters_of
+from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, TwoActorAct
+from circuit_guard.core.rulebook import GROUPS, MARKET_RULES, RULES
 
-GLOBAL_RULE = "correlated_trips"
-MARKET_RULES = tuple(sorted(RULES))
-"""The rules that can be in shadow, per market. Gates (phase, halt, breaker) are no rules: they cannot."""
+Text = Annotated[str, Name()]
 
 
 def _known_rule(name: object) -> str:
     """Return the name of a rule that can be in shadow, or raise the pydantic error that says which can."""
-    if name == GLOBAL_RULE:
-        raise expected("a rule of a market; correlated_trips is GLOBAL, put it in shadow with global_breaker.shadow")
+    if isinstance(name, str) and name in RULES and name not in MARKET_RULES:
+        raise expected(f"a rule of a market; {name} is GLOBAL, put it in shadow with global_breaker.shadow")
     if not isinstance(name, str) or name not in MARKET_RULES:
-        raise expected(f"a rule: {', '.join(MARKET_RULES)}")
+        raise expected(f"a rule: {', '.join(sorted(MARKET_RULES))}")
     return name
 
 
@@ -46,44 +30,91 @@ MARKET_NAME = Name()
 CLASS_NAME = Name(
     "a name of 1 to 32 lower-case letters, digits and _ that starts with a letter", "[a-z][a-z0-9_]{0,31}"
 )
-RuleName = Annotated[str, PlainValidator(_known_rule), WithJsonSchema({"enum": list(MARKET_RULES)})]
+RuleName = Annotated[str, PlainValidator(_known_rule), WithJsonSchema({"enum": sorted(MARKET_RULES)})]
 Act = Annotated[TwoActorAct, Field(strict=False)]
 
 
-class ClassTable(Table):
-    """A class of markets. Whatever is not given has the default of its key."""
-
-    required: bool = True
-    """Whether the guard reports itself NOT_SERVING until the market is warm."""
-    observation_source: Text = "exchange"
-    """The one source whose observations are the market's state."""
-    allow_negative_price: bool = False
-    """Whether zero and negative prices are possible (WTI was at -37.63)."""
-    warm_observations: Annotated[int, Whole(1, 10_000)] = 3
-    """Consistent observations in a row before closures are judged (DESIGN 5)."""
-    first_sight: Annotated[FirstSight, Field(strict=False)] = FirstSight.CONFIRM
-    """How a market never seen before is taken up. confirm: by those observations; a funding index that is wrong from
-    the first one on is then the truth. operator: by a rebaseline; until somebody does it, its closures are denied."""
-    shadow_rules: Annotated[tuple[RuleName, ...], Field(strict=False, max_length=100)] = ()
-    """Rules that are evaluated, counted and shown, and enforce nothing."""
-    funding: FundingTable = FundingTable()
-    divergence: DivergenceTable = DivergenceTable()
-    references: ReferencesTable = ReferencesTable()
-    staleness: StalenessTable = StalenessTable()
-    band: BandTable = BandTable()
-    basis: BasisTable = BasisTable()
-    breaker: BreakerTable = BreakerTable()
-    reopening: ReopeningTable = ReopeningTable()
-    explained_loss: ExplainedLossTable = ExplainedLossTable()
-    burst: BurstTable = BurstTable()
-    slow_walk: SlowWalkTable = SlowWalkTable()
+def tables() -> dict[str, list[type[Parameters]]]:
+    """Return the groups of parameters by the table of the policy file that they share."""
+    grouped: dict[str, list[type[Parameters]]] = {}
+    for group in GROUPS:
+        grouped.setdefault(group.TABLE, []).append(group)
+    return grouped
 
 
-class MarketTable(ClassTable):
-    """A market: its class, and whatever is different from it. A list replaces the class's list."""
+def _type_of(parameter: Parameter) -> Any:
+    """Return the pydantic type that reads one parameter."""
+    declared = parameter.declared
+    match declared.unit:
+        case Unit.FLAG:
+            return bool
+        case Unit.CHOICE:
+            return Annotated[declared.choices, Field(strict=False)]
+        case Unit.NAME:
+            return Text
+        case Unit.NAMES:
+            return Annotated[tuple[Text, ...], Field(strict=False, max_length=int(declared.most or 0))]
+        case Unit.COUNT:
+            return Annotated[int, Whole(int(declared.least or 0), int(declared.most or 0))]
+    places = 9 if declared.unit is Unit.SECONDS else 12
+    return Annotated[Decimal, Number(declared.most or Decimal(0), declared.over, declared.least, places)]
 
-    market_class: Annotated[Text | None, Field(alias="class")] = None
-    """The class; without one guard.default_class."""
+
+def _fields(group: type[Any]) -> Iterator[tuple[str, Any]]:
+    for one in parameters_of(group):
+        yield one.key, (_type_of(one), Field(default=one.written_default, description=one.declared.meaning))
+
+
+def _table(name: str, groups: list[type[Parameters]]) -> type[Table]:
+    fields = dict(field for group in groups for field in _fields(group))
+    camel = name.title().replace("_", "")
+    doc = " ".join((group.__doc__ or "").partition("\n\n")[0] for group in groups)
+    return create_model(f"{camel}Table", __base__=Table, __doc__=doc, **fields)
+
+
+if TYPE_CHECKING:  # a checker cannot know the types that are made below
+
+    class GlobalBreakerTable(Table):
+        """What the loader itself asks of the table."""
+
+        latched_markets_min: int = 0
+
+    class ClassTable(Table):
+        """What the loader itself asks of a class."""
+
+        observation_source: str = ""
+        shadow_rules: tuple[str, ...] = ()
+        references: Any = None
+
+    class MarketTable(ClassTable):
+        """And of a market."""
+
+        market_class: str | None = None
+
+else:
+    GlobalBreakerTable = _table(GlobalBreakerParameters.TABLE, [GlobalBreakerParameters])
+    _TABLES = {name: _table(name, groups) for name, groups in tables().items()}
+    _SHADOW = "Rules that are evaluated, counted and shown, and enforce nothing."
+    ClassTable = create_model(
+        "ClassTable",
+        __base__=Table,
+        __doc__="A class of markets. A key that is not given has its default.",
+        **dict(_fields(MarketPolicy)),
+        shadow_rules=(
+            Annotated[tuple[RuleName, ...], Field(strict=False, max_length=100)],
+            Field(default=(), description=_SHADOW),
+        ),
+        **{name: (table, table()) for name, table in _TABLES.items()},
+    )
+    MarketTable = create_model(
+        "MarketTable",
+        __base__=ClassTable,
+        __doc__="A market: its class, and what differs from it. A list replaces the class's list.",
+        market_class=(
+            Text | None,
+            Field(default=None, alias="class", description="The class; without one guard.default_class."),
+        ),
+    )
 
 
 class GuardTable(Table):
@@ -101,19 +132,6 @@ class GuardTable(Table):
     tell actors apart; without any, names as given do."""
     two_actors_within_s: Annotated[Decimal, Number(least=Decimal(1), most=Decimal(86_400), places=9)] = Decimal(600)
     """Seconds within which the second has to ask; after that both begin again. Long enough to wake somebody."""
-
-
-class GlobalBreakerTable(Table):
-    """When the GLOBAL breaker latches: markets latching together are no market event, but the exchange's data."""
-
-    latched_markets_min: Annotated[int, Whole(1, 10_000)] = 3
-    """At least so many markets (DESIGN 4)."""
-    latched_share_min: Share = Decimal("0.2")
-    """And at least this share of all markets, a fraction (DESIGN 4)."""
-    window_s: LongSeconds = Decimal(60)
-    """Latched within so many seconds (DESIGN 4)."""
-    shadow: bool = False
-    """Evaluate and record only: the GLOBAL breaker stays CLOSED."""
 
 
 class PolicyDocument(Table):

@@ -13,11 +13,31 @@ A latched breaker stays OPEN until an operator resets it. Re-opening is driven b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from circuit_guard.core.evidence import Run
 from circuit_guard.core.facts import BreakerChanged
-from circuit_guard.core.policy import BreakerPolicy
+from circuit_guard.core.parameters import Parameters, seconds
 from circuit_guard.core.types import BreakerState, Finding, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerParameters(Parameters):
+    """How a tripped breaker closes again: on time and healthy data, never on traffic. A latched one needs a person."""
+
+    TABLE: ClassVar[str] = "breaker"
+
+    cooldown_ns: int = seconds(60, "A tripped breaker stays OPEN (denying) at least this long.", most=86_400)
+    healthy_ns: int = seconds(
+        30, "Data have to be healthy for this long before HALF_OPEN, and before CLOSED.", most=86_400
+    )
+    half_open_ns: int = seconds(
+        300,
+        "How long HALF_OPEN lasts at least, and the ramp on which closures flow again after every trip, halt, "
+        "maintenance and reset. Longer: genuine closures wait longer. Shorter: the book gets all that was held at "
+        "once.",
+        most=86_400,
+    )
 
 
 @dataclass(slots=True)
@@ -41,7 +61,7 @@ def trip(breaker: Breaker, findings: tuple[Finding, ...], at_ns: int) -> Breaker
     return transition(breaker, BreakerState.OPEN, at_ns, findings, latched=latch or breaker.latched)
 
 
-def advance(breaker: Breaker, policy: BreakerPolicy, healthy: Run | None, now_ns: int) -> BreakerChanged | None:
+def advance(breaker: Breaker, policy: BreakerParameters, healthy: Run | None, now_ns: int) -> BreakerChanged | None:
     """Move an unlatched breaker towards CLOSED if time and data allow, as of when it was due, however late it is asked.
 
     `healthy` is the run of accepted observations up to now; None: the latest was rejected, or there is none.

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NamedTuple
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
 
-from circuit_guard.core.policy import FundingPolicy
+from circuit_guard.core.parameters import Parameters, choice, number, seconds, share
 from circuit_guard.core.types import show
 
 ROUNDING_SHARE = Decimal("1e-9")
@@ -17,6 +18,46 @@ ROUNDING_SHARE = Decimal("1e-9")
 
 INDEX_TO_MARK_MAX = 2
 """An index price beyond twice the mark price is not believed where it would widen a bound."""
+
+
+class GapMode(StrEnum):
+    """Whether a funding index moves over a gap in the feed: `accrue` it may, `freeze` it may not."""
+
+    ACCRUE = "accrue"
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True, slots=True)
+class FundingParameters(Parameters):
+    """How far funding can move the funding index: by accrual, and by nothing else."""
+
+    TABLE: ClassVar[str] = "funding"
+
+    period_ns: int = seconds(
+        28_800,
+        "What rate_max, the published rate and the premium refer to. 8 h on most exchanges.",
+        least=60,
+        most=604_800,
+    )
+    rate_max: Decimal = share(
+        "0.05",
+        "The exchange's own cap on the funding rate, per period_s. Take it from the market's specification: too low "
+        "trips on honest funding, too high sees less.",
+    )
+    gap_mode: GapMode = choice(
+        GapMode.ACCRUE,
+        "accrue: the index may move over a gap in the feed, within the bound. freeze: it must not move at all.",
+    )
+    gap_ns: int = seconds(
+        30,
+        "An interval this long without an observation is a gap: with freeze nothing accrues over it, and in neither "
+        "mode does the last premium predict the step over it. Published funding formulas say 30.",
+        most=86_400,
+    )
+    slack: Decimal = number(
+        "1.5", "A step beyond slack * rate_max * index price * dt / period_s latches (DESIGN 3).", least=1, most=10
+    )
+    trip_after_ns: int = seconds(30, "A denial by the funding rules trips once it has lasted this long (DESIGN 4).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +94,22 @@ class FundingReach(NamedTuple):
         return self.per_period * accrual_ns / period_ns + self.rounding
 
 
-def funding_reach(policy: FundingPolicy, price: Decimal) -> FundingReach:
+def funding_reach(policy: FundingParameters, price: Decimal) -> FundingReach:
     """Return how far a funding index can move at a price, in quote currency per 1 base unit."""
     return FundingReach(policy.slack * policy.rate_max * abs(price), abs(price) * ROUNDING_SHARE)
 
 
-def funding_bound(policy: FundingPolicy, price: Decimal, accrual_ns: int) -> Decimal:
+def funding_bound(policy: FundingParameters, price: Decimal, accrual_ns: int) -> Decimal:
     """Return how far a funding index can move in `accrual_ns`: slack * rate cap * price * dt / period (DESIGN 3)."""
     return funding_reach(policy, price).within(accrual_ns, policy.period_ns)
 
 
-def funding_envelope(policy: FundingPolicy, trusted: Decimal, price: Decimal, accrual_ns: int) -> Interval:
+def accrued_max(policy: FundingParameters, elapsed_ns: int) -> Decimal:
+    """Return how far the true funding index can have moved at a price of 1: at the cap all the time."""
+    return policy.rate_max * elapsed_ns / policy.period_ns
+
+
+def funding_envelope(policy: FundingParameters, trusted: Decimal, price: Decimal, accrual_ns: int) -> Interval:
     """Return where a funding index can honestly be after `accrual_ns` of accrual since it was `trusted`."""
     bound = funding_bound(policy, price, accrual_ns)
     return Interval(trusted - bound, trusted + bound)

@@ -16,36 +16,15 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Check
 from circuit_guard.core.margin import World
 from circuit_guard.core.market import MarketState, readable
-from circuit_guard.core.policy import Halted, MarketPolicy, Policy
+from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_for_check
-from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.reasons import info_of
+from circuit_guard.core.rule import Excuse
 from circuit_guard.core.rules.divergence import mark_interval
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import SECOND_NS, ExplainedLoss, Explanation, Finding, Phase, Severity
 from circuit_guard.core.view import MarketView
 
-ABOUT_FUNDING = ("funding_continuity", "funding_rate", "ordering")
-EXCUSED = frozenset(
-    {
-        Reason.BREAKER_OPEN,
-        Reason.GLOBAL_BREAKER_OPEN,
-        Reason.ACCOUNT_MARKET_HALTED,
-        Reason.BASIS_FUNDING,
-        Reason.DATA_STALE,
-        Reason.FUTURE_STAMP,
-        *(reason for reason, info in REASONS.items() if info.rule in ABOUT_FUNDING),
-    }
-)
-"""What says nothing of an account whose loss trusted values explain."""
-OF_THE_MARK = frozenset(
-    {
-        Reason.MARK_DIVERGENCE,
-        Reason.MARK_REVERTED,
-        Reason.MARK_FROZEN,
-        Reason.PRICE_NOT_POSITIVE,
-        Reason.BASIS_MARK,
-    }
-)
-"""Nor do these, where the closure executes at a price of its own that the references admit."""
 ENGINE_BEHIND_NS = 5 * SECOND_NS
 """Observations arrive while the engine computes, queues and asks: it may know the mark prices of so long ago."""
 
@@ -76,12 +55,14 @@ def excuse(view: MarketView, findings: list[Finding], policy: MarketPolicy) -> l
     if explained is None or explained.verdict is not Explanation.EXPLAINED:
         return findings
     denying = [finding for finding in findings if finding.severity >= Severity.DENY and not finding.shadow]
-    if policy.explained_loss.halted is not Halted.ALLOW_EXPLAINED or not denying:
+    if policy.of(ExplainedLossParameters).halted is not Halted.ALLOW_EXPLAINED or not denying:
         return findings
-    excused = EXCUSED | (OF_THE_MARK if _executes_at_a_known_price(view, policy) else frozenset())
+    excuses = {Excuse.EXPLAINED}
+    if _executes_at_a_known_price(view, policy):
+        excuses.add(Excuse.KNOWN_PRICE)
     if view.phase is Phase.RECOVERING:
-        excused |= {Reason.OUTSIDE_BAND}
-    if any(finding.reason not in excused for finding in denying):
+        excuses.add(Excuse.RECOVERING)
+    if any(info_of(finding).excuse not in excuses for finding in denying):
         return findings
     return [replace(f, severity=Severity.WARN) if f.severity >= Severity.DENY else f for f in findings]
 
@@ -98,7 +79,7 @@ def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> Wor
     A mark price that the references admit is believed: the caller's, or where the check names none, as it does for the
     markets of an account's other positions, those just published.
     """
-    rule, state = policy.explained_loss, view.state
+    rule, state = policy.of(ExplainedLossParameters), view.state
     marks, funding = view.once(_admitted), view.funding_envelope(policy)
     if marks is None or funding is None or not state.was_warm:
         return None
@@ -112,9 +93,9 @@ def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> Wor
 
 def _admitted(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return where the references admit a mark price; None where they do nowhere."""
-    rule = policy.explained_loss
+    rule = policy.of(ExplainedLossParameters)
     marks = view.references.limits(rule.mark_share, rule.hull_widths)
-    return None if marks is None or marks.low > marks.high else marks
+    return marks if isinstance(marks, Interval) else None
 
 
 def _believed(view: MarketView, policy: MarketPolicy) -> Interval | None:

@@ -10,9 +10,41 @@ from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.rule import CALLER, EVIDENCE, EXCHANGE, FRESH, OPERATOR, Excuse, Reason
+from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Severity, show
 from circuit_guard.core.view import MarketView
+
+UNKNOWN_MARKET = "unknown_market"
+WARMING = "warming"
+BREAKER_OPEN = "breaker_open"
+GLOBAL_BREAKER_OPEN = "global_breaker_open"
+OPERATOR_HALT = "operator_halt"
+PHASE_DENIES = "phase_denies"
+ACCOUNT_MARKET_HALTED = "account_market_halted"
+RAMP_LIMITED = "ramp_limited"
+FIRST_SIGHT = "first_sight"
+ACCOUNT_TAINTED = "account_tainted"
+STATE_NOT_CLEAN = "state_not_clean"
+
+REASONS = {
+    UNKNOWN_MARKET: Reason("the policy does not name this market", CALLER),
+    WARMING: Reason("the market has not yet shown enough consistent observations", EVIDENCE),
+    BREAKER_OPEN: Reason("the market's breaker is OPEN (denying)", EVIDENCE, Excuse.EXPLAINED),
+    GLOBAL_BREAKER_OPEN: Reason("the GLOBAL breaker is OPEN (denying)", OPERATOR, Excuse.EXPLAINED),
+    OPERATOR_HALT: Reason("an operator has halted closures", OPERATOR),
+    PHASE_DENIES: Reason("this phase allows no closures", EXCHANGE),
+    ACCOUNT_MARKET_HALTED: Reason(
+        "the account has a position in a market whose data are not trusted now", EVIDENCE, Excuse.EXPLAINED
+    ),
+    RAMP_LIMITED: Reason("the market has just re-opened and lets closures through at a rising rate", FRESH),
+    FIRST_SIGHT: Reason("the policy wants an operator to confirm this new market", OPERATOR),
+    ACCOUNT_TAINTED: Reason(
+        "the account was settled with a funding index that was discarded as wrong or rolled back", CALLER
+    ),
+    STATE_NOT_CLEAN: Reason("the exchange's state was not found clean before maintenance ended", OPERATOR),
+}
+"""The reasons of what is no rule: gates, the ramp, the end of a maintenance. None of them can be in shadow."""
 
 
 def evaluate(
@@ -25,20 +57,20 @@ def evaluate(
     if state.halt is not None:
         yield _halted(state.market, state.halt)
     if global_breaker.state is BreakerState.OPEN:
-        yield _open(global_breaker, Reason.GLOBAL_BREAKER_OPEN)
+        yield _open(global_breaker, GLOBAL_BREAKER_OPEN)
     if state.breaker.state is BreakerState.OPEN:
-        yield _open(state.breaker, Reason.BREAKER_OPEN)
+        yield _open(state.breaker, BREAKER_OPEN)
     if view.phase in DENYING_PHASES:
-        yield Finding(Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "OPEN, or POST_ONLY inside the band")
+        yield Finding(PHASE_DENIES, Severity.DENY, "phase", view.phase, "OPEN, or POST_ONLY inside the band")
     if not state.was_warm and policy.first_sight is FirstSight.OPERATOR:
         limit = "a rebaseline by an operator"
-        yield Finding(Reason.FIRST_SIGHT, Severity.DENY, "market", "never confirmed", limit)
+        yield Finding(FIRST_SIGHT, Severity.DENY, "market", "never confirmed", limit)
     elif not state.warm:
         observed, limit = (
             str(state.consistent_observations),
             f"{policy.warm_observations} in a row inside the references",
         )
-        yield Finding(Reason.WARMING, Severity.DENY, "their number", observed, limit)
+        yield Finding(WARMING, Severity.DENY, "their number", observed, limit)
     yield from state.rejections
 
 
@@ -61,7 +93,7 @@ def evaluate_account(
         )
         if trouble:
             limit = "trusted data in every market of the account"
-            yield Finding(Reason.ACCOUNT_MARKET_HALTED, Severity.DENY, position.market, trouble, limit)
+            yield Finding(ACCOUNT_MARKET_HALTED, Severity.DENY, position.market, trouble, limit)
 
 
 def _tainted(position: Position, market: MarketState) -> Iterator[Finding]:
@@ -69,7 +101,7 @@ def _tainted(position: Position, market: MarketState) -> Iterator[Finding]:
     if discarded is not None:
         subject = f"cached_funding_index in {position.market}"
         limit = f"a value outside {discarded}, which was discarded"
-        yield Finding(Reason.ACCOUNT_TAINTED, Severity.DENY, subject, show(position.cached_funding_index), limit)
+        yield Finding(ACCOUNT_TAINTED, Severity.DENY, subject, show(position.cached_funding_index), limit)
 
 
 def _trouble(market: MarketState, policy: MarketPolicy, now_ns: int) -> str:
@@ -85,15 +117,15 @@ def _trouble(market: MarketState, policy: MarketPolicy, now_ns: int) -> str:
         return "rejected for " + ", ".join(dict.fromkeys(finding.reason for finding in market.rejections))
     if not market.warm:
         return "warming"
-    return "stale" if now_ns - seen_ns > policy.staleness.deny_after_ns else ""
+    return "stale" if now_ns - seen_ns > policy.of(StalenessParameters).deny_after_ns else ""
 
 
 def _halted(scope: str, halt: Halt) -> Finding:
     observed = f"halted by {halt.actor}: {halt.reason}"
-    return Finding(Reason.OPERATOR_HALT, Severity.DENY, scope, observed, f"a resume of {scope}")
+    return Finding(OPERATOR_HALT, Severity.DENY, scope, observed, f"a resume of {scope}")
 
 
-def _open(breaker: Breaker, reason: Reason) -> Finding:
+def _open(breaker: Breaker, reason: str) -> Finding:
     severity = Severity.LATCH if breaker.latched else Severity.DENY
     causes = ", ".join(dict.fromkeys(finding.reason for finding in breaker.findings))
     ending = "a reset by an operator" if breaker.latched else "the cooldown, then healthy data"

@@ -10,14 +10,18 @@ from decimal import getcontext, localcontext, setcontext
 
 from circuit_guard.core import commands, explained, gates, orders, reopening, taint
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
+from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNOWN_MARKET
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.observe import observe, trip
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, expire_global_halt, view_for_check
-from circuit_guard.core.reasons import Reason
 from circuit_guard.core.refer import refer
-from circuit_guard.core.rules import evaluate_all
+from circuit_guard.core.rulebook import evaluate_all
+from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
+from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
+from circuit_guard.core.rules.unexplained_burst import BurstParameters
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState, InvariantViolated, new_state
 from circuit_guard.core.types import (
     ARITHMETIC,
@@ -96,7 +100,7 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     market_policy = policy.markets.get(check.market)
     if market_policy is None:
         limit = "a market that the policy names"
-        unknown = Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", check.market, limit)
+        unknown = Finding(UNKNOWN_MARKET, Severity.DENY, "market", check.market, limit)
         return [_answer(state, check, policy, (unknown,), Phase.RECOVERING, BreakerState.OPEN)]
     market = state.markets[check.market]
     facts = advance(state, market, market_policy, check.at_ns)
@@ -106,8 +110,8 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     if check.account is not None:
         view.explained = explained.explain(view, check, state.markets, policy)
         findings += gates.evaluate_account(check.account, check.market, state.markets, policy, check.at_ns)
-        halted_too = any(finding.reason == Reason.ACCOUNT_MARKET_HALTED for finding in findings)
-        view.contaminated = halted_too or Reason.MARK_DIVERGENCE in market.standing
+        halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in findings)
+        view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
     ruled = evaluate_all(view, market_policy)
     findings += ruled
     _doubt_basis(market, ruled, market_policy, check)
@@ -134,12 +138,12 @@ def _limited(view: MarketView, check: Check, findings: list[Finding], policy: Ma
 
 def _count_accounts(view: MarketView, check: Check, policy: MarketPolicy) -> None:
     """Remember who was asked about, for the rules that count accounts."""
-    if policy.burst.accounts and check.kind is CheckKind.LIQUIDATION:
-        view.state.asked.note(check.account_id, check.at_ns, policy.burst.window_ns)
+    if policy.of(BurstParameters).accounts and check.kind is CheckKind.LIQUIDATION:
+        view.state.asked.note(check.account_id, check.at_ns, policy.of(BurstParameters).window_ns)
     if view.explained is None or view.contaminated:
         return
     if view.explained.verdict is Explanation.UNEXPLAINED:
-        view.state.unexplained.note(check.account_id, check.at_ns, policy.explained_loss.window_ns)
+        view.state.unexplained.note(check.account_id, check.at_ns, policy.of(ExplainedLossParameters).window_ns)
 
 
 def _answer(
@@ -155,7 +159,7 @@ def _answer(
     for finding in findings:
         if finding.severity >= Severity.DENY:
             denying = True
-            enforced |= not finding.shadow and (not policy.shadow or finding.reason == Reason.OPERATOR_HALT)
+            enforced |= not finding.shadow and (not policy.shadow or finding.reason == OPERATOR_HALT)
     state.decisions += 1
     decision = Decision(  # by position: thirteen names cost a check half a microsecond
         f"{check.at_ns:x}-{state.decisions:x}",
@@ -186,10 +190,10 @@ def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPol
     doubt, now_ns = market.basis_doubt, check.at_ns
     if not findings and doubt.since_ns is None:
         return
-    if any(finding.reason == Reason.BASIS_FUNDING for finding in findings):
+    if any(finding.reason == BASIS_FUNDING for finding in findings):
         taint.distrust(market, check.basis.funding_index)
-    wrong = not market.rejections and any(f.reason in (Reason.BASIS_MARK, Reason.BASIS_FUNDING) for f in findings)
-    silent = doubt.since_ns is not None and now_ns - doubt.last_ns > policy.basis.window_ns
+    wrong = not market.rejections and any(f.reason in (BASIS_MARK, BASIS_FUNDING) for f in findings)
+    silent = doubt.since_ns is not None and now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
     if not wrong or silent:
         doubt.since_ns, doubt.count = None, 0
     if wrong:

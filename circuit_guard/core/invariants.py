@@ -15,8 +15,9 @@ from circuit_guard.core.facts import BreakerChanged, DecisionMade, Fact, HaltCha
 from circuit_guard.core.inputs import Check, Input, OrdersCheck, PhaseCommand, ResetCommand, ResumeCommand
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.phase import DENYING_PHASES
-from circuit_guard.core.policy import Halted, Policy
+from circuit_guard.core.policy import Policy
 from circuit_guard.core.reopening import denying
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Decision, Explanation, Phase, Verdict
 
@@ -108,7 +109,7 @@ def _allowed_in_spite(before: GuardState, decision: Decision, policy: Policy) ->
             yield f"{name}: a closure was allowed although {halt.actor} had halted it"
     if policy.shadow:
         return
-    excused = policy.markets[name].explained_loss.halted is Halted.ALLOW_EXPLAINED
+    excused = policy.markets[name].of(ExplainedLossParameters).halted is Halted.ALLOW_EXPLAINED
     excused = excused and loss is not None and loss.verdict is Explanation.EXPLAINED
     for breaker in (before.global_breaker, market.breaker):
         if breaker.latched and not excused:

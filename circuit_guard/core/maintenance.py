@@ -10,10 +10,11 @@ from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
 from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, ValidateState
 from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded
+from circuit_guard.core.gates import STATE_NOT_CLEAN
 from circuit_guard.core.market import MarketState
+from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.progress import advance
-from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState, Maintenance
 from circuit_guard.core.types import Finding, MarketOutcome, Outcome, Phase, Severity
 from circuit_guard.core.validation import validate
@@ -79,7 +80,7 @@ def _end(state: GuardState, command: EndMaintenance, policy: Policy) -> list[Fac
         market.agreeing = None
         facts += _enter(market, Phase.POST_ONLY, command.at_ns, command.actor, command.reason)
         if market_policy is not None:
-            market.phase.opens_ns = command.at_ns + market_policy.band.post_only_min_ns
+            market.phase.opens_ns = command.at_ns + market_policy.of(PhaseParameters).post_only_min_ns
         facts += reopening.follow(state, market, command.at_ns)
     return facts
 
@@ -109,7 +110,7 @@ def _latch(market: MarketState, outcome: MarketOutcome | None, command: EndMaint
     """Latch one market. It does not count for GLOBAL: an operator's act says nothing of the exchange's data."""
     observed = "not validated" if outcome is None else f"{outcome.outcome}: {outcome.subject} was {outcome.observed}"
     limit = "a clean dump" if outcome is None or not outcome.limit else outcome.limit
-    finding = Finding(Reason.STATE_NOT_CLEAN, Severity.LATCH, "state", observed, limit)
+    finding = Finding(STATE_NOT_CLEAN, Severity.LATCH, "state", observed, limit)
     changed = breakers.trip(market.breaker, (finding,), command.at_ns)
     return [changed] if changed else []
 

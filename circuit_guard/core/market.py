@@ -5,19 +5,42 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import Interval
+from circuit_guard.core.envelope import FundingParameters, GapMode, Interval
 from circuit_guard.core.evidence import Accounts, Run
 from circuit_guard.core.inputs import Observation
 from circuit_guard.core.outlook import Outlook
+from circuit_guard.core.parameters import Parameters, Relation, seconds
 from circuit_guard.core.phase import PhaseState
-from circuit_guard.core.policy import GapMode, MarketPolicy
+from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.references import ReferenceBook
 from circuit_guard.core.types import EXPONENT_MAX, Finding
 
 REDELIVERIES_REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FeedParameters(Parameters):
+    """How a market's feed is followed: clocks that differ, and silence."""
+
+    TABLE: ClassVar[str] = "staleness"
+    RELATIONS: ClassVar[tuple[Relation, ...]] = (
+        Relation("staleness.deny_after_s", "at most", "staleness.recovering_after_s", "denial comes before RECOVERING"),
+    )
+
+    recovering_after_ns: int = seconds(
+        30,
+        "A feed that was silent for this long comes back as RECOVERING: banded until it agrees again (DESIGN 4).",
+        most=86_400,
+    )
+    future_skew_ns: int = seconds(
+        2,
+        "How far a stamp may lie in the future: as much as two synchronised clocks differ, and no more.",
+        least=0,
+        most=60,
+    )
 
 
 @dataclass(slots=True)
@@ -61,10 +84,11 @@ class Feed:
 
         `until_ns` is an event time, believed no further than the allowed skew ahead of `now_ns`.
         """
-        latest_ns = now_ns + policy.staleness.future_skew_ns
+        funding = policy.of(FundingParameters)
+        latest_ns = now_ns + policy.of(FeedParameters).future_skew_ns
         until_ns = until_ns if until_ns < latest_ns else latest_ns
         gap_ns = until_ns - self.event_time_ns if self.event_time_ns and self.event_time_ns < until_ns else 0
-        if gap_ns > policy.funding.gap_ns and policy.funding.gap_mode is GapMode.FREEZE:
+        if gap_ns > funding.gap_ns and funding.gap_mode is GapMode.FREEZE:
             gap_ns = 0
         return self.accrued_ns + gap_ns
 

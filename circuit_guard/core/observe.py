@@ -6,24 +6,32 @@ from circuit_guard.core import breaker as breakers
 from circuit_guard.core import taint
 from circuit_guard.core.evidence import extended
 from circuit_guard.core.facts import Fact, MarketWarm, ObservationJudged, ObservationReconsidered, ShadowWould
+from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import Judged, MarketState, Published, Unchanged, published
+from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published
+from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy, TwoActorAct
 from circuit_guard.core.progress import advance, recover, view_of
-from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.references import HullParameters
 from circuit_guard.core.reopening import follow, follow_all
-from circuit_guard.core.rules import correlated_trips, divergence, evaluate_all
+from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
+from circuit_guard.core.rules import correlated_trips
+from circuit_guard.core.rules.basis import BasisParameters
+from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, mark_interval
+from circuit_guard.core.rules.funding_continuity import JUMPS
+from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER
+from circuit_guard.core.rules.slow_walk import SlowWalkParameters
+from circuit_guard.core.rules.staleness import FUTURE_STAMP, StalenessParameters
+from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.two_actors import withdraw
 from circuit_guard.core.types import Finding, Severity
 from circuit_guard.core.view import MarketView
 
-OUT_OF_ORDER = frozenset({Reason.SEQUENCE_BACK, Reason.SEQUENCE_CONFLICT, Reason.EPOCH_INTERLEAVED})
-"""An observation with one of these does not say where the feed stands."""
-MISTIMED = frozenset({Reason.EVENT_TIME_BACK, Reason.FUTURE_STAMP})
+MISTIMED = frozenset({EVENT_TIME_BACK, FUTURE_STAMP})
 """One with one of these says where it stands, but not when: believing that would condemn the next one."""
 
-JUMPS = frozenset({Reason.FUNDING_JUMP, Reason.FUNDING_MOVED_IN_GAP})
+_LIFTED_BY_REFERENCES = frozenset(code for rule in JUDGED_AGAIN for code in rule.reasons)
 
 
 def observe(state: GuardState, observation: Observation, policy: Policy) -> list[Fact]:
@@ -72,7 +80,9 @@ def trip(
     facts: list[Fact] = [changed, *follow(state, market, now_ns)]
     if changed.latched:
         state.latched_ns[market.market] = now_ns
-        found = correlated_trips.evaluate(state.latched_ns, len(policy.markets), now_ns, policy.global_breaker)
+        found = next(
+            correlated_trips.evaluate(state.latched_ns, len(policy.markets), now_ns, policy.global_breaker), None
+        )
         if found is not None and found.shadow:
             facts.append(ShadowWould(now_ns, state.global_breaker.scope, (found,)))
         elif found is not None:
@@ -85,10 +95,10 @@ def trip(
 def _stranger(observation: Observation, policy: MarketPolicy | None) -> Finding | None:
     if policy is None:
         limit = "a market that the policy names"
-        return Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", observation.market, limit)
+        return Finding(UNKNOWN_MARKET, Severity.DENY, "market", observation.market, limit)
     if observation.source != policy.observation_source:
         limit = policy.observation_source
-        return Finding(Reason.UNKNOWN_SOURCE, Severity.DENY, "source", observation.source, limit)
+        return Finding(UNKNOWN_SOURCE, Severity.DENY, "source", observation.source, limit)
     return None
 
 
@@ -106,7 +116,7 @@ def _follow(market: MarketState, observation: Observation, policy: MarketPolicy,
     feed.epoch, feed.feed_sequence, feed.received_ns = observation.epoch, observation.feed_sequence, observation.at_ns
     if not MISTIMED & rejected_for:
         feed.accrued_ns = feed.accrual_ns(observation.event_time_ns, policy, observation.at_ns)
-        latest_ns = observation.at_ns + policy.staleness.future_skew_ns
+        latest_ns = observation.at_ns + policy.of(FeedParameters).future_skew_ns
         feed.event_time_ns = min(observation.event_time_ns, latest_ns)
 
 
@@ -118,8 +128,8 @@ def _unanswered(rejections: tuple[Finding, ...], observation: Observation) -> tu
 def _reject(
     market: MarketState, observation: Observation, rejecting: tuple[Finding, ...], unanswered: tuple[Finding, ...]
 ) -> None:
-    only_diverging = all(REASONS[Reason(finding.reason)].rule == "divergence" for finding in rejecting)
-    market.reconsidered = observation if only_diverging else None
+    may_be_lifted = all(finding.reason in _LIFTED_BY_REFERENCES for finding in rejecting)
+    market.reconsidered = observation if may_be_lifted else None
     market.rejections = rejecting + unanswered
     market.healthy = market.agreeing = None
     market.consistent_observations = 0
@@ -150,7 +160,7 @@ def reconsider(state: GuardState, market: MarketState, policy: MarketPolicy, now
         return []
     view = view_of(market, policy, now_ns)
     view.observation, view.published = observation, published(observation)
-    if any(finding.severity >= Severity.DENY for finding in divergence.evaluate(view, policy)):
+    if still_denied(view, policy):
         return []
     market.diverged_mark = None
     market.standing = {}
@@ -167,7 +177,7 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
     if (mark := values.mark_price) is not None:
         trusted.mark_price, trusted.mark_seen_ns = mark, seen_ns
         market.marks.append((observation.at_ns, mark))
-        while market.marks[0][0] < observation.at_ns - policy.basis.window_ns:
+        while market.marks[0][0] < observation.at_ns - policy.of(BasisParameters).window_ns:
             market.marks.popleft()
     if (index := values.funding_index) is not None:
         trusted.funding_step = index - (index if trusted.funding_index is None else trusted.funding_index)
@@ -189,7 +199,7 @@ def _weigh(state: GuardState, view: MarketView, policy: MarketPolicy) -> list[Fa
     market.healthy = extended(market.healthy, now_ns)
     mark, limits = (
         view.published.mark_price,
-        view.references.limits(policy.band.agreement_share, policy.divergence.hull_widths),
+        view.references.limits(policy.of(PhaseParameters).agreement_share, policy.of(HullParameters).hull_widths),
     )
     if mark is None:
         return advance(state, market, policy, now_ns)
@@ -208,16 +218,19 @@ def _weigh(state: GuardState, view: MarketView, policy: MarketPolicy) -> list[Fa
 def _note_change(view: MarketView, policy: MarketPolicy) -> None:
     """Remember the published mark price, trusted or not, and since when the references have been away from it."""
     mark, price, known = view.published.mark_price, view.references.price, view.state.unchanged
-    if mark is not None and policy.slow_walk.trip_after_ns:
+    if mark is not None and policy.of(SlowWalkParameters).trip_after_ns:
         marks = view.state.published_marks
         marks.append((view.now_ns, mark))
-        while marks[0][0] < view.now_ns - policy.slow_walk.lag_ns:
+        while marks[0][0] < view.now_ns - policy.of(SlowWalkParameters).lag_ns:
             marks.popleft()
     if mark is None or price is None:
         return
     if known is None or known.mark_price != mark:
         view.state.unchanged = Unchanged(mark, price, None)
-    elif abs(price - known.reference_price) <= abs(known.reference_price) * policy.staleness.frozen_move_share:
+    elif (
+        abs(price - known.reference_price)
+        <= abs(known.reference_price) * policy.of(StalenessParameters).frozen_move_share
+    ):
         view.state.unchanged = known._replace(away_since_ns=None)
     elif known.away_since_ns is None:
         view.state.unchanged = known._replace(away_since_ns=view.now_ns)
@@ -227,10 +240,10 @@ def _note_reverted_mark(view: MarketView, policy: MarketPolicy, findings: tuple[
     """Remember a diverging mark; when it ends and the references never went there, note that it was wrong."""
     market = view.state
     mark = view.published.mark_price
-    if any(finding.reason == Reason.MARK_DIVERGENCE for finding in findings):
+    if any(finding.reason == MARK_DIVERGENCE for finding in findings):
         market.diverged_mark = mark
     elif market.diverged_mark is not None and mark is not None:
-        limit = divergence.mark_interval(view, policy)
+        limit = mark_interval(view, policy)
         if limit is not None and market.diverged_mark not in limit:
             market.reverted_ns = view.now_ns
         market.diverged_mark = None

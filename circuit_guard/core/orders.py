@@ -10,12 +10,20 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from circuit_guard.core.facts import OrderJudged
+from circuit_guard.core.gates import PHASE_DENIES, UNKNOWN_MARKET
 from circuit_guard.core.inputs import Order, OrderAction, Side
 from circuit_guard.core.market import readable
 from circuit_guard.core.phase import BANDED_PHASES, DENYING_PHASES
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.rules.band import center
+from circuit_guard.core.rules.band import (
+    BAND_CENTER_MISSING,
+    ORDER_NOT_POST_ONLY,
+    OUTSIDE_BAND,
+    ROLLBACK_CANCEL,
+    BandParameters,
+    center,
+)
+from circuit_guard.core.rules.validity import VALUE_UNREADABLE
 from circuit_guard.core.types import Finding, Phase, Severity, Verdict, show, show_seconds
 from circuit_guard.core.view import MarketView
 
@@ -26,7 +34,7 @@ def judge(
     """Judge one order. `view` and `policy` are None where the policy does not name the market: that is denied."""
     if view is None or policy is None:
         limit = "a market that the policy names"
-        findings = [Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", order.market, limit)]
+        findings = [Finding(UNKNOWN_MARKET, Severity.DENY, "market", order.market, limit)]
     else:
         findings = [*_rolled_back(view, order), *_phase(view, order), *_band(view, order, policy)]
     verdict = Verdict.DENY if findings and not shadow else Verdict.ALLOW
@@ -39,19 +47,19 @@ def _rolled_back(view: MarketView, order: Order) -> Iterator[Finding]:
     if rollback_ns is None or order.action is not OrderAction.RESTING or order.take_profit_or_stop_loss:
         return
     if order.created_at_ns is None:
-        yield Finding(Reason.ROLLBACK_CANCEL, Severity.DENY, "created_at", "not given", "a time after the rollback")
+        yield Finding(ROLLBACK_CANCEL, Severity.DENY, "created_at", "not given", "a time after the rollback")
     elif order.created_at_ns <= rollback_ns:
         observed = f"{show_seconds(rollback_ns - order.created_at_ns)} before the rollback"
-        yield Finding(Reason.ROLLBACK_CANCEL, Severity.DENY, "created_at", observed, "after the rollback")
+        yield Finding(ROLLBACK_CANCEL, Severity.DENY, "created_at", observed, "after the rollback")
 
 
 def _phase(view: MarketView, order: Order) -> Iterator[Finding]:
     if order.action is OrderAction.RESTING:
         return
     if view.phase in DENYING_PHASES:
-        yield Finding(Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "a phase that takes orders")
+        yield Finding(PHASE_DENIES, Severity.DENY, "phase", view.phase, "a phase that takes orders")
     elif view.phase is Phase.POST_ONLY and not order.post_only:
-        yield Finding(Reason.ORDER_NOT_POST_ONLY, Severity.DENY, "post_only", "false", "true in POST_ONLY")
+        yield Finding(ORDER_NOT_POST_ONLY, Severity.DENY, "post_only", "false", "true in POST_ONLY")
 
 
 def _band(view: MarketView, order: Order, policy: MarketPolicy) -> Iterator[Finding]:
@@ -61,20 +69,20 @@ def _band(view: MarketView, order: Order, policy: MarketPolicy) -> Iterator[Find
     if order.take_profit_or_stop_loss and order.action is OrderAction.RESTING:
         return
     if order.price is not None and readable(order.price) is None:
-        yield Finding(Reason.VALUE_UNREADABLE, Severity.DENY, "price", str(order.price)[:40], "a finite number")
+        yield Finding(VALUE_UNREADABLE, Severity.DENY, "price", str(order.price)[:40], "a finite number")
         return
     middle = center(view, policy)
     if middle is None:
-        limit = f"a reference price with a quorum within {show_seconds(policy.band.center_age_max_ns)}"
-        yield Finding(Reason.BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
+        limit = f"a reference price with a quorum within {show_seconds(policy.of(BandParameters).center_age_max_ns)}"
+        yield Finding(BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
         return
-    reach = abs(middle) * policy.band.share
+    reach = abs(middle) * policy.of(BandParameters).share
     edge = middle + reach if order.side is Side.BUY else middle - reach
     aggressive = order.price is None or _beyond(order.side, order.price, edge)
     if aggressive:
         limit = f"{'at most' if order.side is Side.BUY else 'at least'} {show(edge)} in {view.phase}"
         observed = "a market order" if order.price is None else show(order.price)
-        yield Finding(Reason.OUTSIDE_BAND, Severity.DENY, "price", observed, limit)
+        yield Finding(OUTSIDE_BAND, Severity.DENY, "price", observed, limit)
 
 
 def _beyond(side: Side, price: Decimal, edge: Decimal) -> bool:

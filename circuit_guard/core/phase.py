@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar
 
 from circuit_guard.core.facts import PhaseChanged
+from circuit_guard.core.parameters import Parameters, Relation, basis_points, seconds
 from circuit_guard.core.types import Phase
 
 DENYING_PHASES = (Phase.CANCEL_ONLY, Phase.MAINTENANCE)
 BANDED_PHASES = (Phase.POST_ONLY, Phase.RECOVERING)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseParameters(Parameters):
+    """How the restricted phases end: on evidence that the mark price agrees with the references."""
+
+    TABLE: ClassVar[str] = "band"
+    RELATIONS: ClassVar[tuple[Relation, ...]] = (
+        Relation(
+            "band.agreement_bps", "at most", "divergence.base", "agreement must not include what counts as diverging"
+        ),
+    )
+
+    agreement_share: Decimal = basis_points(
+        50,
+        "RECOVERING ends, and POST_ONLY after a maintenance, when the mark price has been this near the references "
+        "... (DESIGN 5)",
+        key="agreement_bps",
+    )
+    agreement_ns: int = seconds(30, "... for this long without a break (DESIGN 5).")
+    post_only_min_ns: int = seconds(
+        120,
+        "POST_ONLY lasts at least this long after a maintenance, so that the book fills; until then closures outside "
+        "the band wait. The maintenance sequence that Paradex publishes has about 2 min of it. 0: agreement alone "
+        "ends it.",
+        least=0,
+    )
 
 
 @dataclass(slots=True)

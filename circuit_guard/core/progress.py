@@ -5,9 +5,11 @@ from __future__ import annotations
 from circuit_guard.core import breaker as breakers
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
+from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.facts import Fact, HaltChanged
-from circuit_guard.core.market import BasisDoubt, Feed, MarketState
+from circuit_guard.core.market import BasisDoubt, Feed, FeedParameters, MarketState
 from circuit_guard.core.outlook import outlook_of
+from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase, show_seconds
@@ -33,7 +35,7 @@ def advance(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns
 
     Everything takes effect as of when it was due, so it makes no difference how often this is asked.
     """
-    received_ns, gap_max_ns = market.feed.received_ns, policy.staleness.recovering_after_ns
+    received_ns, gap_max_ns = market.feed.received_ns, policy.of(FeedParameters).recovering_after_ns
     silent = received_ns is not None and now_ns - received_ns > gap_max_ns
     if not silent and _at_rest(market):
         return []
@@ -41,7 +43,7 @@ def advance(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns
     if silent and received_ns is not None:
         facts += recover(market, received_ns + gap_max_ns, f"no observation for {show_seconds(gap_max_ns)}")
     facts += _let_halt_expire(state, market, now_ns)
-    while changed := breakers.advance(market.breaker, policy.breaker, market.healthy, now_ns):
+    while changed := breakers.advance(market.breaker, policy.of(BreakerParameters), market.healthy, now_ns):
         facts += [changed, *reopening.follow(state, market, changed.at_ns)]
     facts += _leave_phase(state, market, policy, now_ns)
     reopening.end_ramp(market, policy, now_ns)
@@ -104,7 +106,7 @@ def _leave_phase(state: GuardState, market: MarketState, policy: MarketPolicy, n
     """Leave RECOVERING, and after a maintenance POST_ONLY, once the mark price has been next to the references."""
     phase, agreeing = market.phase, market.agreeing
     ready = market.warm and market.breaker.state is not BreakerState.OPEN
-    if not ready or agreeing is None or agreeing.length_ns < policy.band.agreement_ns:
+    if not ready or agreeing is None or agreeing.length_ns < policy.of(PhaseParameters).agreement_ns:
         return []
     note = f"mark price next to the reference price for {show_seconds(agreeing.length_ns)}"
     left = []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from circuit_guard.core import taint
 from circuit_guard.core.acts import Baseline, RebaselineCommand
+from circuit_guard.core.envelope import FundingParameters, GapMode
 from circuit_guard.core.facts import CommandRefused, Fact, Rebaselined
 from circuit_guard.core.market import Feed, MarketState, readable
-from circuit_guard.core.policy import GapMode, MarketPolicy, Policy
+from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import start_afresh
 from circuit_guard.core.state import GuardState
 
@@ -64,7 +65,7 @@ def _trust(market: MarketState, baseline: Baseline, policy: MarketPolicy, now_ns
     trusted.funding_premium = trusted.funding_rate = None
     event_time_ns = now_ns if market.feed.event_time_ns is None else market.feed.event_time_ns
     gap_ns = max(event_time_ns - baseline.as_of_ns, 0)
-    frozen = policy.funding.gap_mode is GapMode.FREEZE and gap_ns > policy.funding.gap_ns
+    frozen = policy.of(FundingParameters).gap_mode is GapMode.FREEZE and gap_ns > policy.of(FundingParameters).gap_ns
     market.feed = Feed(
         event_time_ns=event_time_ns, received_ns=market.feed.received_ns, accrued_ns=0 if frozen else gap_ns
     )

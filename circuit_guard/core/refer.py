@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from circuit_guard.core.facts import Fact, ReferenceJudged
+from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Reference
-from circuit_guard.core.market import readable
+from circuit_guard.core.market import FeedParameters, readable
 from circuit_guard.core.observe import reconsider
 from circuit_guard.core.policy import MarketPolicy, Policy
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.references import Quote, median
+from circuit_guard.core.references import Quote, ReferenceParameters, median
+from circuit_guard.core.rules.ordering import EVENT_TIME_BACK
+from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER
+from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP
+from circuit_guard.core.rules.validity import NOT_A_NUMBER, PRICE_NOT_POSITIVE, UNKNOWN_SOURCE
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Finding, Severity, show, show_seconds
 
@@ -24,7 +28,7 @@ def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]
     market_policy = policy.markets.get(reference.market)
     if market_policy is None:
         limit = "a market that the policy names"
-        unknown = Finding(Reason.UNKNOWN_MARKET, Severity.DENY, "market", reference.market, limit)
+        unknown = Finding(UNKNOWN_MARKET, Severity.DENY, "market", reference.market, limit)
         return [ReferenceJudged(reference.at_ns, reference.market, reference.source, False, (unknown,))]
     market = state.markets[reference.market]
     others = market.references.fresh_prices(reference.at_ns, market_policy, without=reference.source)
@@ -47,42 +51,42 @@ def _judge(
         return stranger
     price = readable(reference.price)
     if price is None:
-        return Finding(Reason.NOT_A_NUMBER, Severity.DENY, "price", str(reference.price)[:40], "a price")
+        return Finding(NOT_A_NUMBER, Severity.DENY, "price", str(reference.price)[:40], "a price")
     if price <= 0 and not policy.allow_negative_price:
-        return Finding(Reason.PRICE_NOT_POSITIVE, Severity.DENY, "price", show(price), "> 0")
+        return Finding(PRICE_NOT_POSITIVE, Severity.DENY, "price", show(price), "> 0")
     untimely = _untimely(reference, quotes, policy)
     if untimely is not None or len(others) < OTHERS_MIN:
         return untimely
     middle = median(list(others))
-    reach = abs(middle) * policy.references.outlier_share
+    reach = abs(middle) * policy.of(ReferenceParameters).outlier_share
     if abs(price - middle) <= reach:
         return None
-    return Finding(Reason.REFERENCE_OUTLIER, Severity.WARN, "price", show(price), f"{show(middle)} +/- {show(reach)}")
+    return Finding(REFERENCE_OUTLIER, Severity.WARN, "price", show(price), f"{show(middle)} +/- {show(reach)}")
 
 
 def _stranger(source: str, others_count: int, policy: MarketPolicy) -> Finding | None:
-    named = policy.references.sources
+    named = policy.of(ReferenceParameters).sources
     if named and source not in named:
         limit = "one of " + ", ".join(sorted(named))
-    elif others_count >= policy.references.sources_max:
+    elif others_count >= policy.of(ReferenceParameters).sources_max:
         limit = f"one of the {others_count} fresh sources that this market has, which is as many as it may"
     else:
         return None
-    return Finding(Reason.UNKNOWN_SOURCE, Severity.DENY, "source", source, limit)
+    return Finding(UNKNOWN_SOURCE, Severity.DENY, "source", source, limit)
 
 
 def _untimely(reference: Reference, quotes: Mapping[str, Quote], policy: MarketPolicy) -> Finding | None:
     age_ns = reference.at_ns - reference.event_time_ns
-    age_max_ns, skew_ns = policy.references.age_max_ns, policy.staleness.future_skew_ns
+    age_max_ns, skew_ns = policy.of(ReferenceParameters).age_max_ns, policy.of(FeedParameters).future_skew_ns
     if age_ns > age_max_ns:
         limit = f"at most {show_seconds(age_max_ns)}"
-        return Finding(Reason.DATA_STALE, Severity.DENY, "event_time", f"{show_seconds(age_ns)} old", limit)
+        return Finding(DATA_STALE, Severity.DENY, "event_time", f"{show_seconds(age_ns)} old", limit)
     if -age_ns > skew_ns:
         limit = f"at most {show_seconds(skew_ns)} ahead"
-        return Finding(Reason.FUTURE_STAMP, Severity.DENY, "event_time", f"{show_seconds(-age_ns)} ahead", limit)
+        return Finding(FUTURE_STAMP, Severity.DENY, "event_time", f"{show_seconds(-age_ns)} ahead", limit)
     known = quotes.get(reference.source)
     back_ns = 0 if known is None else known.event_time_ns - reference.event_time_ns
     if back_ns > 0:
         observed = f"{show_seconds(back_ns)} before the last one"
-        return Finding(Reason.EVENT_TIME_BACK, Severity.DENY, "event_time", observed, "not before the last one")
+        return Finding(EVENT_TIME_BACK, Severity.DENY, "event_time", observed, "not before the last one")
     return None

@@ -8,16 +8,62 @@ straight line from `start_share` to 1 over `breaker.half_open_ns`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
+from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.facts import Fact, MarketReopened
+from circuit_guard.core.gates import RAMP_LIMITED
 from circuit_guard.core.inputs import Check
 from circuit_guard.core.market import MarketState, Ramp, readable
+from circuit_guard.core.parameters import Parameters, Relation, number, seconds, share
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, BreakerState, Finding, Phase, Severity, show
+
+_OVERDUE = "a market that opens as soon as it may must not be overdue"
+
+
+@dataclass(frozen=True, slots=True)
+class ReopeningParameters(Parameters):
+    """How fast closures flow once nothing holds them any more: what was held comes all at once.
+
+    The rates are for one market and rise in a straight line over breaker.half_open_s. Take what the market's book can
+    absorb: too low and genuine closures wait while their losses grow, too high and they move a thin book.
+    """
+
+    TABLE: ClassVar[str] = "reopening"
+    RELATIONS: ClassVar[tuple[Relation, ...]] = (
+        Relation("reopening.deadline_s", "at least", "breaker.cooldown_s", _OVERDUE),
+        Relation("reopening.deadline_s", "at least", "breaker.healthy_s", _OVERDUE),
+        Relation("reopening.deadline_s", "at least", "band.post_only_min_s", _OVERDUE),
+    )
+
+    start_share: Decimal = share(
+        "0.10",
+        "The ramp begins with this fraction of both rates and ends with all of them. 1: no rise.",
+        key="ramp_start_share",
+    )
+    closures_per_s: Decimal = number(
+        "50",
+        "Closures per second at the end of the ramp; more are denied, to ask again. A guess: measure your engine.",
+        over=0,
+        most=1_000_000,
+    )
+    notional_per_s: Decimal = number(
+        "5000000",
+        "Notional per second at the end of the ramp, in quote currency. A guess: take it from the depth of the book. "
+        "A single larger closure goes through, and those after it wait the longer.",
+        over=0,
+        most=10**15,
+    )
+    deadline_ns: int = seconds(
+        1800,
+        "A market that is held for longer is reported as overdue. That calls a person and opens nothing.",
+        most=86_400,
+    )
 
 
 def follow(state: GuardState, market: MarketState, at_ns: int) -> list[Fact]:
@@ -51,14 +97,14 @@ def denying(state: GuardState, market: MarketState) -> bool:
 def end_ramp(market: MarketState, policy: MarketPolicy, now_ns: int) -> None:
     """Take the limit away once the ramp is over and the breaker no longer HALF_OPEN."""
     ramp = market.ramp
-    over = ramp is not None and now_ns - ramp.since_ns >= policy.breaker.half_open_ns
+    over = ramp is not None and now_ns - ramp.since_ns >= policy.of(BreakerParameters).half_open_ns
     if over and market.breaker.state is not BreakerState.HALF_OPEN:
         market.ramp = None
 
 
-def share(ramp: Ramp, policy: MarketPolicy, now_ns: int) -> Decimal:
+def ramp_share(ramp: Ramp, policy: MarketPolicy, now_ns: int) -> Decimal:
     """Return the share of the full rate that goes through now."""
-    start, length_ns = policy.reopening.start_share, policy.breaker.half_open_ns
+    start, length_ns = policy.of(ReopeningParameters).start_share, policy.of(BreakerParameters).half_open_ns
     return start + (1 - start) * min(now_ns - ramp.since_ns, length_ns) / length_ns
 
 
@@ -72,12 +118,12 @@ def take(market: MarketState, closure: Check, policy: MarketPolicy, now_ns: int,
     if ramp is None:
         return None
     _fill(ramp, policy, now_ns)
-    rule, now_share = policy.reopening, share(ramp, policy, now_ns)
+    rule, now_share = policy.of(ReopeningParameters), ramp_share(ramp, policy, now_ns)
     limit = f"{now_share:.0%} of {show(rule.closures_per_s)} closures and {show(rule.notional_per_s)} a second"
     if ramp.closures < 1:
-        return Finding(Reason.RAMP_LIMITED, Severity.DENY, "closures", "too many at once", limit)
+        return Finding(RAMP_LIMITED, Severity.DENY, "closures", "too many at once", limit)
     if ramp.notional <= 0:
-        return Finding(Reason.RAMP_LIMITED, Severity.DENY, "notional", "too much at once", limit)
+        return Finding(RAMP_LIMITED, Severity.DENY, "notional", "too much at once", limit)
     ramp.closures -= 1
     ramp.notional -= _notional(market, closure)
     return None
@@ -85,7 +131,7 @@ def take(market: MarketState, closure: Check, policy: MarketPolicy, now_ns: int,
 
 def _fill(ramp: Ramp, policy: MarketPolicy, now_ns: int) -> None:
     """Add what has come in since it was last filled; never more than one second's worth at the present rate."""
-    rule, now_share = policy.reopening, share(ramp, policy, now_ns)
+    rule, now_share = policy.of(ReopeningParameters), ramp_share(ramp, policy, now_ns)
     seconds = _seconds_at_full_rate(ramp, policy, now_ns) - _seconds_at_full_rate(ramp, policy, ramp.filled_ns)
     ramp.closures = min(ramp.closures + seconds * rule.closures_per_s, max(now_share * rule.closures_per_s, Decimal(1)))
     ramp.notional = min(ramp.notional + seconds * rule.notional_per_s, now_share * rule.notional_per_s)
@@ -94,7 +140,7 @@ def _fill(ramp: Ramp, policy: MarketPolicy, now_ns: int) -> None:
 
 def _seconds_at_full_rate(ramp: Ramp, policy: MarketPolicy, at_ns: int) -> Decimal:
     """Return the integral of the share from the start of the ramp until then, in seconds; before it, at the start's."""
-    start, length_ns = policy.reopening.start_share, policy.breaker.half_open_ns
+    start, length_ns = policy.of(ReopeningParameters).start_share, policy.of(BreakerParameters).half_open_ns
     elapsed_ns = at_ns - ramp.since_ns
     if elapsed_ns < 0:
         return start * elapsed_ns / SECOND_NS

@@ -7,20 +7,24 @@ from decimal import Decimal, localcontext
 
 from circuit_guard.core import gates, reopening
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import Interval, funding_bound, funding_price
+from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound, funding_price
 from circuit_guard.core.facts import ActProposed
 from circuit_guard.core.inputs import Basis, Check
-from circuit_guard.core.market import Halt, MarketState
+from circuit_guard.core.market import FeedParameters, Halt, MarketState
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.rules import band, evaluate_all
+from circuit_guard.core.references import Nowhere
+from circuit_guard.core.reopening import ReopeningParameters
+from circuit_guard.core.rulebook import evaluate_all
+from circuit_guard.core.rules import band
+from circuit_guard.core.rules.basis import BASIS_MISSING
 from circuit_guard.core.rules.divergence import mark_interval
+from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.state import GuardState, Maintenance
 from circuit_guard.core.types import ARITHMETIC, BreakerState, Finding, Phase, Severity
 from circuit_guard.core.view import MarketView
 
-NOT_ASKED = frozenset({Reason.BASIS_MISSING})
+NOT_ASKED = frozenset({BASIS_MISSING})
 """What only a caller can do wrong, and here nobody has asked."""
 
 
@@ -59,7 +63,7 @@ class MarketStatus:
     funding_envelope: Interval | None
     reference_price: Decimal | None
     reference_count: int
-    mark_limits: Interval | None
+    mark_limits: Interval | Nowhere | None
     headroom: dict[str, Decimal]
     """By rule, how much of its limit is left: 1 is untouched, 0 is at the limit or over it."""
     held_since_ns: int | None
@@ -154,8 +158,9 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         mark_limits=mark_interval(view, policy),
         headroom=_headroom(view, policy),
         held_since_ns=market.held_since_ns,
-        overdue=market.held_since_ns is not None and now_ns - market.held_since_ns > policy.reopening.deadline_ns,
-        ramp_share=None if market.ramp is None else reopening.share(market.ramp, policy, now_ns),
+        overdue=market.held_since_ns is not None
+        and now_ns - market.held_since_ns > policy.of(ReopeningParameters).deadline_ns,
+        ramp_share=None if market.ramp is None else reopening.ramp_share(market.ramp, policy, now_ns),
         discarded=len(market.discarded),
         hull=view.references.hull,
         band=band.interval(view, policy),
@@ -166,17 +171,17 @@ def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
     trusted, used = view.state.trusted, {}
     if trusted.mark_price is not None:
         age_ns = view.now_ns - min(trusted.mark_seen_ns, trusted.funding_seen_ns or trusted.mark_seen_ns)
-        used["staleness"] = Decimal(age_ns) / policy.staleness.deny_after_ns
+        used["staleness"] = Decimal(age_ns) / policy.of(StalenessParameters).deny_after_ns
         limits, hull = mark_interval(view, policy), view.references.hull
         if limits is not None and hull is not None and limits.high > hull.high:
             used["divergence"] = hull.distance(trusted.mark_price) / (limits.high - hull.high)
     if trusted.funding_index is not None:
         price = funding_price(trusted.index_price, trusted.mark_price)
-        accrual_ns = trusted.funding_step_accrual_ns + policy.staleness.future_skew_ns
-        bound = funding_bound(policy.funding, price, accrual_ns) if price else Decimal(0)
+        accrual_ns = trusted.funding_step_accrual_ns + policy.of(FeedParameters).future_skew_ns
+        bound = funding_bound(policy.of(FundingParameters), price, accrual_ns) if price else Decimal(0)
         used["funding_continuity"] = abs(trusted.funding_step) / bound if bound else Decimal(0)
     if trusted.funding_rate is not None:
-        used["funding_rate"] = abs(trusted.funding_rate) / policy.funding.rate_max
+        used["funding_rate"] = abs(trusted.funding_rate) / policy.of(FundingParameters).rate_max
     return {rule: min(max(1 - share, Decimal(0)), Decimal(1)) for rule, share in used.items()}
 
 

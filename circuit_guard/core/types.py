@@ -20,6 +20,8 @@ EXPONENT_MAX = 30
 ARITHMETIC = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow])
 """Every decision is computed in this context, whatever the process around it has set."""
 
+_FOUR_DIGITS = Context(prec=4)
+
 
 class Phase(StrEnum):
     """What the exchange is doing. RECOVERING is entered by the guard itself, never commanded."""
@@ -167,3 +169,13 @@ def show(value: Decimal | None) -> str:
 def show_seconds(duration_ns: int) -> str:
     """Return a duration as seconds with one decimal, e.g. `31.5 s`."""
     return f"{duration_ns / SECOND_NS:.1f} s"
+
+
+def show_percent(share: Decimal) -> str:
+    """Return a fraction as a person reads it: `1 %`."""
+    return f"{_FOUR_DIGITS.multiply(share, Decimal(100)).normalize():f} %"
+
+
+def short_seconds(duration_ns: int) -> str:
+    """Return a duration as seconds without needless decimals, e.g. `30 s`."""
+    return f"{duration_ns / SECOND_NS:g} s"

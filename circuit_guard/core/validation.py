@@ -14,10 +14,12 @@ from circuit_guard.core.acts import StateRow, ValidateState
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import StateValidated
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import published, readable
+from circuit_guard.core.market import FeedParameters, published, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
+from circuit_guard.core.references import Nowhere
 from circuit_guard.core.rules import divergence, funding_continuity, validity
+from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Finding, MarketOutcome, Outcome, Severity, show_seconds
 from circuit_guard.core.view import MarketView
@@ -68,7 +70,7 @@ class _Dump:
             return _outcome(name, Outcome.FUNDING_JUMP, finding)
         if finding := _first(f for f in divergence.evaluate(view, policy) if not _as_before(f, row, view, policy)):
             return _outcome(name, Outcome.PRICE, finding)
-        if view.references.agreed is None and not _near(row.mark_price, market.trusted.mark_price, policy):
+        if view.references.anchors is None and not _near(row.mark_price, market.trusted.mark_price, policy):
             limit = "a fresh reference, or the mark price that was last trusted"
             return MarketOutcome(name, Outcome.PRICE, "mark_price", str(row.mark_price), limit)
         return MarketOutcome(name, Outcome.OK)
@@ -99,9 +101,9 @@ class _Dump:
             view_of(self.state.markets[name], self.policy.markets[name], self.now_ns),
             self.policy.markets[name],
         )
-        mark, share = view.state.trusted.mark_price, policy.basis.mark_share
+        mark, share = view.state.trusted.mark_price, policy.of(BasisParameters).mark_share
         before = None if mark is None else Interval(mark, mark).widened(share)
-        envelope = view.funding_envelope(policy, policy.staleness.future_skew_ns)
+        envelope = view.funding_envelope(policy, policy.of(FeedParameters).future_skew_ns)
         return _Admitted(envelope, divergence.mark_interval(view, policy), before)
 
     def _view(self, name: str, row: StateRow) -> MarketView:
@@ -125,7 +127,7 @@ class _Admitted(NamedTuple):
     """What a market's own values may be: its funding envelope, its mark by the references, its mark as before."""
 
     funding: Interval | None
-    referred: Interval | None
+    referred: Interval | Nowhere | None
     before: Interval | None
 
     def admits(self, value: Decimal, *, funding: bool) -> bool:
@@ -154,8 +156,8 @@ def _mistimed(row: StateRow, view: MarketView, policy: MarketPolicy) -> MarketOu
         observed = f"{show_seconds(behind_ns)} before the last trusted observation"
         return MarketOutcome(row.market, Outcome.STALE, "event_time", observed, "not before it")
     ahead_ns = row.event_time_ns - view.now_ns
-    if ahead_ns > policy.staleness.future_skew_ns:
-        limit = f"at most {show_seconds(policy.staleness.future_skew_ns)} ahead"
+    if ahead_ns > policy.of(FeedParameters).future_skew_ns:
+        limit = f"at most {show_seconds(policy.of(FeedParameters).future_skew_ns)} ahead"
         return MarketOutcome(row.market, Outcome.INVALID, "event_time", f"{show_seconds(ahead_ns)} ahead", limit)
     return None
 
@@ -172,4 +174,8 @@ def _as_before(finding: Finding, row: StateRow, view: MarketView, policy: Market
 
 
 def _near(price: Decimal | None, before: Decimal | None, policy: MarketPolicy) -> bool:
-    return price is not None and before is not None and abs(price - before) <= abs(before) * policy.basis.mark_share
+    return (
+        price is not None
+        and before is not None
+        and abs(price - before) <= abs(before) * policy.of(BasisParameters).mark_share
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from circuit_guard.core.envelope import FundingReach, Interval, funding_price, funding_reach
+from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_price, funding_reach
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
 from circuit_guard.core.outlook import Outlook
@@ -68,10 +68,10 @@ class MarketView:
         if trusted is None or reach is None:
             return None
         accrual_ns = self.state.feed.accrual_ns(self.now_ns, policy, self.now_ns)
-        bound = reach.within(accrual_ns + margin_ns, policy.funding.period_ns)
+        bound = reach.within(accrual_ns + margin_ns, policy.of(FundingParameters).period_ns)
         return Interval(trusted - bound, trusted + bound)
 
 
 def _funding_reach(view: MarketView, policy: MarketPolicy) -> FundingReach | None:
     price = funding_price(view.state.trusted.index_price, view.state.trusted.mark_price)
-    return None if price is None else funding_reach(policy.funding, price)
+    return None if price is None else funding_reach(policy.of(FundingParameters), price)

@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
+from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference, Side
-from circuit_guard.core.policy import GapMode
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS, Phase
 from circuit_guard.evaluation import incident_story as story
 from circuit_guard.evaluation.incident_truth import Values, margin_surplus, true_loss, true_mark

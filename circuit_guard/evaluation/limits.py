@@ -12,6 +12,9 @@ from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.margin import World, surplus
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
+from circuit_guard.core.references import HullParameters
+from circuit_guard.core.rules.divergence import DivergenceParameters
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 
 
 class Worlds(NamedTuple):
@@ -61,10 +64,11 @@ def hidden_max(
 
 def _worlds(state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *, carried: bool) -> Worlds | None:
     view = view_of(state.markets[market], policy, at_ns)
-    rule, divergence = policy.explained_loss, policy.divergence
-    tolerance = (rule.mark_share, rule.hull_widths) if carried else (divergence.base, divergence.hull_widths)
-    agreed, marks, funding = view.references.agreed, view.references.limits(*tolerance), view.funding_envelope(policy)
-    if agreed is None or marks is None or funding is None or marks.low > marks.high:
+    rule, base = policy.of(ExplainedLossParameters), policy.of(DivergenceParameters).base
+    hull_widths = policy.of(HullParameters).hull_widths
+    tolerance = (rule.mark_share, rule.hull_widths) if carried else (base, hull_widths)
+    anchors, marks, funding = view.references.anchors, view.references.limits(*tolerance), view.funding_envelope(policy)
+    if anchors is None or not isinstance(marks, Interval) or funding is None:
         return None
-    low, high = sorted((agreed.low, agreed.high))  # without a quorum those that part leave no common price
+    low, high = sorted(anchors)  # without a quorum those that part leave no common price
     return Worlds(World(Interval(low, high), funding), World(marks, funding))

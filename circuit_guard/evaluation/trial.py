@@ -8,8 +8,8 @@ from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
+from circuit_guard.core.gates import ACCOUNT_TAINTED
 from circuit_guard.core.inputs import Basis, Check, Observation, Tick
-from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.evaluation.judge import Answer, Judge
 from circuit_guard.evaluation.noticing import Noticing
@@ -169,7 +169,7 @@ class Trial:
         self.allowed[closure.check.request_id] = False
         if closure.label is Label.GENUINE:
             self.tally.genuine_denied += 1
-            self.tally.halted_tainted += pending.while_halted and Reason.ACCOUNT_TAINTED in pending.answer.reasons
+            self.tally.halted_tainted += pending.while_halted and ACCOUNT_TAINTED in pending.answer.reasons
             self._held.append(Held(closure, self._judge.halted(closure.check.market)))
             self._add_example(pending, "denied")
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
-from circuit_guard.core.policy import Policy
+from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Decision
 from circuit_guard.journal.decoding import CodecError, Decoder, decoder_of
@@ -94,6 +94,8 @@ def _plain(value: Any) -> Any:
             return sorted(value)
         case Mapping():
             return dict(value)
+        case MarketPolicy():
+            return value.plain()
         case _ if is_dataclass(value):
             kind: Any = type(value)
             return _fields_of(kind)(value)

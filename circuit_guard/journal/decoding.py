@@ -11,6 +11,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
+from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy
+from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.journal.errors import JournalError
 
 Decoder = Callable[[Any], Any]
@@ -39,6 +41,8 @@ def decoder_of(hint: Any) -> Decoder:
         return _exactly(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _member(hint)
+    if hint is MarketPolicy:
+        return _market_policy
     if is_dataclass(hint):
         return _dataclass(hint)
     if isinstance(hint, type) and issubclass(hint, tuple):
@@ -138,6 +142,24 @@ def _named_tuple(kind: Any) -> Decoder:
         return kind(*(decode_one(item) for decode_one, item in zip(decoders, value, strict=False)))
 
     return decode
+
+
+def _market_policy(value: Any) -> MarketPolicy:
+    """Return a market's policy. Tables that it has not are those of rules that came later: they do not run."""
+    if type(value) is not dict:
+        _refuse(value, "the fields of a MarketPolicy")
+    given = dict(value)
+    tables = {group.TABLE: given.pop(group.TABLE, None) for group in GROUPS}
+    groups = {}
+    for group in GROUPS:
+        table = tables[group.TABLE]
+        if table is not None and (named := {one.name for one in fields(group)} & table.keys()):
+            groups[group] = decoder_of(group)({name: table[name] for name in named})
+    hints = get_type_hints(MarketPolicy)
+    own = {name: decoder_of(hints[name])(given.pop(name)) for name in MARKET_FIELDS if name in given}
+    if given:
+        _refuse(sorted(given), f"the fields of a MarketPolicy; {', '.join(sorted(given))} differ")
+    return MarketPolicy(groups=groups, **own)
 
 
 def _dataclass(kind: Any) -> Decoder:

@@ -17,8 +17,8 @@ from heapq import merge
 from itertools import pairwise
 from pathlib import Path
 
+from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Observation, Reference
-from circuit_guard.core.policy import GapMode
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.errors import RecordingError
 from circuit_guard.recording.candle_files import Candle, FundingRate, read_candles, read_funding

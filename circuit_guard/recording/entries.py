@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Check, Observation, PhaseCommand, Reference
-from circuit_guard.core.policy import GapMode
 
 
 class Label(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from circuit_guard.core.policy import GapMode
+from circuit_guard.core.envelope import GapMode
 from circuit_guard.recording import fields
 from circuit_guard.recording.entries import Header
 from circuit_guard.recording.fields import FieldError, JsonObject

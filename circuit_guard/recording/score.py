@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from circuit_guard.core.facts import BreakerChanged, Fact, ObservationJudged, ReferenceJudged
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, PHASE_DENIES, UNKNOWN_MARKET, WARMING
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Decision, Finding, Severity, Verdict
 from circuit_guard.recording.entries import Fault, Label, LabelledCheck
 from circuit_guard.recording.result import EXAMPLES_MAX, Example, FaultOutcome, ReplayResult, Trip
 
-NO_SIGN_OF_A_FAULT = frozenset(
-    {Reason.PHASE_DENIES, Reason.OPERATOR_HALT, Reason.WARMING, Reason.UNKNOWN_MARKET, Reason.ACCOUNT_MARKET_HALTED}
-)
+NO_SIGN_OF_A_FAULT = frozenset({PHASE_DENIES, OPERATOR_HALT, WARMING, UNKNOWN_MARKET, ACCOUNT_MARKET_HALTED})
 """Reasons to deny that say nothing about the data of the check's own market."""
 
 

@@ -25,10 +25,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from circuit_guard.core import margin
-from circuit_guard.core.envelope import Interval
+from circuit_guard.core.envelope import FundingParameters, Interval
 from circuit_guard.core.inputs import Account, Check, Position
 from circuit_guard.core.margin import World
-from circuit_guard.core.policy import FundingPolicy
 from circuit_guard.core.types import Explanation
 from circuit_guard.report.evidence import Seen
 from circuit_guard.report.funding import FundingHistory
@@ -84,7 +83,7 @@ class Amounts:
         return self.taken - self.loss
 
 
-def truth_of(seen: Seen, history: FundingHistory, funding: FundingPolicy) -> Truth | None:
+def truth_of(seen: Seen, history: FundingHistory, funding: FundingParameters) -> Truth | None:
     """Return what was true of a market; None where nothing is known of its price or of its funding index.
 
     The price: the mark price as published, where no rule doubted it, else the median of the references.
@@ -97,7 +96,10 @@ def truth_of(seen: Seen, history: FundingHistory, funding: FundingPolicy) -> Tru
 
 
 def resettled(
-    account: Account, histories: Mapping[str, FundingHistory], funding: Mapping[str, FundingPolicy], tainted: set[str]
+    account: Account,
+    histories: Mapping[str, FundingHistory],
+    funding: Mapping[str, FundingParameters],
+    tainted: set[str],
 ) -> Account | None:
     """Return the account as it would be, had it been settled at true funding indices; None where they are not known."""
     positions = []

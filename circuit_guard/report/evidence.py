@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
-from circuit_guard.core.envelope import Interval
+from circuit_guard.core.envelope import FundingParameters, Interval
 from circuit_guard.core.inputs import Check, Observation, Order
-from circuit_guard.core.policy import FundingPolicy
 from circuit_guard.core.types import Decision, Finding
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.report.funding import FundingHistory
@@ -152,7 +151,7 @@ class Evidence:
     corruptions: list[Corruption] = field(default_factory=list)
     doubted: int = 0
     """Observations that were rejected, and are no corruption."""
-    funding: dict[str, FundingPolicy] = field(default_factory=dict)
+    funding: dict[str, FundingParameters] = field(default_factory=dict)
     """The funding policy of each market that was seen, as of its last observation."""
     histories: dict[str, FundingHistory] = field(default_factory=dict)
     asks: list[Ask] = field(default_factory=list)

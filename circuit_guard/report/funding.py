@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from circuit_guard.core.policy import FundingPolicy, GapMode
+from circuit_guard.core.envelope import FundingParameters, GapMode
 
 INDEX_EXPONENT = Decimal("1e-18")
 """A carried index has so many decimals: as many as any that is published."""
@@ -46,7 +46,7 @@ class FundingHistory:
         self._steps: list[_Step] = []
         self._by_value: list[tuple[Decimal, int]] | None = None
 
-    def add(self, point: Published, funding: FundingPolicy) -> None:
+    def add(self, point: Published, funding: FundingParameters) -> None:
         """Take the next observation. One whose event time does not advance says nothing of when it was true."""
         steps = self._steps
         if not steps:
@@ -63,7 +63,7 @@ class FundingHistory:
         steps.append(_Step(point, accrued))
         self._by_value = None
 
-    def true_index(self, event_ns: int, funding: FundingPolicy) -> Decimal | None:
+    def true_index(self, event_ns: int, funding: FundingParameters) -> Decimal | None:
         """Return the funding index that was true at an event time; None where no trusted value is known."""
         place = bisect_right(self._steps, event_ns, key=_event_ns)
         before = next((step for step in reversed(self._steps[:place]) if step.point.trusted), None)
@@ -90,7 +90,7 @@ def _event_ns(step: _Step) -> int:
     return step.point.event_ns
 
 
-def _accrued(since: Published, until_ns: int, funding: FundingPolicy) -> Decimal:
+def _accrued(since: Published, until_ns: int, funding: FundingParameters) -> Decimal:
     """Return what the index accrues after an observation; nothing in a gap that freezes it."""
     span_ns = until_ns - since.event_ns
     frozen = funding.gap_mode is GapMode.FREEZE and span_ns > funding.gap_ns

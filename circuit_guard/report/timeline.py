@@ -15,7 +15,7 @@ from circuit_guard.core.facts import (
     Rebaselined,
     StateValidated,
 )
-from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.reasons import REASONS
 from circuit_guard.core.types import (
     GLOBAL_SCOPE,
     SECOND_NS,
@@ -144,7 +144,7 @@ def _breaker_words(changed: BreakerChanged, *, shadow: bool) -> tuple[str, str]:
 
 def _why(findings: tuple[Finding, ...]) -> str:
     gravest = max(findings, key=lambda finding: finding.severity, default=None)
-    return "" if gravest is None else REASONS[Reason(gravest.reason)].sentence
+    return "" if gravest is None else REASONS[gravest.reason].sentence
 
 
 def _by(actor: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from circuit_guard.core import taint
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.facts import BreakerChanged, Fact, ObservationReconsidered
 from circuit_guard.core.inputs import Observation, Position
-from circuit_guard.core.market import MarketState, Trusted, readable
+from circuit_guard.core.market import FeedParameters, MarketState, Trusted, readable
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.types import BreakerState, Finding, Severity
 from circuit_guard.report.evidence import Corruption, Gap, Seen, Value
@@ -23,7 +24,7 @@ class WatchedMarket:
 
     def __init__(self, market: MarketState, policy: MarketPolicy) -> None:
         self.history = FundingHistory()
-        self.funding = policy.funding
+        self.funding = policy.of(FundingParameters)
         self.corruptions: list[Corruption] = []
         self.gaps: list[Gap] = []
         self.doubts: list[Corruption] = []
@@ -44,14 +45,14 @@ class WatchedMarket:
         )
         if trusted.funding_index is not None:
             point = Published(trusted.funding_seen_ns, trusted.funding_index, trusted.funding_premium, True)
-            self.history.add(point, policy.funding)
+            self.history.add(point, policy.of(FundingParameters))
 
     def observe(
         self, sequence: int, observed: Observation, findings: tuple[Finding, ...], before: Trusted, policy: MarketPolicy
     ) -> None:
         """Take an observation and what was found of it; `before`: what was trusted until then."""
         self._note_gap(observed.at_ns, policy)
-        self.funding = policy.funding
+        self.funding = policy.of(FundingParameters)
         doubts = [f for f in findings if f.severity >= Severity.DENY and not f.shadow]
         subjects = {finding.subject for finding in doubts}
         mark, index = readable(observed.mark_price), readable(observed.funding_index)
@@ -66,7 +67,7 @@ class WatchedMarket:
         if index is not None:
             premium = None if subjects & OF_THE_RATE else readable(observed.funding_premium)
             point = Published(observed.event_time_ns, index, premium, subjects <= OF_PRICES)
-            self.history.add(point, policy.funding)
+            self.history.add(point, policy.of(FundingParameters))
         if doubts:
             self._doubt(sequence, observed, doubts, before)
 
@@ -96,13 +97,13 @@ class WatchedMarket:
 
     def finish(self, policy: MarketPolicy, end_ns: int) -> None:
         """Take the end of the window."""
-        if self._received_ns is not None and end_ns - self._received_ns > policy.staleness.recovering_after_ns:
+        if self._received_ns is not None and end_ns - self._received_ns > policy.of(FeedParameters).recovering_after_ns:
             self.gaps.append(Gap(self._name, self._received_ns, None))
         if self._open is not None:
             self._keep(self._open)
 
     def _note_gap(self, at_ns: int, policy: MarketPolicy) -> None:
-        if self._received_ns is not None and at_ns - self._received_ns > policy.staleness.recovering_after_ns:
+        if self._received_ns is not None and at_ns - self._received_ns > policy.of(FeedParameters).recovering_after_ns:
             self.gaps.append(Gap(self._name, self._received_ns, at_ns))
         self._received_ns = at_ns
 

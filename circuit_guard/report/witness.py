@@ -7,8 +7,9 @@ from decimal import localcontext
 from pathlib import Path
 
 from circuit_guard.core.facts import DecisionMade, Fact, ObservationJudged, OrderJudged
+from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Check, Observation, OrderAction, OrdersCheck, PolicyCommand, Tick
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
 from circuit_guard.core.types import ARITHMETIC, Decision, Verdict
 from circuit_guard.journal.codec import CodecError, decode, decode_as
 from circuit_guard.journal.errors import JournalUnusable
@@ -20,7 +21,7 @@ from circuit_guard.report.opening import Opening
 from circuit_guard.report.timeline import happening
 from circuit_guard.report.watched import WatchedMarket
 
-STRANGERS = frozenset({Reason.UNKNOWN_MARKET, Reason.UNKNOWN_SOURCE})
+STRANGERS = frozenset({UNKNOWN_MARKET, UNKNOWN_SOURCE})
 """Observations that nobody takes for the exchange's own."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.gates import ACCOUNT_TAINTED
 from circuit_guard.core.types import SECOND_NS, Decision, ExplainedLoss, Explanation, Verdict
 from circuit_guard.telemetry.families import Families
 
@@ -61,5 +61,5 @@ class MarketCosts:
 
 def _justified(decision: Decision, loss: ExplainedLoss) -> bool:
     """Return whether the closure is due. A tainted account is under water for a value that was never true."""
-    tainted = any(finding.reason == Reason.ACCOUNT_TAINTED for finding in decision.findings)
+    tainted = any(finding.reason == ACCOUNT_TAINTED for finding in decision.findings)
     return loss.verdict is Explanation.EXPLAINED and not tainted

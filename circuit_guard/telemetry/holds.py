@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.gates import BREAKER_OPEN, OPERATOR_HALT, PHASE_DENIES
 from circuit_guard.core.market import Halt
 from circuit_guard.core.phase import DENYING_PHASES
-from circuit_guard.core.reasons import Reason
 from circuit_guard.core.status import BreakerStatus, MarketStatus
 from circuit_guard.core.types import SECOND_NS, BreakerState, Lift, Severity
 from circuit_guard.telemetry.families import Families
@@ -26,7 +26,7 @@ class HoldSeries:
         """Set the series of a market: its halt, its breaker, its phase."""
         held = _held(status.breaker, status.halt)
         if status.phase in DENYING_PHASES:
-            held[Reason.PHASE_DENIES, Lift.EXCHANGE] = status.phase_since_ns
+            held[PHASE_DENIES, Lift.EXCHANGE] = status.phase_since_ns
         self._set(held)
 
     def show_global(self, breaker: Breaker, halt: Halt | None) -> None:
@@ -48,8 +48,8 @@ def _held(breaker: Breaker | BreakerStatus, halt: Halt | None) -> Held:
     if breaker.state is BreakerState.OPEN:
         lifted_by = Lift.OPERATOR if breaker.latched else Lift.EVIDENCE
         opened = [finding.reason for finding in breaker.findings if finding.severity >= Severity.TRIP]
-        for reason in opened or [Reason.BREAKER_OPEN]:
+        for reason in opened or [BREAKER_OPEN]:
             held[reason, lifted_by] = breaker.since_ns
     if halt is not None:
-        held[Reason.OPERATOR_HALT, Lift.OPERATOR] = halt.since_ns
+        held[OPERATOR_HALT, Lift.OPERATOR] = halt.since_ns
     return held

@@ -25,7 +25,7 @@ from circuit_guard.core.facts import (
 )
 from circuit_guard.core.market import Halt
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.reasons import REASONS
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
@@ -148,7 +148,7 @@ class Metrics:
             self._counts[market].costs.show(now_ns)
 
     def _start_reasons(self) -> None:
-        for reason in Reason:
+        for reason in REASONS:
             for family in (
                 self._families.denials_by_reason,
                 self._families.order_denials_by_reason,

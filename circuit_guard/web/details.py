@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import BreakerChanged, HaltChanged
+from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import SECOND_NS, BreakerState, Decision, Verdict, show
 from circuit_guard.web import chart, words
@@ -172,5 +173,5 @@ def _aged(value: str, age_ns: int | None) -> str:
     return value if age_ns is None else f"{value}, {age_ns / SECOND_NS:.1f} s old"
 
 
-def _interval(interval: Interval | None, unknown: str) -> str:
+def _interval(interval: Interval | Nowhere | None, unknown: str) -> str:
     return unknown if interval is None else f"{show(interval.low)} to {show(interval.high)}"

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from circuit_guard.core.gates import BREAKER_OPEN, FIRST_SIGHT, GLOBAL_BREAKER_OPEN, OPERATOR_HALT, PHASE_DENIES
 from circuit_guard.core.market import Halt
 from circuit_guard.core.phase import DENYING_PHASES
-from circuit_guard.core.reasons import Reason, lift
+from circuit_guard.core.reasons import lift
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Lift
 from circuit_guard.web import words
 
 AUDIT = '--actor NAME --reason "WHY"'
-_SHOWN_BY_THE_STATE = frozenset({Reason.BREAKER_OPEN, Reason.GLOBAL_BREAKER_OPEN, Reason.OPERATOR_HALT})
+_SHOWN_BY_THE_STATE = frozenset({BREAKER_OPEN, GLOBAL_BREAKER_OPEN, OPERATOR_HALT})
 """Reasons that repeat a breaker or a halt, which are shown themselves."""
-_ENDED_BY_A_COMMAND = frozenset({Reason.PHASE_DENIES, Reason.FIRST_SIGHT})
+_ENDED_BY_A_COMMAND = frozenset({PHASE_DENIES, FIRST_SIGHT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def reasons_of(market: MarketStatus) -> list[str]:
     opening = market.breaker.findings if opened(market.breaker) else ()
     ranked = sorted(market.denying, key=lambda found: -words.HARDNESS.index(lift(found)))
     named = (found.reason for found in (*opening, *ranked))
-    return list(dict.fromkeys(str(name) for name in named if name != Reason.BREAKER_OPEN))
+    return list(dict.fromkeys(str(name) for name in named if name != BREAKER_OPEN))
 
 
 def _since(breaker: BreakerStatus, halt: Halt | None) -> int | None:
@@ -127,7 +128,7 @@ def _phase_command(market: MarketStatus, *, in_maintenance: bool) -> Iterator[En
 def _by_itself(standing: Iterable[Finding]) -> Iterator[Ending]:
     """Yield the endings that name no scope, each once, the hardest to wait for first."""
     standing = list(standing)
-    if any(found.reason == Reason.FIRST_SIGHT for found in standing):
+    if any(found.reason == FIRST_SIGHT for found in standing):
         yield Ending("an operator, who vouches for its funding index", "circuit-guard rebaseline --help")
     lifts: set[Lift] = {lift(found) for found in standing if found.reason not in _ENDED_BY_A_COMMAND}
     yield from (Ending(words.LIFTED_BY[one]) for one in reversed(words.HARDNESS) if one in lifts)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import Judged, published
+from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import SECOND_NS
 
@@ -85,9 +86,9 @@ def _number(value: Decimal | None) -> float:
     return nan if value is None else float(value)
 
 
-def _low(interval: Interval | None) -> float:
+def _low(interval: Interval | Nowhere | None) -> float:
     return nan if interval is None else float(interval.low)
 
 
-def _high(interval: Interval | None) -> float:
+def _high(interval: Interval | Nowhere | None) -> float:
     return nan if interval is None else float(interval.high)

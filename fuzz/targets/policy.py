@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from circuit_guard.config.policy import MarketFacts, parse_policy_file
 from circuit_guard.core import guard
-from circuit_guard.core.policy import GapMode, Policy
+from circuit_guard.core.envelope import GapMode
+from circuit_guard.core.policy import Policy
 from circuit_guard.errors import PolicyError
 from circuit_guard.journal.codec import decode, encode
 from fuzz import story

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from circuit_guard.config.policy import load_policy, parse_policy
-from circuit_guard.config.policy_relations import MARKETS_MAX, ORDERS, Order
+from circuit_guard.config.policy import MARKETS_MAX, load_policy, parse_policy
+from circuit_guard.core.parameters import Relation, Unit, parameters_of
+from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.errors import PolicyError
 
+RELATIONS = [relation for group in GROUPS for relation in group.RELATIONS]
+DEFAULTS = {f"{group.TABLE}.{one.key}": one for group in GROUPS for one in parameters_of(group)}
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.toml"))
 
 
@@ -32,10 +36,18 @@ def test_policy_when_one_thing_is_broken_then_the_message_says_exactly_that(path
     assert message_of(path) == "\n".join([title, *(f"  {line}" for line in expected)])
 
 
-@pytest.mark.parametrize("order", ORDERS, ids=lambda order: f"{order.field} {order.bound} {order.other}")
-def test_every_relation_has_a_broken_policy(order: Order) -> None:
-    said = [line for path in BROKEN for line in expected_lines(path)]
-    assert any(f".{order.field}: was" in line and f"({order.other}" in line for line in said)
+@pytest.mark.parametrize("relation", RELATIONS, ids=lambda one: f"{one.key} {one.bound} {one.other}")
+def test_relation_when_a_policy_breaks_it_then_the_message_names_both_values(relation: Relation) -> None:
+    held, other = DEFAULTS[relation.key], DEFAULTS[relation.other]
+    limit = Decimal(other.written_default) * (10_000 if held.key.endswith("_bps") and other.key == "base" else 1)
+    broken = limit * (Decimal("0.5") if relation.bound == "at least" else 2)
+    text = f'[classes.default]\n{relation.key} = "{broken:f}"\n'
+    if held.declared.unit is Unit.COUNT:
+        text = text.replace('"', "")
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text, "policy.toml")
+    said = [line for line in str(caught.value).splitlines() if f".{relation.key}: was" in line]
+    assert any(relation.bound in line and f"({relation.other}" in line and relation.why in line for line in said)
 
 
 def test_policy_when_much_is_broken_then_all_of_it_is_listed_at_once() -> None:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal, getcontext, localcontext
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from circuit_guard.config.policy import MarketFacts, load_policy, parse_policy, parse_policy_file
-from circuit_guard.config.policy_document import MARKET_RULES
-from circuit_guard.core.policy import (
-    BandPolicy,
-    BasisPolicy,
-    BreakerPolicy,
-    BurstPolicy,
-    DivergencePolicy,
-    ExplainedLossPolicy,
-    FirstSight,
-    FundingPolicy,
-    GapMode,
-    GlobalPolicy,
-    Halted,
-    MarketPolicy,
-    Policy,
-    ReferencePolicy,
-    ReopeningPolicy,
-    RestrictedClosures,
-    SlowWalkPolicy,
-    StalenessPolicy,
-    TwoActorAct,
-)
+from circuit_guard.config.policy import MarketFacts, load_policy, parse_policy, parse_policy_file, revision_of
+from circuit_guard.core.envelope import FundingParameters, GapMode
+from circuit_guard.core.parameters import Parameters, share
+from circuit_guard.core.policy import FirstSight, GlobalBreakerParameters, MarketPolicy, Policy, TwoActorAct
+from circuit_guard.core.reopening import ReopeningParameters
+from circuit_guard.core.rulebook import GROUPS, MARKET_RULES
+from circuit_guard.core.rules.band import BandParameters
+from circuit_guard.core.rules.divergence import DivergenceParameters
+from circuit_guard.core.rules.slow_walk import SlowWalkParameters
+from circuit_guard.core.rules.staleness import StalenessParameters
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import PolicyError
 
@@ -38,64 +27,16 @@ SHIPPED = Path(__file__).parents[2] / "config" / "policy.toml"
 BTC, ETH = "BTC-USD-PERP", "ETH-USD-PERP"
 ONE_MARKET = "[global_breaker]\nlatched_markets_min = 1\n[classes.default]\n[markets.BTC-USD-PERP]\n"
 
-DEFAULTS = MarketPolicy(
-    market_class="default",
-    required=True,
-    observation_source="exchange",
-    allow_negative_price=False,
-    warm_observations=3,
-    funding=FundingPolicy(
-        period_ns=28_800 * SECOND_NS,
-        rate_max=Decimal("0.05"),
-        gap_mode=GapMode.ACCRUE,
-        gap_ns=30 * SECOND_NS,
-        slack=Decimal("1.5"),
-        predicted_step_share=Decimal("0.5"),
-        bound_share=Decimal("0.02"),
-        premium_share=Decimal("0.05"),
-        trip_after_ns=30 * SECOND_NS,
-    ),
-    divergence=DivergencePolicy(
-        base=Decimal("0.01"),
-        hull_widths=Decimal(2),
-        window_ns=30 * SECOND_NS,
-        trip_after_ns=30 * SECOND_NS,
-        trip_at_once_base=Decimal("0.20"),
-        trip_at_once_hull_widths=Decimal(3),
-        index_base=Decimal("0.25"),
-        execution_base=Decimal("0.10"),
-        settle_ns=15 * SECOND_NS,
-    ),
-    references=ReferencePolicy(frozenset(), 16, 10 * SECOND_NS, 3, Decimal("0.20")),
-    staleness=StalenessPolicy(
-        15 * SECOND_NS, 30 * SECOND_NS, 2 * SECOND_NS, 15 * SECOND_NS, Decimal("0.0025"), 30 * SECOND_NS
-    ),
-    band=BandPolicy(
-        share=Decimal("0.0005"),
-        center_age_max_ns=60 * SECOND_NS,
-        post_only_closures=RestrictedClosures.BANDED,
-        recovering_closures=RestrictedClosures.BANDED,
-        agreement_share=Decimal("0.005"),
-        agreement_ns=30 * SECOND_NS,
-        post_only_min_ns=120 * SECOND_NS,
-    ),
-    basis=BasisPolicy(True, Decimal("0.01"), 30 * SECOND_NS, 30 * SECOND_NS, 3),
-    breaker=BreakerPolicy(60 * SECOND_NS, 30 * SECOND_NS, 300 * SECOND_NS),
-    shadow_rules=frozenset(),
-    reopening=ReopeningPolicy(Decimal("0.10"), Decimal(50), Decimal(5_000_000), 1800 * SECOND_NS),
-    first_sight=FirstSight.CONFIRM,
-    explained_loss=ExplainedLossPolicy(
-        deny=True,
-        mark_share=Decimal("0.002"),
-        hull_widths=Decimal(2),
-        trip_accounts=3,
-        window_ns=10 * SECOND_NS,
-        trusted_age_max_ns=3600 * SECOND_NS,
-        halted=Halted.DENY_ALL,
-    ),
-    burst=BurstPolicy(accounts=100, window_ns=10 * SECOND_NS, move_share=Decimal("0.003")),
-    slow_walk=SlowWalkPolicy(lag_ns=20 * SECOND_NS, trip_after_ns=90 * SECOND_NS),
-)
+DEFAULTS = MarketPolicy("default", {group: group() for group in GROUPS})
+
+
+def with_changes(policy: MarketPolicy, **own: object) -> MarketPolicy:
+    """Return a policy with other values: of the market by their name, of a group by the group's own name."""
+    groups = dict(policy.groups)
+    for group in GROUPS:
+        if (given := own.pop(group.__name__, None)) is not None:
+            groups[group] = replace(groups[group], **given)  # type: ignore[arg-type]
+    return replace(policy, groups=groups, **own)  # type: ignore[arg-type]
 
 
 def market(text: str, name: str = BTC) -> MarketPolicy:
@@ -108,7 +49,7 @@ def test_policy_when_nothing_is_given_then_all_defaults_hold() -> None:
     assert replace(policy, revision="", markets={}) == Policy(
         revision="",
         shadow=False,
-        global_breaker=GlobalPolicy(1, Decimal("0.2"), 60 * SECOND_NS, shadow=False),
+        global_breaker=GlobalBreakerParameters(latched_markets_min=1),
         remembered_requests_max=10_000,
         markets={},
         two_actors=frozenset(),
@@ -133,9 +74,9 @@ def test_shipped_policy_when_loaded_then_each_market_has_its_class() -> None:
         "NEAR-USD-PERP": "default",
         "PAXG-USD-PERP": "pegged",
     }
-    assert policy.markets["SOL-USD-PERP"].funding.rate_max == Decimal("0.02")
-    assert policy.markets["PAXG-USD-PERP"].divergence.base == Decimal("0.005")
-    assert policy.markets["PAXG-USD-PERP"].explained_loss.mark_share == Decimal("0.001")
+    assert policy.markets["SOL-USD-PERP"].of(FundingParameters).rate_max == Decimal("0.02")
+    assert policy.markets["PAXG-USD-PERP"].of(DivergenceParameters).base == Decimal("0.005")
+    assert policy.markets["PAXG-USD-PERP"].of(ExplainedLossParameters).mark_share == Decimal("0.001")
     assert policy.markets["BERA-USD-PERP"] == DEFAULTS
 
 
@@ -165,30 +106,29 @@ def test_market_when_it_overrides_its_class_then_only_those_keys_differ() -> Non
         references.sources = ["d", "e", "f"]
     """
     found = market(text, "X")
-    assert found == replace(
+    assert found == with_changes(
         DEFAULTS,
         market_class="thin",
         required=False,
         first_sight=FirstSight.OPERATOR,
-        band=replace(DEFAULTS.band, share=Decimal("0.00075"), agreement_ns=5 * SECOND_NS, post_only_min_ns=0),
-        reopening=replace(
-            DEFAULTS.reopening,
-            start_share=Decimal("0.25"),
-            notional_per_s=Decimal("250000.5"),
-            deadline_ns=1200 * SECOND_NS,
-        ),
-        explained_loss=replace(
-            DEFAULTS.explained_loss,
-            deny=False,
-            trip_accounts=5,
-            window_ns=20 * SECOND_NS,
-            halted=Halted.ALLOW_EXPLAINED,
-            hull_widths=Decimal("0.5"),
-            trusted_age_max_ns=60 * SECOND_NS,
-        ),
-        burst=BurstPolicy(accounts=0, window_ns=5 * SECOND_NS, move_share=Decimal("0.004")),
-        slow_walk=SlowWalkPolicy(lag_ns=12_500_000_000, trip_after_ns=0),
-        references=replace(DEFAULTS.references, sources=frozenset({"d", "e", "f"})),
+        BandParameters={"share": Decimal("0.00075")},
+        PhaseParameters={"agreement_ns": 5 * SECOND_NS, "post_only_min_ns": 0},
+        ReopeningParameters={
+            "start_share": Decimal("0.25"),
+            "notional_per_s": Decimal("250000.5"),
+            "deadline_ns": 1200 * SECOND_NS,
+        },
+        ExplainedLossParameters={
+            "deny": False,
+            "trip_accounts": 5,
+            "window_ns": 20 * SECOND_NS,
+            "halted": Halted.ALLOW_EXPLAINED,
+            "hull_widths": Decimal("0.5"),
+            "trusted_age_max_ns": 60 * SECOND_NS,
+        },
+        BurstParameters={"accounts": 0, "window_ns": 5 * SECOND_NS, "move_share": Decimal("0.004")},
+        SlowWalkParameters={"lag_ns": 12_500_000_000, "trip_after_ns": 0},
+        ReferenceParameters={"sources": frozenset({"d", "e", "f"})},
         shadow_rules=frozenset({"band", "basis"}),
     )
 
@@ -196,7 +136,7 @@ def test_market_when_it_overrides_its_class_then_only_those_keys_differ() -> Non
 def test_durations_when_written_with_decimals_then_they_are_exact() -> None:
     text = ONE_MARKET + 'divergence.settle_s = "0.000000001"\nstaleness.deny_after_s = "1.5"\n'
     found = market(text)
-    assert (found.divergence.settle_ns, found.staleness.deny_after_ns) == (1, 1_500_000_000)
+    assert (found.of(DivergenceParameters).settle_ns, found.of(StalenessParameters).deny_after_ns) == (1, 1_500_000_000)
 
 
 def test_policy_when_the_process_computes_with_few_digits_then_values_stay_exact() -> None:
@@ -210,8 +150,8 @@ def test_policy_when_the_process_computes_with_few_digits_then_values_stay_exact
         context.prec = 3
         assert parse_policy(text, "policy.toml") == exact
         assert getcontext().prec == 3
-    assert exact.markets[BTC].band.share == Decimal("0.000123456789")
-    assert exact.markets[BTC].reopening.notional_per_s == Decimal("123456789012345.123456789012")
+    assert exact.markets[BTC].of(BandParameters).share == Decimal("0.000123456789")
+    assert exact.markets[BTC].of(ReopeningParameters).notional_per_s == Decimal("123456789012345.123456789012")
 
 
 def test_guard_when_acts_take_two_actors_then_those_and_the_time_are_in_force() -> None:
@@ -223,33 +163,16 @@ def test_guard_when_acts_take_two_actors_then_those_and_the_time_are_in_force() 
 
 def test_deadline_when_equal_to_what_it_must_cover_then_it_is_valid() -> None:
     text = "breaker = { cooldown_s = 120, healthy_s = 120 }\nreopening.deadline_s = 120\n"
-    assert market(ONE_MARKET + text).reopening.deadline_ns == 120 * SECOND_NS
+    assert market(ONE_MARKET + text).of(ReopeningParameters).deadline_ns == 120 * SECOND_NS
 
 
 def test_slow_walk_when_it_looks_back_just_less_than_marks_are_kept_then_it_is_valid() -> None:
     text = 'basis.window_s = "20.000000001"\ndivergence.window_s = 20\n'
-    assert market(ONE_MARKET + text).slow_walk.lag_ns == 20 * SECOND_NS
+    assert market(ONE_MARKET + text).of(SlowWalkParameters).lag_ns == 20 * SECOND_NS
 
 
 def test_policy_when_it_lists_no_markets_then_it_is_valid() -> None:
     assert parse_policy("[classes.default]\n", "policy.toml").markets == {}
-
-
-def test_market_rules_are_the_rules_of_a_market() -> None:
-    assert set(MARKET_RULES) == {
-        "validity",
-        "ordering",
-        "staleness",
-        "funding_continuity",
-        "funding_rate",
-        "divergence",
-        "reference_quorum",
-        "band",
-        "basis",
-        "unexplained_loss",
-        "unexplained_burst",
-        "slow_walk",
-    }
 
 
 @pytest.mark.parametrize("rule", MARKET_RULES)
@@ -339,12 +262,31 @@ def test_revision_is_short_and_the_same_on_every_machine() -> None:
     assert parse_policy(ONE_MARKET, "policy.toml").revision == "fa1a1c1ca391"
 
 
+@dataclass(frozen=True, slots=True)
+class LaterParameters(Parameters):
+    """What a rule of a later version might declare."""
+
+    TABLE: ClassVar[str] = "later"
+
+    tolerance: Decimal = share("0.01", "A tolerance.")
+
+
+@pytest.mark.parametrize(("tolerance", "same"), [("0.01", True), ("0.02", False)])
+def test_revision_when_a_parameter_comes_later_then_only_a_policy_that_changes_it_has_another(
+    tolerance: str, same: bool
+) -> None:
+    policy = parse_policy(ONE_MARKET, "policy.toml")
+    one = policy.markets[BTC]
+    later = replace(one, groups={**one.groups, LaterParameters: LaterParameters(tolerance=Decimal(tolerance))})
+    assert (revision_of(replace(policy, revision="", markets={BTC: later})) == policy.revision) is same
+
+
 def test_recording_markets_when_unknown_to_the_policy_then_they_get_the_default_class_and_their_facts() -> None:
     policy_file = parse_policy_file("[classes.default]\nwarm_observations = 5\n", "policy.toml")
     policy = policy_file.with_markets({"X": MarketFacts(Decimal("0.02"), 3600, GapMode.FREEZE), "Y": MarketFacts()})
     plain = replace(DEFAULTS, warm_observations=5)
-    funding = replace(DEFAULTS.funding, rate_max=Decimal("0.02"), period_ns=3600 * SECOND_NS, gap_mode=GapMode.FREEZE)
-    assert policy.markets == {"X": replace(plain, funding=funding), "Y": plain}
+    facts = {"rate_max": Decimal("0.02"), "period_ns": 3600 * SECOND_NS, "gap_mode": GapMode.FREEZE}
+    assert policy.markets == {"X": with_changes(plain, FundingParameters=facts), "Y": plain}
     assert policy_file.policy().markets == {}
 
 
@@ -353,9 +295,9 @@ def test_recording_markets_when_listed_in_the_policy_then_they_keep_their_class_
     policy = policy_file.with_markets({"A": MarketFacts(Decimal("0.03")), "C": MarketFacts(period_s=3600)})
     before = policy_file.policy().markets
     assert policy.markets == {
-        "A": replace(before["A"], funding=replace(before["A"].funding, rate_max=Decimal("0.03"))),
+        "A": with_changes(before["A"], FundingParameters={"rate_max": Decimal("0.03")}),
         "B": before["B"],
-        "C": replace(before["C"], funding=replace(before["C"].funding, period_ns=3600 * SECOND_NS)),
+        "C": with_changes(before["C"], FundingParameters={"period_ns": 3600 * SECOND_NS}),
     }
     assert policy.markets["A"].market_class == "major"
     assert policy.markets["C"].warm_observations == 7

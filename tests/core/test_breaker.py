@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from circuit_guard.core import breaker as breakers
-from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.breaker import Breaker, BreakerParameters
 from circuit_guard.core.evidence import Run
 from circuit_guard.core.facts import BreakerChanged
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
 from circuit_guard.core.types import SECOND_NS, BreakerState, Finding, Severity
 from tests.core.world import market_policy
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
-POLICY = market_policy().breaker
+POLICY = market_policy().of(BreakerParameters)
 NOW_NS = 10**18
 
 
 def finding(severity: Severity) -> Finding:
-    return Finding(Reason.MARK_DIVERGENCE, severity, "mark_price", "1", "2")
+    return Finding(MARK_DIVERGENCE, severity, "mark_price", "1", "2")
 
 
 def breaker(state: BreakerState, *, latched: bool = False, for_s: int = 0) -> Breaker:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuit_guard.core.envelope import Interval, funding_bound, funding_envelope, funding_price
-from circuit_guard.core.market import Feed, readable
+from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound, funding_envelope, funding_price
+from circuit_guard.core.market import Feed, FeedParameters, readable
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from tests.core.world import changed, market_policy
 
@@ -20,7 +20,7 @@ SHARES = st.decimals("0", "1", places=4)
 WIDTHS = st.decimals("0", "5", places=2)
 DURATIONS = st.integers(0, 10**6 * SECOND_NS)
 PRECISION = Fraction(1, 10**40)
-POLICY = market_policy().funding
+POLICY = market_policy().of(FundingParameters)
 
 
 def close(value: Decimal, twin: Fraction) -> bool:
@@ -107,7 +107,7 @@ def test_accrual_when_the_stamp_is_far_ahead_then_it_counts_to_the_allowed_skew_
     policy = market_policy()
     feed = Feed(event_time_ns=1000 * SECOND_NS)
     accrual_ns = feed.accrual_ns(10**6 * SECOND_NS, policy, 1005 * SECOND_NS)
-    assert accrual_ns == 5 * SECOND_NS + policy.staleness.future_skew_ns
+    assert accrual_ns == 5 * SECOND_NS + policy.of(FeedParameters).future_skew_ns
 
 
 @pytest.mark.parametrize(

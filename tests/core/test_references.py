@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuit_guard.core import guard
-from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Reference
-from circuit_guard.core.references import ReferenceBook, ReferenceView, median
+from circuit_guard.core.references import HullParameters, ReferenceBook, ReferenceParameters, ReferenceView, median
 from circuit_guard.core.types import SECOND_NS
 from tests.core import world
 from tests.core.world import BTC, VENUES
@@ -61,8 +60,8 @@ def test_median_when_held_against_the_standard_library_then_it_is_the_same(price
 @pytest.mark.parametrize("seed", range(10))
 def test_hull_when_held_against_the_whole_history_then_it_is_the_medians_of_the_window(seed: int) -> None:
     chance, venues = random.Random(seed), Venues()  # noqa: S311
-    window_ns = venues.market_policy.divergence.window_ns
-    age_ns = venues.market_policy.references.age_max_ns
+    window_ns = venues.market_policy.of(HullParameters).window_ns
+    age_ns = venues.market_policy.of(ReferenceParameters).age_max_ns
     now_ns, latest, medians = START_NS, dict[str, tuple[int, Decimal]](), list[tuple[int, Decimal]]()
     for _ in range(300):
         now_ns += chance.choice((0, 100, 700, 1500, 12_000, 40_000 if chance.random() < 0.1 else 300)) * 1_000_000
@@ -123,7 +122,7 @@ def test_hull_when_there_has_been_no_quorum_for_an_hour_then_no_old_median_widen
         venues.quote(START_NS + second * SECOND_NS, "binance", 92_600 - 5 * second)
     view = venues.view(START_NS + 3595 * SECOND_NS)
     assert (view.hull, view.width) == (None, 150)  # what the one source has moved within 30 s
-    assert view.agreed == Interval(Decimal(92_600 - 5 * 3595), Decimal(92_600 - 5 * 3595))
+    assert view.anchors == (92_600 - 5 * 3595, 92_600 - 5 * 3595)
 
 
 def test_width_when_one_of_two_sources_wicks_then_the_one_that_stands_still_allows_no_more() -> None:

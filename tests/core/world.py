@@ -9,7 +9,10 @@ from decimal import Context, Decimal
 from typing import Any
 
 from circuit_guard.core import policy as p
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.inputs import Observation, Reference
+from circuit_guard.core.parameters import Parameters
+from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.types import SECOND_NS
 
 MIDNIGHT_NS = int(datetime(2026, 1, 19, tzinfo=UTC).timestamp()) * SECOND_NS
@@ -41,69 +44,9 @@ def duration_ns(text: str) -> int:
 
 
 def market_policy() -> p.MarketPolicy:
-    """Return the defaults of the policy file, with the cap of BTC, ETH and SOL."""
-    return p.MarketPolicy(
-        market_class="major",
-        required=True,
-        observation_source="exchange",
-        allow_negative_price=False,
-        warm_observations=3,
-        funding=p.FundingPolicy(
-            period_ns=28_800 * SECOND_NS,
-            rate_max=Decimal("0.02"),
-            gap_mode=p.GapMode.ACCRUE,
-            gap_ns=30 * SECOND_NS,
-            slack=Decimal("1.5"),
-            predicted_step_share=Decimal("0.5"),
-            bound_share=Decimal("0.02"),
-            premium_share=Decimal("0.05"),
-            trip_after_ns=30 * SECOND_NS,
-        ),
-        divergence=p.DivergencePolicy(
-            base=Decimal("0.01"),
-            hull_widths=Decimal(2),
-            window_ns=30 * SECOND_NS,
-            trip_after_ns=30 * SECOND_NS,
-            trip_at_once_base=Decimal("0.20"),
-            trip_at_once_hull_widths=Decimal(3),
-            index_base=Decimal("0.25"),
-            execution_base=Decimal("0.10"),
-            settle_ns=15 * SECOND_NS,
-        ),
-        references=p.ReferencePolicy(
-            sources=frozenset(), sources_max=16, age_max_ns=10 * SECOND_NS, quorum=3, outlier_share=Decimal("0.20")
-        ),
-        staleness=p.StalenessPolicy(
-            deny_after_ns=15 * SECOND_NS,
-            recovering_after_ns=30 * SECOND_NS,
-            future_skew_ns=2 * SECOND_NS,
-            frozen_after_ns=15 * SECOND_NS,
-            frozen_move_share=Decimal("0.0025"),
-            frozen_trip_after_ns=30 * SECOND_NS,
-        ),
-        band=p.BandPolicy(
-            share=Decimal("0.0005"),
-            center_age_max_ns=60 * SECOND_NS,
-            post_only_closures=p.RestrictedClosures.BANDED,
-            recovering_closures=p.RestrictedClosures.BANDED,
-            agreement_share=Decimal("0.005"),
-            agreement_ns=30 * SECOND_NS,
-            post_only_min_ns=120 * SECOND_NS,
-        ),
-        basis=p.BasisPolicy(
-            required=True,
-            mark_share=Decimal("0.01"),
-            window_ns=30 * SECOND_NS,
-            trip_after_ns=30 * SECOND_NS,
-            trip_count_min=3,
-        ),
-        breaker=p.BreakerPolicy(cooldown_ns=60 * SECOND_NS, healthy_ns=30 * SECOND_NS, half_open_ns=300 * SECOND_NS),
-        shadow_rules=frozenset(),
-        explained_loss=p.ExplainedLossPolicy(deny=True, halted=p.Halted.DENY_ALL),
-        burst=p.BurstPolicy(accounts=100),
-        slow_walk=p.SlowWalkPolicy(trip_after_ns=90 * SECOND_NS),
-        reopening=p.ReopeningPolicy(Decimal("0.10"), Decimal(50), Decimal(5_000_000), 1800 * SECOND_NS),
-    )
+    """Return the defaults that the core declares, with the cap of BTC, ETH and SOL."""
+    groups = {group: group() for group in GROUPS}
+    return p.MarketPolicy("major", {**groups, FundingParameters: FundingParameters(rate_max=Decimal("0.02"))})
 
 
 def policy(markets: Iterable[str] = (BTC,), revision: str = "r1") -> p.Policy:
@@ -111,7 +54,7 @@ def policy(markets: Iterable[str] = (BTC,), revision: str = "r1") -> p.Policy:
     return p.Policy(
         revision=revision,
         shadow=False,
-        global_breaker=p.GlobalPolicy(3, Decimal("0.2"), 60 * SECOND_NS, shadow=False),
+        global_breaker=p.GlobalBreakerParameters(),
         remembered_requests_max=20_000,
         markets={market: market_policy() for market in markets},
     )
@@ -120,14 +63,26 @@ def policy(markets: Iterable[str] = (BTC,), revision: str = "r1") -> p.Policy:
 def changed(part: Any, changes: Mapping[str, str]) -> Any:
     """Return a policy value with changes such as {"funding.gap": "10s", "references.quorum": "2"}."""
     for path, text in changes.items():
-        name, _, rest = path.partition(".")
-        if rest:
-            part = replace(part, **{name: changed(getattr(part, name), {rest: text})})
-            continue
-        known = {known.name for known in fields(part)}
-        name = name if name in known else f"{name}_ns"
-        part = replace(part, **{name: _like(getattr(part, name), text)})
+        table, _, name = path.rpartition(".")
+        group = _group(part, table, name) if isinstance(part, p.MarketPolicy) and table else None
+        if group is not None:
+            given = changed(part.groups[group], {name: text})
+            part = replace(part, groups={**part.groups, group: given})
+        elif table:
+            part = replace(part, **{table: changed(getattr(part, table), {name: text})})
+        else:
+            known = name if name in {one.name for one in fields(part)} else f"{name}_ns"
+            part = replace(part, **{known: _like(getattr(part, known), text)})
     return part
+
+
+def _group(policy: p.MarketPolicy, table: str, name: str) -> type[Parameters]:
+    """Return the group of parameters that has a name in a table of the policy file."""
+    return next(
+        group
+        for group in policy.groups
+        if table == group.TABLE and {name, f"{name}_ns"} & {one.name for one in fields(group)}
+    )
 
 
 def _like(before: Any, text: str) -> Any:

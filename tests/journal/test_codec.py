@@ -21,7 +21,6 @@ from circuit_guard.core import guard
 from circuit_guard.core.facts import Fact, MarketWarm
 from circuit_guard.core.inputs import Basis, Check, HaltCommand, Input, OrdersCheck, PhaseCommand, Reference, Tick
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, CheckKind, Phase
 from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode
@@ -73,7 +72,7 @@ def exactly(value: Any) -> Any:
         return type(value).__name__, sorted(map(exactly, value))
     if isinstance(value, tuple | list | deque):
         return type(value).__name__, [exactly(item) for item in value]
-    if isinstance(value, Reason | CheckKind):
+    if isinstance(value, CheckKind):
         return "str", repr(str(value))  # where a field is declared as text, its members become text
     return type(value).__name__, repr(value)
 

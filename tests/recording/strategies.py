@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
+from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference
-from circuit_guard.core.policy import GapMode
 from circuit_guard.core.types import CheckKind, Phase
 from circuit_guard.recording.entries import Entry, Fault, Header, Label, LabelledCheck
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.config.policy import PolicyFile, parse_policy_file
+from circuit_guard.core.envelope import FundingParameters, GapMode
 from circuit_guard.core.inputs import Basis
-from circuit_guard.core.policy import GapMode
 from circuit_guard.core.types import SECOND_NS, Phase
 from circuit_guard.errors import PolicyError, RecordingError
 from circuit_guard.recording.entries import Entry, Fault, Header, Label, LabelledCheck
@@ -216,7 +216,7 @@ def test_policy_when_the_header_gives_facts_then_they_hold_for_its_markets(polic
         Decimal("0.03"),
     )
     default = policy_for(Header(markets={BTC: None}), policy_file).markets[BTC].funding
-    assert policy.markets[ETH].funding.rate_max == default.rate_max
+    assert policy.markets[ETH].of(FundingParameters).rate_max == default.rate_max
 
 
 def test_replay_when_the_headers_facts_are_out_of_bounds_then_names_them(

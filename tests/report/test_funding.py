@@ -6,15 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from circuit_guard.core.policy import FundingPolicy, GapMode
+from circuit_guard.core.envelope import FundingParameters, GapMode
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.report.funding import FundingHistory, Published
 
 PERIOD_S = 100
 
 
-def policy(mode: GapMode = GapMode.ACCRUE) -> FundingPolicy:
-    return FundingPolicy(
+def policy(mode: GapMode = GapMode.ACCRUE) -> FundingParameters:
+    return FundingParameters(
         period_ns=PERIOD_S * SECOND_NS,
         rate_max=Decimal("0.02"),
         gap_mode=mode,

@@ -6,7 +6,9 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.facts import HaltChanged
+from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.types import SECOND_NS, Phase
 from circuit_guard.server.convert import events
 from circuit_guard.v1 import admin_pb2, types_pb2
@@ -17,7 +19,7 @@ from tests.server.harness import Harness, check, refused
 
 
 def deadline_s(guard: Harness) -> float:
-    return guard.engine.policy.markets[BTC].reopening.deadline_ns / SECOND_NS
+    return guard.engine.policy.markets[BTC].of(ReopeningParameters).deadline_ns / SECOND_NS
 
 
 async def test_halt_when_one_market_is_named_then_it_alone_is_denied_until_resumed(guard: Harness) -> None:
@@ -94,12 +96,12 @@ async def test_status_when_a_market_re_opens_then_the_ramp_is_told_until_it_is_o
     guard.driver.run(10, BTC)
     resumed = await guard.admin.Resume(resume())
     status = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status.markets
-    guard.driver.run(int(guard.engine.policy.markets[BTC].breaker.half_open_ns / SECOND_NS) + 1, BTC)
+    guard.driver.run(int(guard.engine.policy.markets[BTC].of(BreakerParameters).half_open_ns / SECOND_NS) + 1, BTC)
     over = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status.markets[0]
 
     reopened = [event.market_reopened for event in resumed.events if event.HasField("market_reopened")]
     assert [(event.market, event.held.seconds) for event in reopened] == [(BTC, 10)]
-    start_share = float(guard.engine.policy.markets[BTC].reopening.start_share)
+    start_share = float(guard.engine.policy.markets[BTC].of(ReopeningParameters).start_share)
     assert (status[0].HasField("ramp_share"), status[0].ramp_share) == (True, start_share)
     assert not status[1].HasField("ramp_share")
     assert not over.HasField("ramp_share")

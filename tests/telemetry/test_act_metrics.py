@@ -14,7 +14,9 @@ from circuit_guard.core.acts import (
     StateRow,
     ValidateState,
 )
+from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.inputs import HaltCommand, ResumeCommand
+from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.types import SECOND_NS, Outcome
 from tests.driver import BTC, ETH, INDEX, PRICE, policy_of
 from tests.telemetry.observed import SOL, Measured
@@ -29,7 +31,7 @@ def warm() -> Measured:
 
 def test_hold_when_closures_are_held_then_its_length_and_the_deadline_show(warm: Measured) -> None:
     engine = warm.driver.engine
-    deadline_s = engine.policy.markets[BTC].reopening.deadline_ns // SECOND_NS
+    deadline_s = engine.policy.markets[BTC].of(ReopeningParameters).deadline_ns // SECOND_NS
     engine.step(HaltCommand(engine.now_ns(), (BTC,), "ana", "test"))
     warm.show()
     at_once = [warm.value(name, market=BTC) for name in ("market_held_seconds", "market_hold_overdue")]
@@ -44,7 +46,7 @@ def test_hold_when_closures_are_held_then_its_length_and_the_deadline_show(warm:
 
 def test_ramp_when_a_market_re_opens_then_the_share_rises_from_the_policys_to_one(warm: Measured) -> None:
     engine, policy = warm.driver.engine, warm.driver.engine.policy.markets[BTC]
-    length_s = policy.breaker.half_open_ns // SECOND_NS
+    length_s = policy.of(BreakerParameters).half_open_ns // SECOND_NS
     engine.step(HaltCommand(engine.now_ns(), (BTC,), "ana", "test"))
     engine.step(ResumeCommand(engine.now_ns(), (BTC,), "ana", "test"))
     shares = []
@@ -54,7 +56,7 @@ def test_ramp_when_a_market_re_opens_then_the_share_rises_from_the_policys_to_on
         warm.driver.run(length_s // 2, BTC)
     warm.show()
 
-    start = float(policy.reopening.start_share)
+    start = float(policy.of(ReopeningParameters).start_share)
     assert shares == pytest.approx([start, (1 + start) / 2, 1])
     assert warm.value("market_ramp_ratio", market=BTC) == 1
     assert warm.value("market_ramp_ratio", market=ETH) == 1

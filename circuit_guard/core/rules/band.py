@@ -7,14 +7,60 @@ own mid, never the first print after a restart: thin books skewed exactly those 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
 
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.gates import PHASE_DENIES
 from circuit_guard.core.market import readable
-from circuit_guard.core.policy import MarketPolicy, RestrictedClosures
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.types import Finding, Phase, Severity, show, show_seconds
+from circuit_guard.core.parameters import Parameters, Relation, basis_points, choice, seconds
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.rule import CALLER, FRESH, Excuse, Judges, Reason, Rule, Unseen, Where
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
+from circuit_guard.core.types import Finding, Phase, Severity, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
+
+OUTSIDE_BAND = "outside_band"
+BAND_CENTER_MISSING = "band_center_missing"
+ORDER_NOT_POST_ONLY = "order_not_post_only"
+ROLLBACK_CANCEL = "rollback_cancel"
+
+
+class RestrictedClosures(StrEnum):
+    """What happens to closures in POST_ONLY and RECOVERING: allowed inside the band, or denied."""
+
+    BANDED = "banded"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class BandParameters(Parameters):
+    """The band round the reference price in POST_ONLY and RECOVERING, against prices skewed in a thin book."""
+
+    TABLE: ClassVar[str] = "band"
+    RELATIONS: ClassVar[tuple[Relation, ...]] = (
+        Relation("band.width_bps", "at most", "divergence.base", "a price inside the band must not count as diverging"),
+    )
+
+    share: Decimal = basis_points(
+        5,
+        "Half width of the band round the reference price. 5 is the band of published post-only rules.",
+        key="width_bps",
+    )
+    center_age_max_ns: int = seconds(
+        60,
+        "Without a quorum the last reference price that had one stays the centre for this long; then closures are "
+        "denied.",
+        least=0,
+    )
+    post_only_closures: RestrictedClosures = choice(
+        RestrictedClosures.BANDED, "Closures in POST_ONLY: banded (inside the band) or denied."
+    )
+    recovering_closures: RestrictedClosures = choice(
+        RestrictedClosures.BANDED, "Closures in RECOVERING: banded (inside the band) or denied."
+    )
 
 
 def center(view: MarketView, policy: MarketPolicy) -> Decimal | None:
@@ -22,7 +68,7 @@ def center(view: MarketView, policy: MarketPolicy) -> Decimal | None:
     references = view.references
     if references.quorum:
         return references.price
-    recent_ns = view.now_ns - policy.band.center_age_max_ns
+    recent_ns = view.now_ns - policy.of(BandParameters).center_age_max_ns
     if references.last_quorum_ns is not None and references.last_quorum_ns >= recent_ns:
         return references.last_quorum_price
     return None
@@ -31,24 +77,22 @@ def center(view: MarketView, policy: MarketPolicy) -> Decimal | None:
 def interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return the band; None in the phases that have none, and where nothing is there to put it round."""
     middle = center(view, policy) if view.restricted else None
-    return None if middle is None else Interval(middle, middle).widened(policy.band.share)
+    return None if middle is None else Interval(middle, middle).widened(policy.of(BandParameters).share)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny a closure whose execution price, or mark price where it has none, is outside the band. Two-sided."""
     if view.closure is None or not view.restricted:
         return
-    band = policy.band
+    band = policy.of(BandParameters)
     mode = band.post_only_closures if view.phase is Phase.POST_ONLY else band.recovering_closures
     if mode is RestrictedClosures.DENIED:
-        yield Finding(
-            Reason.PHASE_DENIES, Severity.DENY, "phase", view.phase, "a phase in which the policy allows closures"
-        )
+        yield Finding(PHASE_DENIES, Severity.DENY, "phase", view.phase, "a phase in which the policy allows closures")
         return
     middle = center(view, policy)
     if middle is None:
         limit = f"a reference price with a quorum within {show_seconds(band.center_age_max_ns)}"
-        yield Finding(Reason.BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
+        yield Finding(BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
         return
     reach = abs(middle) * band.share
     for subject, price in (
@@ -57,4 +101,40 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     ):
         if price is not None and abs(price - middle) > reach:
             limit = f"{show(middle - reach)} .. {show(middle + reach)} in {view.phase}"
-            yield Finding(Reason.OUTSIDE_BAND, Severity.DENY, subject, show(price), limit)
+            yield Finding(OUTSIDE_BAND, Severity.DENY, subject, show(price), limit)
+
+
+def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
+    rule = policy.of(BandParameters)
+    banned = {RestrictedClosures.DENIED: Decimal(0), RestrictedClosures.BANDED: rule.share}
+    yield Unseen("execution_price_in_post_only", banned[rule.post_only_closures])
+    recovering = banned[rule.recovering_closures]
+    excused = recovering and policy.of(ExplainedLossParameters).halted is Halted.ALLOW_EXPLAINED
+    where = Where.WITHOUT_ACCOUNT if excused else Where.EVERYWHERE
+    yield Unseen("execution_price_in_recovering", recovering, where)
+
+
+def _notes(policy: MarketPolicy) -> Iterator[str]:
+    rule = policy.of(BandParameters)
+    closures = {rule.post_only_closures, rule.recovering_closures}
+    if RestrictedClosures.BANDED in closures and RULE.name not in policy.shadow_rules:
+        width = show_percent(rule.share)
+        yield f"In POST_ONLY and RECOVERING the mark price has to be within {width} of the reference price as well."
+
+
+RULE = Rule(
+    name="band",
+    rank=80,
+    catches="An execution or mark price outside the band round the reference price in restricted phases. Denies.",
+    judges=Judges.CLOSURES,
+    parameters=BandParameters,
+    reasons={
+        OUTSIDE_BAND: Reason("the price is outside the band round the reference price", FRESH, Excuse.RECOVERING),
+        BAND_CENTER_MISSING: Reason("there is no reference price to put the band round", FRESH),
+        ORDER_NOT_POST_ONLY: Reason("this phase takes post-only orders only", CALLER),
+        ROLLBACK_CANCEL: Reason("the order was placed before the rollback", CALLER),
+    },
+    evaluate=evaluate,
+    unseen=_unseen,
+    notes=_notes,
+)

@@ -8,48 +8,95 @@ others have moved or not, so the first doubtful observation denies, and only wha
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import readable
+from circuit_guard.core.parameters import Parameters, Relation, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.types import Finding, Severity, show, show_seconds
+from circuit_guard.core.references import HullParameters, Nowhere
+from circuit_guard.core.rule import CALLER, EVIDENCE, FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
+from circuit_guard.core.types import Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
 
+MARK_DIVERGENCE = "mark_divergence"
+MARK_REVERTED = "mark_reverted"
+INDEX_DIVERGENCE = "index_divergence"
+EXECUTION_DIVERGENCE = "execution_divergence"
 
-def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
+_AT_ONCE = "what trips at once must be outside what denies"
+
+
+@dataclass(frozen=True, slots=True)
+class DivergenceParameters(Parameters):
+    """How far a price may be from the hull."""
+
+    TABLE: ClassVar[str] = "divergence"
+    RELATIONS: ClassVar[tuple[Relation, ...]] = (
+        Relation("divergence.trip_at_once_base", "at least", "divergence.base", _AT_ONCE),
+        Relation("divergence.trip_at_once_hull_widths", "at least", "divergence.hull_widths", _AT_ONCE),
+        Relation(
+            "divergence.execution_base", "at least", "divergence.base", "closures at an honest mark price must execute"
+        ),
+    )
+
+    base: Decimal = share(
+        "0.01",
+        "Tolerance round the hull for the mark price; beyond it closures are denied at once. 1 % held in five "
+        "recorded crashes.",
+    )
+    trip_after_ns: int = seconds(
+        30, "A divergence trips once it has lasted this long; shorter ones are often a leading price (DESIGN 4)."
+    )
+    trip_at_once_base: Decimal = share("0.20", "Beyond this tolerance it trips at once (DESIGN 4).")
+    trip_at_once_hull_widths: Decimal = widths(3, "That tolerance grows by this many widths of the hull (DESIGN 4).")
+    index_base: Decimal = share(
+        "0.25", "Tolerance for the index price: it is a spot price, references may be derivatives."
+    )
+    execution_base: Decimal = share("0.10", "Tolerance for a closure's execution price: books slip, marks do not.")
+    settle_ns: int = seconds(
+        15,
+        "Closures stay denied this long after a wrong mark went away: those computed with it are still on their way.",
+        least=0,
+    )
+
+
+def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | Nowhere | None:
     """Return where the references allow the mark price to be; None without any."""
-    return view.references.limits(policy.divergence.base, policy.divergence.hull_widths)
+    return view.references.limits(policy.of(DivergenceParameters).base, policy.of(HullParameters).hull_widths)
 
 
-def execution_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
+def execution_interval(view: MarketView, policy: MarketPolicy) -> Interval | Nowhere | None:
     """Return where the references allow an execution price to be; None without any."""
-    return view.references.limits(policy.divergence.execution_base, policy.divergence.hull_widths)
+    base = policy.of(DivergenceParameters).execution_base
+    return view.references.limits(base, policy.of(HullParameters).hull_widths)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Judge a published mark and index price, or the mark and execution price of a closure. Two-sided."""
-    rule, closure = policy.divergence, view.closure
+    closure = view.closure
     if closure is None:
+        rule = policy.of(DivergenceParameters)
         mark, index = view.published.mark_price, view.published.index_price
-        yield from _judge(view, policy, Reason.MARK_DIVERGENCE, "mark_price", mark, rule.base)
-        yield from _judge(view, policy, Reason.INDEX_DIVERGENCE, "index_price", index, rule.index_base)
+        yield from _judge(view, policy, MARK_DIVERGENCE, "mark_price", mark, rule.base)
+        yield from _judge(view, policy, INDEX_DIVERGENCE, "index_price", index, rule.index_base)
         return
     if view.state.reverted_ns is not None:
         yield from _still_settling(view, view.state.reverted_ns, policy)
     mark, execution = readable(closure.basis.mark_price), readable(closure.execution_price)
     if mark is not None and (limit := view.once(mark_interval)) is not None and mark not in limit:
-        yield Finding(Reason.MARK_DIVERGENCE, Severity.DENY, "basis.mark_price", show(mark), str(limit))
+        yield Finding(MARK_DIVERGENCE, Severity.DENY, "basis.mark_price", show(mark), str(limit))
     if execution is not None and (limit := view.once(execution_interval)) is not None and execution not in limit:
-        yield Finding(Reason.EXECUTION_DIVERGENCE, Severity.DENY, "execution_price", show(execution), str(limit))
+        yield Finding(EXECUTION_DIVERGENCE, Severity.DENY, "execution_price", show(execution), str(limit))
 
 
 def _judge(
-    view: MarketView, policy: MarketPolicy, reason: Reason, subject: str, price: Decimal | None, base: Decimal
+    view: MarketView, policy: MarketPolicy, reason: str, subject: str, price: Decimal | None, base: Decimal
 ) -> Iterator[Finding]:
-    rule, references = policy.divergence, view.references
-    limit = references.limits(base, rule.hull_widths)
+    rule, references = policy.of(DivergenceParameters), view.references
+    limit = references.limits(base, policy.of(HullParameters).hull_widths)
     if price is None or limit is None or price in limit:
         return
     severity = Severity.DENY
@@ -62,7 +109,84 @@ def _judge(
 
 def _still_settling(view: MarketView, reverted_ns: int, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny for a moment after a wrong mark went away: closures computed with it are still on their way."""
-    if view.now_ns - reverted_ns < policy.divergence.settle_ns:
+    settle_ns = policy.of(DivergenceParameters).settle_ns
+    if view.now_ns - reverted_ns < settle_ns:
         observed = f"back for {show_seconds(view.now_ns - reverted_ns)}"
-        limit = f"back for {show_seconds(policy.divergence.settle_ns)}"
-        yield Finding(Reason.MARK_REVERTED, Severity.DENY, "mark_price", observed, limit)
+        limit = f"back for {show_seconds(settle_ns)}"
+        yield Finding(MARK_REVERTED, Severity.DENY, "mark_price", observed, limit)
+
+
+MOVES = tuple(map(Decimal, ("0", "0.001", "0.003", "0.01", "0.03", "0.1")))
+"""How far the reference price moves within the hull's window, as a fraction: calm to crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkLimit:
+    """How far a mark price may be from the nearest price that the reference has had within the window, as fractions."""
+
+    moved: Decimal
+    """How far the reference price has moved within the window."""
+    diverges: Decimal
+    """Beyond it the mark price is denied."""
+    trips_at_once: Decimal
+
+
+def mark_limits(policy: MarketPolicy) -> list[MarkLimit]:
+    """Return how far a mark price may be off, for each of MOVES."""
+    rule, hull_widths = policy.of(DivergenceParameters), policy.of(HullParameters).hull_widths
+    far = max(rule.base, rule.trip_at_once_base)
+    return [
+        MarkLimit(moved, rule.base + hull_widths * moved, far + rule.trip_at_once_hull_widths * moved)
+        for moved in MOVES
+    ]
+
+
+def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
+    rule, still = policy.of(DivergenceParameters), "while the reference price stands still"
+    yield Unseen("mark_price", rule.base, label=f"the mark price, {still}")
+    yield Unseen("index_price", rule.index_base, label=f"the index price, {still}")
+    yield Unseen("execution_price", rule.execution_base, label="the execution price of the closure")
+    yield Unseen("execution_price_in_post_only", rule.execution_base, label="the same in POST_ONLY")
+    yield Unseen("execution_price_in_recovering", rule.execution_base, label="the same in RECOVERING")
+
+
+def _delays(policy: MarketPolicy) -> Iterator[Delay]:
+    rule, own = policy.of(DivergenceParameters), f"{policy.of(HullParameters).hull_widths:f} widths away"
+    for price, base in (("a mark price", rule.base), ("an index price", rule.index_base)):
+        yield Delay(f"{price} more than {show_percent(base)} and {own}", 0, rule.trip_after_ns)
+        far = show_percent(max(base, rule.trip_at_once_base))
+        yield Delay(f"{price} more than {far} and {rule.trip_at_once_hull_widths:f} widths away", 0, 0)
+    yield Delay(f"an execution price more than {show_percent(rule.execution_base)} away", 0)
+
+
+def _notes(policy: MarketPolicy) -> Iterator[str]:
+    window = short_seconds(policy.of(HullParameters).window_ns)
+    yield f"Counted from the nearest price that the reference has had in those {window}."
+
+
+RULE = Rule(
+    name="divergence",
+    rank=60,
+    catches="A mark price (or a caller's) outside what the references explain: the hull of the **median** of the fresh "
+    "references, widened by a base and by its own width; two-sided. Not the hull of all of them: a single venue's wick "
+    "would carry it (Deribit 2019, BitMEX 2019). Denies at once, trips when it lasts, trips at once when far outside.",
+    judges=Judges.BOTH,
+    parameters=DivergenceParameters,
+    reasons={
+        MARK_DIVERGENCE: Reason(
+            "the mark price is outside the range that the references explain", FRESH, Excuse.KNOWN_PRICE
+        ),
+        MARK_REVERTED: Reason(
+            "a diverging mark price came back although the references never moved: it was wrong",
+            EVIDENCE,
+            Excuse.KNOWN_PRICE,
+        ),
+        INDEX_DIVERGENCE: Reason("the index price is outside the range that the references explain", FRESH),
+        EXECUTION_DIVERGENCE: Reason("the execution price is outside the range that the references explain", CALLER),
+    },
+    evaluate=evaluate,
+    judged_again=True,
+    unseen=_unseen,
+    delays=_delays,
+    notes=_notes,
+)

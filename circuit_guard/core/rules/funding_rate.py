@@ -6,13 +6,33 @@ At the cap is no anomaly (caps are hit in every crash); above it is. premium = r
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
-from circuit_guard.core.envelope import ROUNDING_SHARE
+from circuit_guard.core.envelope import ROUNDING_SHARE, FundingParameters
+from circuit_guard.core.parameters import Parameters, share
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.types import Finding, show
+from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Reason, Rule
+from circuit_guard.core.types import Finding, show, show_percent
 from circuit_guard.core.view import MarketView
+
+FUNDING_RATE_OVER_CAP = "funding_rate_over_cap"
+FUNDING_PREMIUM_MISMATCH = "funding_premium_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class RateParameters(Parameters):
+    """How closely funding rate, premium and index price have to agree."""
+
+    TABLE: ClassVar[str] = "funding"
+
+    premium_share: Decimal = share(
+        "0.05",
+        "Premium and rate * index price may differ by this fraction of the larger: they are taken at different "
+        "instants.",
+    )
+
 
 RATE_ROUNDING = Decimal("1e-8")
 """Exchanges publish rates cut to 8 decimals (Paradex: funding_rate_8h, openapi of 2026)."""
@@ -21,18 +41,41 @@ RATE_ROUNDING = Decimal("1e-8")
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny an observation whose rate is over the cap or does not agree with its premium; trip if it lasts."""
     mark_price, index_price, _, rate, premium = view.published
-    trip_after_ns = policy.funding.trip_after_ns
-    if rate is not None and abs(rate) > policy.funding.rate_max + RATE_ROUNDING:
-        severity = view.lasting(Reason.FUNDING_RATE_OVER_CAP, trip_after_ns)
-        limit = f"within +/- {show(policy.funding.rate_max)}"
-        yield Finding(Reason.FUNDING_RATE_OVER_CAP, severity, "funding_rate", show(rate), limit)
+    funding = policy.of(FundingParameters)
+    if rate is not None and abs(rate) > funding.rate_max + RATE_ROUNDING:
+        severity = view.lasting(FUNDING_RATE_OVER_CAP, funding.trip_after_ns)
+        limit = f"within +/- {show(funding.rate_max)}"
+        yield Finding(FUNDING_RATE_OVER_CAP, severity, "funding_rate", show(rate), limit)
     price = index_price or mark_price
     if rate is None or premium is None or price is None:
         return
     implied = rate * price
-    tolerance = max(abs(implied), abs(premium)) * policy.funding.premium_share
+    tolerance = max(abs(implied), abs(premium)) * policy.of(RateParameters).premium_share
     tolerance += abs(price) * (RATE_ROUNDING + ROUNDING_SHARE)
     if abs(implied - premium) > tolerance:
-        severity = view.lasting(Reason.FUNDING_PREMIUM_MISMATCH, trip_after_ns)
+        severity = view.lasting(FUNDING_PREMIUM_MISMATCH, funding.trip_after_ns)
         limit = f"funding_rate * price = {show(implied)} +/- {show(tolerance)}"
-        yield Finding(Reason.FUNDING_PREMIUM_MISMATCH, severity, "funding_premium", show(premium), limit)
+        yield Finding(FUNDING_PREMIUM_MISMATCH, severity, "funding_premium", show(premium), limit)
+
+
+def _delays(policy: MarketPolicy) -> Iterator[Delay]:
+    rule = policy.of(FundingParameters)
+    rate = f"a funding rate over {show_percent(rule.rate_max)}, or not that of its premium"
+    yield Delay(rate, 0, rule.trip_after_ns)
+
+
+RULE = Rule(
+    name="funding_rate",
+    rank=50,
+    catches="A rate over the cap; a rate, premium and price that do not agree. Denies, trips when it lasts.",
+    judges=Judges.DATA,
+    parameters=RateParameters,
+    reasons={
+        FUNDING_RATE_OVER_CAP: Reason("the funding rate is over its cap", FRESH, Excuse.EXPLAINED),
+        FUNDING_PREMIUM_MISMATCH: Reason(
+            "the funding rate, the premium and the index price do not agree", FRESH, Excuse.EXPLAINED
+        ),
+    },
+    evaluate=evaluate,
+    delays=_delays,
+)

@@ -7,16 +7,43 @@ whose reference price has stood nearly still, as a reset index makes it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar
 
+from circuit_guard.core.parameters import Parameters, count, seconds, share
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.types import CheckKind, Finding, Severity, show_seconds
+from circuit_guard.core.rule import EVIDENCE, Delay, Judges, Reason, Rule
+from circuit_guard.core.types import CheckKind, Finding, Severity, short_seconds, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
+
+UNEXPLAINED_BURST = "unexplained_burst"
+
+
+@dataclass(frozen=True, slots=True)
+class BurstParameters(Parameters):
+    """Liquidations in numbers that no move of the reference price explains. Volume alone never trips."""
+
+    TABLE: ClassVar[str] = "burst"
+
+    accounts: int = count(
+        100,
+        "This many different accounts are a burst; 0: no number is. A guess, take it from your own quiet days. Fewer: "
+        "a busy quiet day trips. More: more wrong closures pass that nothing else sees.",
+        least=0,
+        most=10_000,
+    )
+    window_ns: int = seconds(10, "They are counted within this time. Longer: ordinary closures add up to a burst.")
+    move_share: Decimal = share(
+        "0.003",
+        "A move of the reference price within divergence.window_s that explains any number of closures. Smaller: less "
+        "is a burst. Larger: a genuine cascade after a small move trips.",
+    )
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Trip on many different accounts asked about within the window while the reference price hardly moved."""
-    rule, references, closure = policy.burst, view.references, view.closure
+    rule, references, closure = policy.of(BurstParameters), view.references, view.closure
     if not rule.accounts or closure is None or closure.kind is not CheckKind.LIQUIDATION or references.price is None:
         return
     if len(view.state.asked) + 1 < rule.accounts:  # with the one that is asking now
@@ -28,4 +55,28 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     if moved < rule.move_share:
         observed = f"{accounts} accounts within {show_seconds(rule.window_ns)} of a market that moved {moved:.3%}"
         limit = f"fewer than {rule.accounts}, or a move of {rule.move_share:.2%}"
-        yield Finding(Reason.UNEXPLAINED_BURST, Severity.TRIP, "closures", observed, limit)
+        yield Finding(UNEXPLAINED_BURST, Severity.TRIP, "closures", observed, limit)
+
+
+def _delays(policy: MarketPolicy) -> Iterator[Delay]:
+    rule = policy.of(BurstParameters)
+    move = f"while the reference price moves less than {show_percent(rule.move_share)}"
+    if rule.accounts:
+        what = f"liquidations of {rule.accounts} accounts in {short_seconds(rule.window_ns)}, {move}"
+        yield Delay(what, None, 0, rule.accounts)
+    else:
+        yield Delay(f"liquidations in any number, {move}", None)
+
+
+RULE = Rule(
+    name="unexplained_burst",
+    rank=110,
+    catches="Closures far above normal while the reference price has not moved enough to explain them. Trips.",
+    judges=Judges.CLOSURES,
+    parameters=BurstParameters,
+    reasons={
+        UNEXPLAINED_BURST: Reason("there are more closures than any move of the reference price explains", EVIDENCE)
+    },
+    evaluate=evaluate,
+    delays=_delays,
+)

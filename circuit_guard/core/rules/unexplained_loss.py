@@ -7,11 +7,86 @@ is wrong in the check itself (its collateral, entry price or cached index) it ta
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
 
+from circuit_guard.core.envelope import FundingParameters, accrued_max, funding_bound
+from circuit_guard.core.parameters import Parameters, Relation, choice, count, flag, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.reasons import Reason
-from circuit_guard.core.types import Explanation, Finding, Severity, show, show_seconds
+from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule, Unseen, Where
+from circuit_guard.core.rules.staleness import StalenessParameters
+from circuit_guard.core.types import Explanation, Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
+
+UNEXPLAINED_LOSS = "unexplained_loss"
+
+_BELIEVED = "what counts as diverging must not be believed"
+
+
+class Halted(StrEnum):
+    """What an OPEN breaker lets through: nothing, or closures that trusted values justify."""
+
+    DENY_ALL = "deny_all"
+    ALLOW_EXPLAINED = "allow_explained"
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedLossParameters(Parameters):
+    """What follows from the account that a check carries: is it under water at trusted values too? (DESIGN 3).
+
+    Without an account in the check nothing of this table applies to it.
+    """
+
+    TABLE: ClassVar[str] = "explained_loss"
+    RELATIONS: ClassVar[tuple[Relation, ...]] = (
+        Relation("explained_loss.mark_share", "at most", "divergence.base", _BELIEVED),
+        Relation("explained_loss.hull_widths", "at most", "divergence.hull_widths", _BELIEVED),
+        Relation(
+            "explained_loss.trusted_age_max_s", "at least", "staleness.deny_after_s", "values that are not stale count"
+        ),
+    )
+
+    deny: bool = flag(
+        True,
+        "Deny the closure of an account that is healthy at every admissible value. false: where your margin formula "
+        "is not that of docs/design.md, section 3, as genuine closures would be denied; a wrong sum of the engine "
+        "then passes.",
+    )
+    mark_share: Decimal = share(
+        "0.002",
+        "A mark price this near the hull of the reference price is believed (DESIGN 4). Wider: a larger wrong mark "
+        "passes. Narrower: a mark that honestly leads is not believed, and a genuine closure may wait.",
+    )
+    hull_widths: Decimal = widths(
+        2,
+        "That range grows by this many widths of the hull, as a crash widens it (DESIGN 4). With 1, one honest "
+        "closure in 200 of a crash waits.",
+    )
+    trip_accounts: int = count(
+        3,
+        "This many healthy accounts whose closure was asked for, each counted once, trip the market: something "
+        "computes with other values (DESIGN 4). Fewer: one odd account holds everybody. More: meanwhile closures pass "
+        "that come without their account.",
+        most=10_000,
+    )
+    window_ns: int = seconds(
+        10, "They are counted within this time (DESIGN 4). Shorter: a slow run of them never trips."
+    )
+    trusted_age_max_ns: int = seconds(
+        3600,
+        "A funding index that was trusted longer ago explains no loss. Longer: explained closures pass for longer in "
+        "a halt, on an interval that grows with time. Shorter: they are held, and make bad debt.",
+        most=86_400,
+    )
+    halted: Halted = choice(
+        Halted.DENY_ALL,
+        "deny_all: in an OPEN (denying) breaker nothing passes, and accounts under water make bad debt. "
+        "allow_explained: closures that trusted values justify pass at the ramp's rate, also where only stale or "
+        "wrong data or the band of RECOVERING denies; it relies on your margin formula being that of docs/design.md "
+        "and on correct accounts.",
+    )
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
@@ -21,7 +96,7 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     this market's own mark price is in doubt: when references lag in a crash, all of them look healthy, and whether that
     price is wrong is for divergence to find out.
     """
-    explained, rule, closure = view.explained, policy.explained_loss, view.closure
+    explained, rule, closure = view.explained, policy.of(ExplainedLossParameters), view.closure
     if not rule.deny or closure is None or explained is None or explained.verdict is not Explanation.UNEXPLAINED:
         return
     accounts = view.state.unexplained.count(view.now_ns, rule.window_ns, closure.account_id)
@@ -29,4 +104,65 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     severity = Severity.TRIP if trips else Severity.DENY
     among = f", account {accounts} within {show_seconds(rule.window_ns)}" if accounts > 1 else ""
     observed = f"a surplus of at least {show(explained.low)}{among}"
-    yield Finding(Reason.UNEXPLAINED_LOSS, severity, "account", observed, "a loss at some admissible value")
+    yield Finding(UNEXPLAINED_LOSS, severity, "account", observed, "a loss at some admissible value")
+
+
+def account_limit(policy: MarketPolicy) -> Decimal | None:
+    """Return the surplus that an account needs at true values for its closure to be denied whatever else is wrong.
+
+    A fraction of its notional, while the reference price stands still; None where no closure is denied for it. For a
+    short the mark's part grows by its maintenance margin fraction, which grows with the mark.
+    """
+    rule, funding = policy.of(ExplainedLossParameters), policy.of(FundingParameters)
+    if not rule.deny or RULE.name in policy.shadow_rules:
+        return None
+    oldest_ns = policy.of(StalenessParameters).deny_after_ns
+    return rule.mark_share + funding_bound(funding, Decimal(1), oldest_ns) + accrued_max(funding, oldest_ns)
+
+
+def believed_within(policy: MarketPolicy, moved: Decimal) -> Decimal:
+    """Return how near the references a mark price is believed, as a fraction, when they have moved by a fraction."""
+    rule = policy.of(ExplainedLossParameters)
+    return rule.mark_share + rule.hull_widths * moved
+
+
+def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
+    limit = account_limit(policy)
+    yield Unseen("mark_price", limit, Where.WITH_ACCOUNT)
+    yield Unseen("callers_funding_index", limit, Where.WITH_ACCOUNT)
+    yield Unseen("engine_sums", limit, Where.WITH_ACCOUNT, label="the engine's own sums: its formula, what it adds up")
+    yield Unseen("account_as_given", None, label="the account, as the check gives it")
+
+
+def _delays(policy: MarketPolicy) -> Iterator[Delay]:
+    rule = policy.of(ExplainedLossParameters)
+    what = f"the closure of a healthy account, given with the check (counted for {short_seconds(rule.window_ns)})"
+    yield Delay(what, 0, 0, rule.trip_accounts) if rule.deny else Delay(what, None)
+
+
+def _notes(policy: MarketPolicy) -> Iterator[str]:
+    needed, widths_moved = account_limit(policy), policy.of(ExplainedLossParameters).hull_widths + 1
+    if needed is None:
+        yield "No closure is denied because its account is healthy: the policy turns that off, or has it in shadow."
+        return
+    yield (
+        f"With its account: an account whose true surplus is more than {show_percent(needed)} of its notional (for a "
+        "short, times 1 plus its margin fraction) is not closed, whatever its engine computed with; a move of the "
+        f"reference price adds {widths_moved:f} times that move. The account itself is believed as the check gives "
+        "it, except for a funding index that was discarded as wrong."
+    )
+
+
+RULE = Rule(
+    name="unexplained_loss",
+    rank=100,
+    catches="The closure of an account that is healthy at every admissible value (section 3). Denies; several such "
+    "accounts trip.",
+    judges=Judges.CLOSURES,
+    parameters=ExplainedLossParameters,
+    reasons={UNEXPLAINED_LOSS: Reason("the account is healthy at every admissible value", CALLER)},
+    evaluate=evaluate,
+    unseen=_unseen,
+    delays=_delays,
+    notes=_notes,
+)

@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from circuit_guard.core.inputs import Check
 from circuit_guard.core.market import Published, readable
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.rule import CALLER, FRESH, Delay, Excuse, Judges, Reason, Rule
 from circuit_guard.core.types import EXPONENT_MAX, Finding, Severity
 from circuit_guard.core.view import MarketView
+
+NOT_A_NUMBER = "not_a_number"
+VALUE_ABSURD = "value_absurd"
+PRICE_NOT_POSITIVE = "price_not_positive"
+VALUE_MISSING = "value_missing"
+VALUE_UNREADABLE = "value_unreadable"
+UNKNOWN_SOURCE = "unknown_source"
+
 
 PRICES = ("mark_price", "index_price")
 VALUES = Published._fields
@@ -26,14 +34,14 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         value = legible if legible is not None else getattr(view.observation, name)
         if value is None:
             if name in EXPECTED_IN_EVERY_OBSERVATION or name in view.state.given:
-                yield Finding(Reason.VALUE_MISSING, Severity.WARN, name, "not given", "a value, as before")
+                yield Finding(VALUE_MISSING, Severity.WARN, name, "not given", "a value, as before")
         elif legible is None and not value.is_finite():
-            yield Finding(Reason.NOT_A_NUMBER, Severity.LATCH, name, str(value), "a finite number")
+            yield Finding(NOT_A_NUMBER, Severity.LATCH, name, str(value), "a finite number")
         elif legible is None:
             limit = f"a magnitude within 1e-{EXPONENT_MAX} .. 1e{EXPONENT_MAX}"
-            yield Finding(Reason.VALUE_ABSURD, Severity.LATCH, name, f"{value:.3e}", limit)
+            yield Finding(VALUE_ABSURD, Severity.LATCH, name, f"{value:.3e}", limit)
         elif name in PRICES and value <= 0 and not policy.allow_negative_price:
-            yield Finding(Reason.PRICE_NOT_POSITIVE, Severity.LATCH, name, str(value), "> 0")
+            yield Finding(PRICE_NOT_POSITIVE, Severity.LATCH, name, str(value), "> 0")
 
 
 def _closure(check: Check) -> Iterator[Finding]:
@@ -44,4 +52,29 @@ def _closure(check: Check) -> Iterator[Finding]:
         ("basis.funding_index", check.basis.funding_index),
     ):
         if value is not None and readable(value) is None:
-            yield Finding(Reason.VALUE_UNREADABLE, Severity.DENY, subject, str(value)[:40], "a finite number")
+            yield Finding(VALUE_UNREADABLE, Severity.DENY, subject, str(value)[:40], "a finite number")
+
+
+def _delays(policy: MarketPolicy) -> Iterator[Delay]:
+    yield Delay("no number, or a price that cannot be", 0, latches=True)
+
+
+RULE = Rule(
+    name="validity",
+    rank=10,
+    catches="NaN, infinity, absurd exponents, a zero or negative price (unless the market allows it: WTI was at "
+    "-37.63), a value that is absent. Latches.",
+    judges=Judges.BOTH,
+    reasons={
+        NOT_A_NUMBER: Reason("a published value is not a finite number", FRESH),
+        VALUE_ABSURD: Reason("a published value is too large or too small to be meant", FRESH),
+        PRICE_NOT_POSITIVE: Reason(
+            "a price is zero or negative in a market that has no such prices", FRESH, Excuse.KNOWN_PRICE
+        ),
+        VALUE_MISSING: Reason("a value that closures rest on was not given", FRESH),
+        VALUE_UNREADABLE: Reason("a value in the request is not a finite number", CALLER),
+        UNKNOWN_SOURCE: Reason("the policy does not name this source for the market", CALLER),
+    },
+    evaluate=evaluate,
+    delays=_delays,
+)

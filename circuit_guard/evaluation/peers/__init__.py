@@ -7,6 +7,7 @@ rule it is does not restart when the guard does: a peer never forgets.
 
 from __future__ import annotations
 
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.policy import Policy
 from circuit_guard.evaluation.peers.bands import LuldBand
 from circuit_guard.evaluation.peers.base import Nothing, Peer
@@ -31,5 +32,7 @@ PEERS: tuple[type[Peer], ...] = (
 
 def peers(policy: Policy) -> list[Peer]:
     """Return one judge of each kind. Of the policy they take the exchange's own caps on funding rates, nothing else."""
-    caps = {market: float(market_policy.funding.rate_max) for market, market_policy in policy.markets.items()}
+    caps = {
+        market: float(market_policy.of(FundingParameters).rate_max) for market, market_policy in policy.markets.items()
+    }
     return [FundingCap(caps) if peer is FundingCap else peer() for peer in PEERS]

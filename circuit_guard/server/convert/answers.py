@@ -9,8 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from circuit_guard.core import reasons
-from circuit_guard.core.explained import EXCUSED, OF_THE_MARK
 from circuit_guard.core.facts import DecisionMade, ObservationJudged, OrderJudged, ReferenceJudged
+from circuit_guard.core.reasons import EXCUSABLE
 from circuit_guard.core.types import (
     DIGITS_MAX,
     SECOND_NS,
@@ -30,7 +30,6 @@ LOWER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_FLOOR)
 UPPER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_CEILING)
 """What was computed is rounded to what the wire may carry."""
 
-EXCUSABLE = EXCUSED | OF_THE_MARK | {reasons.Reason.OUTSIDE_BAND}
 """What denies, unless the account's loss is explained: then it is a warning."""
 
 MALFORMED_REQUEST = "MALFORMED_REQUEST"
@@ -59,7 +58,7 @@ def finding(found: Finding) -> types_pb2.Finding:
     """Return one finding with all that explains it."""
     return types_pb2.Finding(
         reason=found.reason,
-        rule=reasons.REASONS[reasons.Reason(found.reason)].rule,
+        rule=reasons.rule_of(found.reason),
         severity=enums.SEVERITIES[found.severity],
         subject=found.subject,
         observed=found.observed,
@@ -193,7 +192,7 @@ def _weight(found: Finding) -> tuple[int, bool, int]:
     """Order findings by what a person reads first: the hardest to lift, then what was found before what it closed."""
     return (
         enums.LIFTS[reasons.lift(found)],
-        reasons.REASONS[reasons.Reason(found.reason)].rule != "gate",
+        reasons.rule_of(found.reason) != "gate",
         found.severity,
     )
 

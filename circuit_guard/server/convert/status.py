@@ -7,6 +7,7 @@ from decimal import Context, Decimal
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import Halt
+from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import DIGITS_MAX, Outcome
@@ -102,7 +103,7 @@ def _halt(halt: Halt | None) -> status_pb2.Halt | None:
     )
 
 
-def _interval(interval: Interval | None) -> status_pb2.Interval | None:
+def _interval(interval: Interval | Nowhere | None) -> status_pb2.Interval | None:
     if interval is None:
         return None
     return status_pb2.Interval(low=_decimal(interval.low), high=_decimal(interval.high))

@@ -9,24 +9,23 @@ from typing import Any
 
 import pytest
 
-from circuit_guard.config.detection import delays
 from circuit_guard.config.policy import parse_policy
-from circuit_guard.config.policy_limits import (
-    MOVES,
-    SPANS_S,
-    Unseen,
-    account_limit,
-    funding_drift,
-    funding_limits,
-    mark_limits,
-    unseen,
-    wrong_references,
-)
+from circuit_guard.core.coverage import Passing, delays, passing
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.facts import DecisionMade, ObservationJudged
 from circuit_guard.core.guard import decide, new_state, step
 from circuit_guard.core.inputs import Account, Basis, Check, Position
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.reasons import Reason
+from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, MOVES, mark_limits
+from circuit_guard.core.rules.funding_continuity import (
+    FUNDING_JUMP,
+    FUNDING_STEP_UNPREDICTED,
+    SPANS_S,
+    funding_drift,
+    funding_limits,
+)
+from circuit_guard.core.rules.reference_quorum import wrong_references
+from circuit_guard.core.rules.unexplained_loss import account_limit
 from circuit_guard.core.types import SECOND_NS, BreakerState, Severity, Verdict
 from tests.core.world import BTC, MIDNIGHT_NS, Feed
 
@@ -91,7 +90,7 @@ class World:
         return self.state.markets[BTC].breaker.latched
 
 
-def found(findings: list[tuple[str, Severity]], reason: Reason) -> bool:
+def found(findings: list[tuple[str, Severity]], reason: str) -> bool:
     return any(name == reason for name, _ in findings)
 
 
@@ -105,7 +104,7 @@ def test_funding_step_when_within_its_limit_then_it_passes_and_beyond_it_latches
         world.observe(1, funding_rate=None, funding_premium=None)
         index = TRUE_INDEX + sign * share * PRICE
         findings = world.observe(SPANS_S[number], funding_index=index, funding_rate=None, funding_premium=None)
-        assert found(findings, Reason.FUNDING_JUMP) is jumps
+        assert found(findings, FUNDING_JUMP) is jumps
         assert world.latched is jumps
 
 
@@ -119,7 +118,7 @@ def test_funding_step_when_a_premium_of_zero_predicts_it_then_its_own_limit_deni
             world = World(policy)
             index = TRUE_INDEX + share * PRICE
             findings = world.observe(limit.elapsed_ns // SECOND_NS, funding_index=index)
-            assert found(findings, Reason.FUNDING_STEP_UNPREDICTED) is denied
+            assert found(findings, FUNDING_STEP_UNPREDICTED) is denied
 
 
 def test_funding_error_is_the_step_and_what_the_truth_can_have_moved() -> None:
@@ -133,7 +132,7 @@ def test_funding_error_is_the_step_and_what_the_truth_can_have_moved() -> None:
 def test_funding_drift_when_each_step_is_just_inside_then_all_of_them_pass(premium: str | None) -> None:
     """Between them the index and the truth part by as much as said, an hour's 3,600th part a second."""
     policy = policy_of()
-    rule, drift = policy.markets[BTC].funding, funding_drift(policy.markets[BTC])
+    rule, drift = policy.markets[BTC].of(FundingParameters), funding_drift(policy.markets[BTC])
     accrued = rule.rate_max / 28_800 * PRICE
     rate = {None: None, "zero": ZERO, "cap": rule.rate_max}[premium]
     said = {None: drift.unpublished, "zero": drift.premium_zero, "cap": drift.premium_at_cap}[premium]
@@ -164,7 +163,7 @@ def test_mark_price_when_within_its_limits_then_it_passes_and_beyond_them_it_is_
     ):
         world = World(policy)
         findings = world.observe(1, reference=risen, mark_price=PRICE * (1 - share))
-        assert found(findings, Reason.MARK_DIVERGENCE) is diverges
+        assert found(findings, MARK_DIVERGENCE) is diverges
         assert world.opened is trips
 
 
@@ -223,7 +222,7 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.what)
 def test_delay_when_its_kind_lasts_then_it_is_denied_and_trips_as_soon_as_said(kind: Kind) -> None:
     policy = policy_of()
-    [delay] = [row for row in delays(policy.markets[BTC]) if row.what.startswith(kind.what)]
+    [delay] = [row for _, row in delays(policy.markets[BTC]) if row.what.startswith(kind.what)]
     world, denied_s, opened_s = World(policy), NEVER, NEVER
     for second in range(kind.starts_s, 130):
         findings = world.observe(1, **kind.wrong(second))
@@ -239,12 +238,12 @@ def test_delay_when_its_kind_lasts_then_it_is_denied_and_trips_as_soon_as_said(k
 
 def test_delays_when_rules_are_off_then_they_never_come() -> None:
     text = "explained_loss.deny = false\nburst.accounts = 0\nslow_walk.trip_after_s = 0\n"
-    off = {row.rule for row in delays(policy_of(text).markets[BTC]) if row.denied_ns is None and row.trips_ns is None}
+    off = {rule for rule, row in delays(policy_of(text).markets[BTC]) if row.denied_ns is None and row.trips_ns is None}
     assert off == {"unexplained_loss", "unexplained_burst", "slow_walk"}
 
 
-def limits_of(changes: str) -> dict[str, Unseen]:
-    return {limit.what: limit for limit in unseen(policy_of(changes).markets[BTC])}
+def limits_of(changes: str) -> dict[str, Passing]:
+    return {limit.what: limit for limit in passing(policy_of(changes).markets[BTC])}
 
 
 def test_unseen_when_no_account_is_tested_then_checks_with_one_are_no_better() -> None:

@@ -1,0 +1,84 @@
+"""All rules, found in `core/rules`, and what is derived from them: which run, the reasons, the groups of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
+
+from circuit_guard.core import rules
+from circuit_guard.core.breaker import BreakerParameters
+from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.market import FeedParameters
+from circuit_guard.core.parameters import Parameters
+from circuit_guard.core.phase import PhaseParameters
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.references import HullParameters, ReferenceParameters
+from circuit_guard.core.reopening import ReopeningParameters
+from circuit_guard.core.rule import Judges, Rule
+from circuit_guard.core.types import Finding, Severity
+from circuit_guard.core.view import MarketView
+
+Evaluate = Callable[[MarketView, MarketPolicy], Iterable[Finding]]
+
+
+def _found() -> Iterator[Rule]:
+    for module in iter_modules(rules.__path__):
+        yield import_module(f"{rules.__name__}.{module.name}").RULE
+
+
+RULES: dict[str, Rule] = {rule.name: rule for rule in sorted(_found(), key=lambda rule: rule.rank)}
+"""Every rule by name, in the order in which their findings stand in an answer."""
+MARKET_RULES = tuple(name for name, rule in RULES.items() if rule.judges is not Judges.MARKETS)
+"""Those that judge a market by itself: they can be in shadow, per market."""
+JUDGED_AGAIN = tuple(rule for rule in RULES.values() if rule.judged_again)
+
+_MACHINERY: tuple[type[Parameters], ...] = (
+    FundingParameters,
+    HullParameters,
+    ReferenceParameters,
+    FeedParameters,
+    PhaseParameters,
+    BreakerParameters,
+    ReopeningParameters,
+)
+GROUPS: tuple[type[Parameters], ...] = (
+    *_MACHINERY,
+    *(group for name in MARKET_RULES if (group := RULES[name].parameters) is not None),
+)
+"""Every group of parameters that a market's policy has."""
+
+_ASKED = {
+    False: frozenset({Judges.DATA, Judges.BOTH}),
+    True: frozenset({Judges.CLOSURES, Judges.BOTH}),
+}
+
+
+def evaluate_all(view: MarketView, policy: MarketPolicy) -> list[Finding]:
+    """Run every rule and return every finding. A shadow rule's findings are marked; it never hides another's."""
+    plan = policy.plan
+    if plan is None:
+        plan = {closure: tuple(_planned(policy, closure=closure)) for closure in (False, True)}
+        object.__setattr__(policy, "plan", plan)  # it follows from the policy alone, so the policy stays what it is
+    findings: list[Finding] = []
+    for evaluate, shadow in plan[view.closure is not None]:
+        if shadow:
+            findings.extend(replace(finding, shadow=True) for finding in evaluate(view, policy))
+        else:
+            findings.extend(evaluate(view, policy))
+    return findings
+
+
+def still_denied(view: MarketView, policy: MarketPolicy) -> bool:
+    """Return whether a rule whose denial references can lift still denies the observation of the view."""
+    return any(f.severity >= Severity.DENY for rule in JUDGED_AGAIN for f in rule.evaluate(view, policy))
+
+
+def _planned(policy: MarketPolicy, *, closure: bool) -> Iterator[tuple[Evaluate, bool]]:
+    """Yield what runs, and whether in shadow. A recorded policy from before a rule has no parameters for it."""
+    for name in MARKET_RULES:
+        rule = RULES[name]
+        known = rule.parameters is None or rule.parameters in policy.groups
+        if known and rule.judges in _ASKED[closure]:
+            yield rule.evaluate, name in policy.shadow_rules
