@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +26,6 @@ from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, CheckKind, Phase
 from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode
-from circuit_guard.journal.decoding import decoder_of
 from circuit_guard.journal.record import Snapshot
 from circuit_guard.journal.snapshot import snapshot
 from tests.core import hostile, world
@@ -115,6 +115,10 @@ def test_record_when_older_than_a_field_then_it_has_the_default() -> None:
     assert decode(old) == PhaseCommand(5, Phase.OPEN)
 
 
+def _reference(price: str) -> str:
+    return f'{{"Reference":{{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":{price}}}}}'
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -123,18 +127,21 @@ def test_record_when_older_than_a_field_then_it_has_the_default() -> None:
         ("{}", "a payload was '{}'"),
         ('{"Tick":{"at_ns":1}} x', "a payload was"),
         ('{"Flood":{}}', "a payload was of type 'Flood', expected one of Observation"),
-        ('{"Tick":{}}', "expected the fields of a Tick; at_ns differ"),
-        ('{"Tick":{"at_ns":1,"more":2}}', "expected the fields of a Tick; more differ"),
-        ('{"Tick":{"at_ns":"1"}}', "a recorded value was '1', expected of type int"),
-        ('{"Tick":{"at_ns":true}}', "a recorded value was 'True', expected of type int"),
-        ('{"Tick":{"at_ns":1.0}}', "a recorded value was '1.0', expected of type int"),
-        ('{"Tick":[1]}', "expected the fields of a Tick"),
-        ('{"MarketWarm":{"at_ns":1,"market":null}}', "a recorded value was 'None', expected of type str"),
-        ('{"PhaseCommand":{"at_ns":1,"phase":"SHUT"}}', "a recorded value was 'SHUT', expected a Phase"),
-        ('{"PhaseCommand":{"at_ns":1,"phase":[]}}', "expected a Phase"),
-        ('{"HaltCommand":{"at_ns":1,"markets":"A","actor":"","reason":""}}', "expected a list"),
-        ('{"Reference":{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":"one"}}', "a decimal as text"),
-        ('{"Reference":{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":1}}', "a decimal as text"),
+        ('{"Tick":{}}', "missing required field `at_ns`"),
+        ('{"Tick":{"at_ns":1,"more":2}}', "Tick had the field more, expected one of at_ns"),
+        ('{"Tick":{"at_ns":"1"}}', "Expected `int`, got `str` - at `$.at_ns`"),
+        ('{"Tick":{"at_ns":true}}', "Expected `int`, got `bool` - at `$.at_ns`"),
+        ('{"Tick":{"at_ns":1.0}}', "Expected `int`, got `float` - at `$.at_ns`"),
+        ('{"Tick":[1]}', "Expected `object`, got `array`"),
+        ('{"MarketWarm":{"at_ns":1,"market":null}}', "Expected `str`, got `null` - at `$.market`"),
+        ('{"PhaseCommand":{"at_ns":1,"phase":"SHUT"}}', "Invalid enum value 'SHUT' - at `$.phase`"),
+        ('{"PhaseCommand":{"at_ns":1,"phase":[]}}', "Expected `str`, got `array` - at `$.phase`"),
+        ('{"HaltCommand":{"at_ns":1,"markets":"A","actor":"","reason":""}}', "got `str` - at `$.markets`"),
+        (_reference('"one"'), "Invalid decimal string - at `$.price`"),
+        (_reference("1"), 'Reference.price was 1, expected "1"'),
+        (_reference("1.5"), 'Reference.price was 1.5, expected "1.5"'),
+        ('{"GuardState":{"markets":[]}}', "a recorded GuardState was"),
+        ('{"Snapshot":{}}', "a recorded Snapshot was"),
         ("[" * 100_000, "a payload was"),
     ],
 )
@@ -153,15 +160,48 @@ def test_value_when_of_an_unknown_type_then_it_is_refused() -> None:
         encode(HaltCommand(1, (), object(), ""))  # type: ignore[arg-type]
 
 
+def leaves(hint: Any) -> Iterator[Any]:
+    """Return the types that a type is made of in the end."""
+    if is_dataclass(hint):
+        hints = get_type_hints(hint)
+        parts = [hints[field.name] for field in fields(hint) if field.init]
+    else:
+        parts = list(get_type_hints(hint).values() if hasattr(hint, "_fields") else get_args(hint))
+    if not parts:
+        yield hint
+    for part in parts:
+        if part is not Ellipsis:
+            yield from leaves(part)
+
+
+@pytest.mark.parametrize("kind", KNOWN.values(), ids=lambda kind: kind.__name__)
+def test_type_when_recorded_then_it_is_made_of_nothing_but_what_comes_back_exactly(kind: type) -> None:
+    exact = {Decimal, int, str, bool, type(None)}
+    assert [leaf for leaf in leaves(kind) if leaf not in exact and not issubclass(leaf, Enum)] == []
+
+
 @dataclass
 class _Odd:
-    value: int | str
+    sets: tuple[set[str], ...]
+    any: type[int]
 
 
-@pytest.mark.parametrize("hint", [float, int | str, _Odd, type[int], object])
-def test_type_when_it_has_no_form_then_that_is_said_at_once(hint: Any) -> None:
+def test_type_when_it_has_no_form_then_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KNOWN, "_Odd", _Odd)
     with pytest.raises(CodecError, match="has no form in the journal"):
-        decoder_of(hint)
+        encode(_Odd(({"a"},), int))
+
+
+def test_text_when_of_any_character_then_it_is_escaped_as_json_escapes_it() -> None:
+    characters = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x10800)]))
+    text = encode(MarketWarm(1, characters))
+    assert text == '{"MarketWarm":{"at_ns":1,"market":' + json.dumps(characters) + "}}"
+    assert decode(text) == MarketWarm(1, characters)
+
+
+def test_text_when_it_is_no_unicode_then_it_is_refused() -> None:
+    with pytest.raises(CodecError, match="a MarketWarm cannot be written: .*surrogates not allowed"):
+        encode(MarketWarm(1, "\ud800"))
 
 
 def lived_in() -> tuple[Policy, GuardState, dict[str, world.Feed], int]:
