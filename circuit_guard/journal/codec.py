@@ -59,7 +59,8 @@ def encode(value: object) -> str:
     name = type(value).__name__
     if KNOWN.get(name) is not type(value):
         raise CodecError(f"a value was of type {name}, expected one of {', '.join(KNOWN)}")
-    sort = _sorter_of(type(value))
+    kind: Any = type(value)
+    sort = _sorter_of(kind)
     try:
         text = _ENCODER.encode({name: value if sort is None else sort(value)}).decode()
     except (TypeError, ValueError) as error:
@@ -123,7 +124,7 @@ def _built(kind: Any, plain: Any) -> Any:
     if build is deque:
         return deque(msgspec.convert(plain, list[arguments[0]], dec_hook=_built))  # type: ignore[valid-type]
     if build is OrderedDict:
-        return OrderedDict(msgspec.convert(plain, dict[arguments], dec_hook=_built))  # type: ignore[misc]
+        return OrderedDict(msgspec.convert(plain, dict[arguments[0], arguments[1]], dec_hook=_built))  # type: ignore[valid-type]
     raise CodecError(f"the type {kind} has no form in the journal")
 
 
@@ -149,11 +150,14 @@ def _sorter_of(hint: Any) -> Callable[[Any], Any] | None:
     if origin in (dict, Mapping):
         if not issubclass(arguments[0], str):
             return lambda value: list(value.items())
-        sort = _sorter_of(arguments[1])
-        return None if sort is None else lambda value: {key: sort(item) for key, item in value.items()}
+        return _of_each(_sorter_of(arguments[1]))
     if any(map(_sorter_of, arguments)):
         raise CodecError(f"the type {hint} has no form in the journal")
     return _dataclass_sorter(hint) if is_dataclass(hint) else None
+
+
+def _of_each(sort: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    return None if sort is None else lambda value: {key: sort(item) for key, item in value.items()}
 
 
 def _dataclass_sorter(kind: Any) -> Callable[[Any], Any] | None:

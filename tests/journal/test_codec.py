@@ -200,7 +200,7 @@ def test_text_when_of_any_character_then_it_is_escaped_as_json_escapes_it() -> N
 
 
 def test_text_when_it_is_no_unicode_then_it_is_refused() -> None:
-    with pytest.raises(CodecError, match="a MarketWarm cannot be written: .*surrogates not allowed"):
+    with pytest.raises(CodecError, match=r"a MarketWarm cannot be written: .*surrogates not allowed"):
         encode(MarketWarm(1, "\ud800"))
 
 
