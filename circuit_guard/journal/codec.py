@@ -25,27 +25,18 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Decision
 from circuit_guard.journal.errors import JournalError
-from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Snapshot, Start
+from circuit_guard.journal.record import CheckpointContent, CheckpointNote, DecisionsDropped, Start
 
 T = TypeVar("T")
 
 KNOWN: dict[str, type] = {
     kind.__name__: kind
     for kind in get_args(
-        Input
-        | Check
-        | OrdersCheck
-        | Fact
-        | Decision
-        | GuardState
-        | Policy
-        | Snapshot
-        | Start
-        | CheckpointNote
-        | DecisionsDropped
+        Input | Check | OrdersCheck | Fact | Decision | GuardState | Policy | Start | CheckpointNote | DecisionsDropped
     )
-}
-"""Everything that can be encoded, by name."""
+} | {"Snapshot": CheckpointContent}
+"""Everything that can be encoded, by the name that it is recorded by."""
+_NAMES = {kind: name for name, kind in KNOWN.items()}
 
 _NOT_ASCII = re.compile(r"[^ -~]")
 
@@ -56,10 +47,10 @@ class CodecError(JournalError):
 
 def encode(value: object) -> str:
     """Return a value of a known type as text. Raise CodecError for one of another type."""
-    name = type(value).__name__
-    if KNOWN.get(name) is not type(value):
-        raise CodecError(f"a value was of type {name}, expected one of {', '.join(KNOWN)}")
     kind: Any = type(value)
+    name = _NAMES.get(kind)
+    if name is None:
+        raise CodecError(f"a value was of type {kind.__name__}, expected one of {', '.join(KNOWN)}")
     sort = _sorter_of(kind)
     try:
         text = _ENCODER.encode({name: value if sort is None else sort(value)}).decode()
@@ -104,7 +95,7 @@ _ENVELOPE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _read(kind: Any, body: msgspec.Raw) -> Any:
-    if kind not in (GuardState, Snapshot):
+    if kind not in (GuardState, CheckpointContent):
         return _decoder(kind).decode(body)
     plain = msgspec.json.decode(body)
     for market in (plain if kind is GuardState else plain["state"])["markets"].values():

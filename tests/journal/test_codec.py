@@ -25,9 +25,9 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, CheckKind, Phase
+from circuit_guard.journal.checkpoint import copied
 from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode
-from circuit_guard.journal.record import Snapshot
-from circuit_guard.journal.snapshot import snapshot
+from circuit_guard.journal.record import CheckpointContent
 from tests.core import hostile, world
 
 NUMBERS = st.one_of(hostile.numbers, st.sampled_from([Decimal("1e-999999999"), Decimal("9" * 40 + "." + "1" * 40)]))
@@ -79,7 +79,9 @@ def exactly(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in KNOWN.values() if kind not in (GuardState, Snapshot)], ids=lambda kind: kind.__name__
+    "kind",
+    [kind for kind in KNOWN.values() if kind not in (GuardState, CheckpointContent)],
+    ids=lambda kind: kind.__name__,
 )
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
@@ -256,10 +258,10 @@ def test_state_when_equal_then_its_text_is_too_whatever_the_order_of_its_sets() 
     assert encode(state) == once
 
 
-def test_snapshot_when_the_state_goes_on_then_it_does_not() -> None:
+def test_copy_when_the_state_goes_on_then_it_does_not() -> None:
     policy, state, feeds, now_ns = lived_in()
     before = encode(state)
-    taken = snapshot(state)
+    taken = copied(state)
     assert exactly(taken) == exactly(state)
     for second in range(1, 40):
         later_ns = now_ns + second * SECOND_NS
@@ -304,16 +306,16 @@ def changeable(value: Any, place: str = "state") -> Iterator[tuple[str, Any]]:
     phases=[Stage.explicit, Stage.reuse, Stage.generate],  # making a whole state smaller takes minutes
 )
 @given(state=values(GuardState))
-def test_snapshot_when_of_any_state_then_it_is_the_same_and_nothing_that_can_change_is_shared(
+def test_copy_when_of_any_state_then_it_is_the_same_and_nothing_that_can_change_is_shared(
     state: GuardState,
 ) -> None:
-    taken = snapshot(state)
+    taken = copied(state)
     assert exactly(taken) == exactly(state)
     own = {id(part) for _, part in changeable(state)}
     assert [place for place, part in changeable(taken) if id(part) in own] == []
 
 
-def test_state_when_its_types_are_listed_then_what_a_snapshot_shares_cannot_change() -> None:
+def test_state_when_its_types_are_listed_then_what_a_copy_shares_cannot_change() -> None:
     unseen, shared = [GuardState], set()
     while unseen:
         hint: Any = unseen.pop()
