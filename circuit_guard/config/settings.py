@@ -1,6 +1,7 @@
 """The settings: how the process runs. What it enforces is the policy's business.
 
 A TOML file, and over it environment variables CIRCUIT_GUARD_<SECTION>__<KEY>, e.g. CIRCUIT_GUARD_GRPC__LISTEN.
+(pydantic-settings passes over unknown variables in silence, and its errors name the field and not the variable.)
 """
 
 from __future__ import annotations

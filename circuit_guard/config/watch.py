@@ -2,6 +2,7 @@
 
 It compares what is read through the path, so it does not matter how the file is replaced: written in place, renamed
 over, or, where a Kubernetes ConfigMap is mounted, by moving the symlink `..data` of its directory.
+(watchfiles misses a directory that is replaced, a link's target in another directory, and changes on a network share.)
 """
 
 from __future__ import annotations

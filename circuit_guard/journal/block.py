@@ -6,7 +6,7 @@ a time. It is predicted by the record's own time, by the number before, or by th
 that; whichever leaves least. What is left is stored one plane a byte, so that like stands by like. A payload that is
 like nothing else is kept as it is. Nothing here knows what a payload means.
 
-It stays beside zstandard and plain LZMA because they need two to three times the bytes (docs/journal.md, Room).
+(zstandard and plain LZMA need twice the bytes, which is more than a day may have: docs/journal.md, Room.)
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def encode(value: object) -> str:
     name = _NAMES.get(kind)
     if name is None:
         raise CodecError(f"a value was of type {kind.__name__}, expected one of {', '.join(KNOWN)}")
-    sort = _sorter_of(kind)
+    sort = sorter_of(kind)
     try:
         text = _ENCODER.encode({name: value if sort is None else sort(value)}).decode()
     except (TypeError, ValueError) as error:
@@ -91,6 +91,7 @@ def decode_as(expected: type[T], text: str) -> T:
     return value
 
 
+_PAIRS = list[tuple[tuple[int, int], Any]]
 _ENVELOPE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -100,7 +101,7 @@ def _read(kind: Any, body: msgspec.Raw) -> Any:
     plain = msgspec.json.decode(body)
     for market in (plain if kind is GuardState else plain["state"])["markets"].values():
         if "recent" in (feed := market.get("feed", {})):
-            feed["recent"] = {tuple(key): judged for key, judged in feed["recent"]}
+            feed["recent"] = dict(msgspec.convert(feed["recent"], _PAIRS))
     return msgspec.convert(plain, kind, dec_hook=_built)
 
 
@@ -127,22 +128,22 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _sorter_of(hint: Any) -> Callable[[Any], Any] | None:
+def sorter_of(hint: Any) -> Callable[[Any], Any] | None:
     """Return what gives a value of a type the one form that msgspec would not; None where it would.
 
     msgspec writes a set in any order, a derived field as well, and a dict whose keys are no text not at all.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        sort = next(filter(None, map(_sorter_of, arguments)), None)
+        sort = next(filter(None, map(sorter_of, arguments)), None)
         return None if sort is None else lambda value: None if value is None else sort(value)
     if origin in (set, frozenset):
         return sorted
     if origin in (dict, Mapping):
         if not issubclass(arguments[0], str):
             return lambda value: list(value.items())
-        return _of_each(_sorter_of(arguments[1]))
-    if any(map(_sorter_of, arguments)):
+        return _of_each(sorter_of(arguments[1]))
+    if any(map(sorter_of, arguments)):
         raise CodecError(f"the type {hint} has no form in the journal")
     return _dataclass_sorter(hint) if is_dataclass(hint) else None
 
@@ -153,7 +154,7 @@ def _of_each(sort: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
 
 def _dataclass_sorter(kind: Any) -> Callable[[Any], Any] | None:
     hints = get_type_hints(kind)
-    parts = [(field.name, _sorter_of(hints[field.name])) for field in fields(kind) if field.init]
+    parts = [(field.name, sorter_of(hints[field.name])) for field in fields(kind) if field.init]
     if len(parts) == len(fields(kind)) and not any(sort for _, sort in parts):
         return None
     return lambda value: {
