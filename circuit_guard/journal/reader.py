@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from heapq import merge
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from circuit_guard.journal.block import unpack
@@ -242,9 +241,7 @@ class JournalReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

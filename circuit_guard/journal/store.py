@@ -11,8 +11,9 @@ A step of MIGRATIONS is never changed once released: a later version adds one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,29 +85,14 @@ def connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         _create(path)
     _require_writable(path)
-    return _connected(path, create=False)
+    return _connected(path, "rw", _prepare)
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Return a connection that only reads, to a journal that may be in use. Raise JournalUnusable as `connect` does."""
     if not path.is_file():
         raise JournalUnusable(path, "there is no journal", "name the state directory of a guard")
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    try:
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        try:
-            version = _version(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    except UNREADABLE as error:
-        raise unusable(path, error) from error
-    if version != SCHEMA_VERSION:
-        connection.close()
-        raise JournalUnusable(path, "it is of an older schema", "start the guard once: that updates it")
-    return connection
+    return _connected(path, "ro", _require_current)
 
 
 def query(connection: sqlite3.Connection, path: Path, statement: str, *values: object) -> list[Any]:
@@ -140,23 +126,31 @@ def _create(path: Path) -> None:
         for leftover in path.parent.glob(unfinished.name + "*"):
             leftover.unlink()
         unfinished.touch(0o600)
-        _connected(unfinished, create=True).close()
+        _connected(unfinished, "rw", partial(_prepare, create=True)).close()
         unfinished.replace(path)
     except OSError as error:
         raise _not_writable(path, error) from None
 
 
-def _connected(path: Path, *, create: bool) -> sqlite3.Connection:
+def _connected(path: Path, mode: str, prepare: Callable[[sqlite3.Connection, Path], None]) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
     try:
-        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
         try:
-            _prepare(connection, path, create=create)
+            prepare(connection, path)
         except BaseException:
             connection.close()
             raise
     except UNREADABLE as error:
         raise unusable(path, error) from error
     return connection
+
+
+def _require_current(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection, path) != SCHEMA_VERSION:
+        raise JournalUnusable(path, "it is of an older schema", "start the guard once: that updates it")
 
 
 def _require_writable(path: Path) -> None:
@@ -173,7 +167,7 @@ def _not_writable(path: Path, error: OSError) -> JournalUnusable:
     return JournalUnusable(path, f"cannot be written ({error.strerror})", remedy)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool = False) -> None:
     version = _version(connection, path)
     if version == 0 and not create:
         remedy = "restore it from a copy; delete it only where nothing that it held counts: halts, latches, baselines"

@@ -47,46 +47,30 @@ class Appended(NamedTuple):
 
 
 class EntryQueue:
-    """The queue between the event loop and the writer. Its methods may be called from any thread."""
+    """The queue between the event loop and the writer. Its methods may be called from any thread.
+
+    `last_sequence` is that of the last entry taken, `durable_sequence` that up to which everything is on the disk;
+    `dropped` counts the decisions lost because the queue was full; `failure` says why nothing more can be kept.
+    """
 
     def __init__(self, options: JournalOptions, last_sequence: int) -> None:
         self._options = options
         self._changed = threading.Condition()
         self._entries: deque[tuple[int, Entry]] = deque()
         self._oldest_ns = 0
-        self._last = self._durable = last_sequence
+        self.last_sequence = self.durable_sequence = last_sequence
         self._awaited = 0
         self._waiting: list[tuple[int, Future[None]]] = []
         self._room: list[Future[None]] = []
-        self._failure: str | None = None
+        self.failure: str | None = None
         self._closing = self._woken = False
-        self._dropped = self._noted = 0
+        self.dropped = self._noted = 0
         self._dropped_ns = 0
-
-    @property
-    def last_sequence(self) -> int:
-        """The sequence of the last entry that was taken."""
-        return self._last
-
-    @property
-    def durable_sequence(self) -> int:
-        """The sequence up to which everything is on the disk."""
-        return self._durable
-
-    @property
-    def failure(self) -> str | None:
-        """Why nothing more can be kept; None while all is well."""
-        return self._failure
-
-    @property
-    def dropped(self) -> int:
-        """How many decisions were dropped because the queue was full."""
-        return self._dropped
 
     @property
     def has_room(self) -> bool:
         """Whether another input may be taken: under overflow `drop` while the queue is full as well."""
-        return self._failure is None and (not self._full or self._options.overflow is Overflow.DROP)
+        return self.failure is None and (not self._full or self._options.overflow is Overflow.DROP)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -111,22 +95,22 @@ class EntryQueue:
                 if not self._full:
                     self._note_dropped()
                 self._put(entry)
-            self._dropped += dropped
+            self.dropped += dropped
             if was_empty and self._entries:
                 self._oldest_ns = monotonic_ns()
                 self._changed.notify()
-            return Appended(self._last, dropped)
+            return Appended(self.last_sequence, dropped)
 
     def durable(self, sequence: int) -> Future[None]:
         """Return what is done once the record is on the disk, or has JournalFailed. The writer then does not linger."""
         future: Future[None] = Future()
         with self._changed:
-            if sequence <= self._durable:
+            if sequence <= self.durable_sequence:
                 future.set_result(None)
-            elif self._failure is not None:
-                future.set_exception(JournalFailed(self._failure))
-            elif sequence > self._last:
-                future.set_exception(ValueError(f"sequence was {sequence}, expected at most {self._last}"))
+            elif self.failure is not None:
+                future.set_exception(JournalFailed(self.failure))
+            elif sequence > self.last_sequence:
+                future.set_exception(ValueError(f"sequence was {sequence}, expected at most {self.last_sequence}"))
             else:
                 self._waiting.append((sequence, future))
                 self._awaited = max(self._awaited, sequence)
@@ -137,8 +121,8 @@ class EntryQueue:
         """Return what is done once the queue is not full, or has JournalFailed."""
         future: Future[None] = Future()
         with self._changed:
-            if self._failure is not None:
-                future.set_exception(JournalFailed(self._failure))
+            if self.failure is not None:
+                future.set_exception(JournalFailed(self.failure))
             elif not self._full:
                 future.set_result(None)
             else:
@@ -149,13 +133,13 @@ class EntryQueue:
         """Wait for work; return the entries to commit together, maybe none. None once closed and empty, or failed."""
         with self._changed:
             self._changed.wait_for(lambda: self._entries or self._done)
-            if self._failure is not None or (not self._entries and self._closing):
+            if self.failure is not None or (not self._entries and self._closing):
                 return None
             if self._entries:
                 left_ns = self._oldest_ns + self._options.commit_within_ns - monotonic_ns()
                 self._changed.wait_for(lambda: self._urgent, timeout=max(left_ns, 0) / SECOND_NS)
             self._woken = False
-            if self._failure is not None:
+            if self.failure is not None:
                 return None
             batch = [self._entries.popleft() for _ in range(min(len(self._entries), BATCH_MAX))]
             self._oldest_ns = 0  # whatever is left has waited long enough
@@ -173,7 +157,7 @@ class EntryQueue:
     def committed(self, sequence: int) -> None:
         """Take note that everything up to this sequence is on the disk."""
         with self._changed:
-            self._durable = sequence
+            self.durable_sequence = sequence
             ready = [future for awaited, future in self._waiting if awaited <= sequence]
             self._waiting = [waiter for waiter in self._waiting if waiter[0] > sequence]
         _settle(ready)
@@ -181,7 +165,7 @@ class EntryQueue:
     def close(self) -> None:
         """Let the writer commit what there is, and end."""
         with self._changed:
-            if self._failure is None:
+            if self.failure is None:
                 self._note_dropped()
             self._closing = True
             self._changed.notify()
@@ -192,13 +176,13 @@ class EntryQueue:
             self._fail(reason)
 
     def _note_dropped(self) -> None:
-        if self._dropped > self._noted:
-            self._put(dropped_entry(DecisionsDropped(self._dropped_ns, self._dropped - self._noted)))
-            self._noted = self._dropped
+        if self.dropped > self._noted:
+            self._put(dropped_entry(DecisionsDropped(self._dropped_ns, self.dropped - self._noted)))
+            self._noted = self.dropped
 
     def _put(self, entry: Entry) -> None:
-        self._last += 1
-        self._entries.append((self._last, entry))
+        self.last_sequence += 1
+        self._entries.append((self.last_sequence, entry))
 
     @property
     def _full(self) -> bool:
@@ -206,25 +190,25 @@ class EntryQueue:
 
     @property
     def _done(self) -> bool:
-        return self._closing or self._woken or self._failure is not None
+        return self._closing or self._woken or self.failure is not None
 
     @property
     def _urgent(self) -> bool:
         """Whether to commit now: somebody waits for a record that is queued, or a batch is full."""
-        return self._done or self._awaited > self._durable or len(self._entries) >= BATCH_MAX
+        return self._done or self._awaited > self.durable_sequence or len(self._entries) >= BATCH_MAX
 
     def _fail(self, reason: str) -> None:
-        if self._failure is None:
-            self._failure = reason
+        if self.failure is None:
+            self.failure = reason
         waiting = [*(future for _, future in self._waiting), *self._room]
         self._waiting, self._room = [], []
         self._entries.clear()
         self._changed.notify()
-        _settle(waiting, self._failure)
+        _settle(waiting, self.failure)
 
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise JournalFailed(self._failure)
+        if self.failure is not None:
+            raise JournalFailed(self.failure)
         if self._closing:
             raise JournalFailed("the journal is closed")
 
@@ -244,7 +228,10 @@ _SWEEP_ROWS = 500
 
 
 class Writer:
-    """Writes the entries of a queue to a store until the queue is closed or anything fails."""
+    """Writes the entries of a queue to a store until the queue is closed or anything fails.
+
+    `over_budget_bytes`: by how much what must be kept exceeds `bytes_max`, as of the last block.
+    """
 
     def __init__(self, path: Path, store: Store, queue: EntryQueue, options: JournalOptions) -> None:
         self._path = path
@@ -257,15 +244,10 @@ class Writer:
         self._prune_due = False
         self._blocks: deque[Block] = deque()
         self._newest_ns = 0
-        self._over_budget = over_budget_bytes(store, options)
+        self.over_budget_bytes = over_budget_bytes(store, options)
         self._compactor = Compactor(path, options.block_records, self._deliver, self._failed)
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
-
-    @property
-    def over_budget_bytes(self) -> int:
-        """By how much what must be kept exceeds `bytes_max`, as of the last block."""
-        return self._over_budget
 
     def close(self) -> None:
         """Commit what is queued, and end both threads."""
@@ -302,7 +284,7 @@ class Writer:
             self._sweep(next(iter(self._sweeping)))
         elif self._prune_due:
             self._prune_due = prune_step(self._store, self._options, self._newest_ns)
-            self._over_budget = over_budget_bytes(self._store, self._options)
+            self.over_budget_bytes = over_budget_bytes(self._store, self._options)
         else:
             self._ask_for_blocks()
             return
