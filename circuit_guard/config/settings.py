@@ -184,7 +184,7 @@ def _exposed(settings: Settings) -> Iterator[Violation]:
 
 def _contradictions(judged: Judged[Settings]) -> Iterator[Violation]:
     settings = judged.table
-    if all(key[0] != "security" for key in judged.left_out):  # what is left of a broken table says nothing
+    if all(key[0] != "security" for key in judged.left_out):  # the rest of a broken table proves nothing
         yield from security_violations(settings.security)
         if not settings.security.insecure_network:
             yield from _exposed(settings)

@@ -116,7 +116,7 @@ def expected(sentence: str) -> PydanticCustomError:
 
 
 def show_value(value: object) -> str:
-    """Return what somebody wrote as a message shows it: short, one line, whatever it was."""
+    """Return a value as messages show it: short, and on one line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):

@@ -3,8 +3,8 @@
 A payload is cut into the numbers in it and the text between them. Payloads with equal text between, such as the
 observations of one market, form a table. A column of it is the same number of successive payloads: a price, a sequence,
 a time. It is predicted by the record's own time, by the number before, or by the number before plus the step before
-that; whichever leaves least. What is left is stored one plane a byte, so that like stands by like. A payload that is
-like nothing else is kept as it is. Nothing here knows what a payload means.
+that; whichever leaves least. The remainder is stored in one plane per byte, so that similar bytes are next to each
+other. A payload that resembles no other is kept as it is. Nothing here knows what a payload means.
 
 (zstandard and plain LZMA need twice the bytes, which is more than a day may have: docs/journal.md, Room.)
 """
@@ -161,9 +161,9 @@ _COMPRESSION = [_DECOMPRESSION[0] | {"preset": 1, "dict_size": 2**20}]
 byte in twenty. Older blocks were made so."""
 _NONE: list[str] = []
 _BEGINNING = 12
-"""By so many characters of their payloads the records of one kind and scope are told apart."""
+"""Records of one kind and scope are told apart by this many characters of their payloads."""
 _OWN_SHAPES = 4
-"""Where so many of them have each had a shape of its own, the rest are not cut up: ids of which no two are alike."""
+"""Once this many of them each had a shape of its own, the rest are not cut up: their ids are all different."""
 
 Table = tuple[str, str, tuple[str, ...] | None]
 """Kind, scope, and the text between the numbers; None where payloads are kept as they are."""

@@ -139,17 +139,22 @@ def sorter_of(hint: Any) -> Callable[[Any], Any] | None:
         return None if sort is None else lambda value: None if value is None else sort(value)
     if origin in (set, frozenset):
         return sorted
-    if origin in (dict, Mapping):
+    if origin in (dict, Mapping, OrderedDict):
         if not issubclass(arguments[0], str):
             return lambda value: list(value.items())
-        return _of_each(sorter_of(arguments[1]))
+        return _each_alone(origin, sorter_of(arguments[1]))
     if any(map(sorter_of, arguments)):
         raise CodecError(f"the type {hint} has no form in the journal")
     return _dataclass_sorter(hint) if is_dataclass(hint) else None
 
 
-def _of_each(sort: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    return None if sort is None else lambda value: {key: sort(item) for key, item in value.items()}
+def _each_alone(origin: Any, sort: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    """Return what writes one item after the other: msgspec keeps the interpreter from all others while it writes."""
+    if sort is None and origin is not OrderedDict:
+        return None
+    return lambda value: {
+        key: msgspec.Raw(_ENCODER.encode(item if sort is None else sort(item))) for key, item in value.items()
+    }
 
 
 def _dataclass_sorter(kind: Any) -> Callable[[Any], Any] | None:

@@ -29,8 +29,8 @@ from circuit_guard.journal.store import BlockHead, connect_read_only
 
 _PROGRAM = "from circuit_guard.journal.compaction import main; main()"
 AGAIN_AFTER_S = 10.0
-"""A process that has ended or cannot be started, as where memory is short, is started again after so long: nothing is
-lost meanwhile, the journal only grows."""
+"""The wait before a process that ended, or could not be started, is started again. Nothing is lost meanwhile; the
+journal only grows."""
 _ENDS_WITHIN_S = 10.0
 _NICE = 5
 """Less urgent than the guard, but not so much that it never comes to it where both have one processor."""
@@ -184,6 +184,6 @@ def main() -> None:
             path, chain, count = asker.recv()
             try:
                 answer: object = build_block(path, chain, count)
-            except Exception as error:  # noqa: BLE001  # whatever it is, whoever asked has to know
+            except Exception as error:  # noqa: BLE001  # the other end has to know, whatever it is
                 answer = error
             asker.send(answer)

@@ -56,7 +56,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class DecisionsDropped:
-    """Under overflow `drop`: so many decisions since the last such note were made and not recorded."""
+    """The decisions that overflow `drop` left unrecorded since the last such note."""
 
     at_ns: int
     """When the last of them was made."""

@@ -1,4 +1,4 @@
-"""The tables of the journal, how an older file becomes a current one, and what is written to them.
+"""The tables of the journal: how they are written, and how an older file is brought up to date.
 
     record      what was appended lately, a plain row each, with its hash
     block       older records of one chain, many in one compressed row; where both exist the block counts
@@ -271,14 +271,14 @@ class Store:
             self._connection.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def sweep(self, chain: Chain, most: int) -> int:
-        """Delete at most so many rows that a block stands for; return how many there were."""
+        """Delete rows that a block stands for, `most` at a time; return how many were deleted."""
         covered = (
             "SELECT sequence FROM record WHERE chain = ?1"
             " AND sequence <= (SELECT max(last_sequence) FROM block WHERE chain = ?1) ORDER BY sequence LIMIT ?2"
         )
         with self._transaction():
             return self._connection.execute(
-                f"DELETE FROM record WHERE sequence IN ({covered})",  # noqa: S608  # no value of anybody's is in it
+                f"DELETE FROM record WHERE sequence IN ({covered})",  # noqa: S608  # it contains no values
                 (chain.value, most),
             ).rowcount
 

@@ -35,7 +35,7 @@ from circuit_guard.journal.retention import over_budget_bytes, prune_step
 from circuit_guard.journal.store import Store, unusable
 
 BATCH_MAX = 4096
-"""So many records at most are committed together: a longer batch would keep the first of it waiting."""
+"""The most records committed together: a longer batch would keep its first record waiting."""
 FULL_TIMES_MAX = 4
 
 
@@ -102,7 +102,10 @@ class EntryQueue:
             return Appended(self.last_sequence, dropped)
 
     def durable(self, sequence: int) -> Future[None]:
-        """Return what is done once the record is on the disk, or has JournalFailed. The writer then does not linger."""
+        """Return a future that completes when the record is on the disk, or raises JournalFailed.
+
+        The writer commits at once for it.
+        """
         future: Future[None] = Future()
         with self._changed:
             if sequence <= self.durable_sequence:
@@ -118,7 +121,7 @@ class EntryQueue:
         return future
 
     def room(self) -> Future[None]:
-        """Return what is done once the queue is not full, or has JournalFailed."""
+        """Return a future that completes when the queue is not full, or raises JournalFailed."""
         future: Future[None] = Future()
         with self._changed:
             if self.failure is not None:
@@ -194,7 +197,7 @@ class EntryQueue:
 
     @property
     def _urgent(self) -> bool:
-        """Whether to commit now: somebody waits for a record that is queued, or a batch is full."""
+        """Whether to commit now: a caller waits for a queued record, or a batch is full."""
         return self._done or self._awaited > self.durable_sequence or len(self._entries) >= BATCH_MAX
 
     def _fail(self, reason: str) -> None:
@@ -224,7 +227,7 @@ def _settle(futures: Iterable[Future[None]], failure: str | None = None) -> None
 
 
 _SWEEP_ROWS = 500
-"""So few rows are deleted at a time that no commit waits for long."""
+"""Rows deleted at a time; few, so that no commit waits for long."""
 
 
 class Writer:
