@@ -1,6 +1,6 @@
 """The policy file: read, checked whole, and turned into what the core enforces.
 
-    policy.toml -> toml_document -> policy_document + policy_schema -> policy_relations -> policy_resolve -> core.Policy
+    policy.toml -> toml -> policy_document + policy_schema -> policy_relations -> policy_resolve -> core.Policy
 
 Either all of it is valid, or `PolicyError` lists every violation and nothing of it is used.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from circuit_guard.config.policy_document import MarketTable, PolicyDocument
 from circuit_guard.config.policy_relations import Conflict, guard_conflicts, market_conflicts, violations_of
 from circuit_guard.config.policy_resolve import merged, resolved
-from circuit_guard.config.toml_document import Judged, json_schema, judge, parse_toml, read_text
+from circuit_guard.config.toml import Judged, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.policy import GapMode, Policy
 from circuit_guard.errors import PolicyError, Violation
 

@@ -23,8 +23,7 @@ from circuit_guard.config.policy_schema import (
     StalenessTable,
     Text,
 )
-from circuit_guard.config.toml_document import Table
-from circuit_guard.config.toml_values import Name, Number, Whole, expected
+from circuit_guard.config.toml import Name, Number, Table, Whole, expected
 from circuit_guard.core.policy import FirstSight, TwoActorAct
 from circuit_guard.core.rules import RULES
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassTable, MarketTable, PolicyDocument
 from circuit_guard.config.policy_resolve import class_of, merged
-from circuit_guard.config.toml_document import Judged, Key, dotted
+from circuit_guard.config.toml import Judged, Key, dotted
 from circuit_guard.core.types import GLOBAL_SCOPE
 from circuit_guard.errors import Violation, shown
 

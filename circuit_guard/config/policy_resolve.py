@@ -22,7 +22,7 @@ from circuit_guard.config.policy_schema import (
     SlowWalkTable,
     StalenessTable,
 )
-from circuit_guard.config.toml_document import Table
+from circuit_guard.config.toml import Table
 from circuit_guard.core import policy as core
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 

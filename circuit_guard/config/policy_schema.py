@@ -11,8 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from circuit_guard.config.toml_document import Table
-from circuit_guard.config.toml_values import Name, Number, Whole
+from circuit_guard.config.toml import Name, Number, Table, Whole
 from circuit_guard.core.policy import GapMode, Halted, RestrictedClosures
 
 Share = Annotated[Decimal, Number(over=Decimal(0), most=Decimal(1))]

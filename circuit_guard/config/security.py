@@ -11,8 +11,7 @@ from typing import Annotated
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from circuit_guard.config.settings_values import OptionalFilePath, Switch
-from circuit_guard.config.toml_document import Table
-from circuit_guard.config.toml_values import Name, Whole, expected
+from circuit_guard.config.toml import Name, Table, Whole, expected
 from circuit_guard.errors import Violation, shown
 
 LISTED_MAX = 100

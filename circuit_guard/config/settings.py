@@ -21,8 +21,7 @@ from circuit_guard.config.settings_values import (
     TcpAddress,
     only_this_machine,
 )
-from circuit_guard.config.toml_document import Judged, Table, json_schema, judge, no_such_key, parse_toml, read_text
-from circuit_guard.config.toml_values import Whole
+from circuit_guard.config.toml import Judged, Table, Whole, json_schema, judge, no_such_key, parse_toml, read_text
 from circuit_guard.errors import SettingsError, Violation, shown
 
 PREFIX = "CIRCUIT_GUARD_"

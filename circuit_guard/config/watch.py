@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from circuit_guard.config.policy import parse_policy
-from circuit_guard.config.toml_document import read_text
+from circuit_guard.config.toml import read_text
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
 from circuit_guard.errors import CircuitGuardError, PolicyError, Violation
