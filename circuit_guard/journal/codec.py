@@ -62,8 +62,8 @@ def encode(value: object) -> str:
 def decode(text: str) -> object:
     """Return the value that a text encodes. Raise CodecError for a text that encodes none.
 
-    What was read must be written as it stood there: so no unknown field, and no number in place of a decimal, is
-    passed over. Only fields of which an older record knew nothing may be added.
+    The value must encode to the same text again, so that neither an unknown field nor a number in place of a decimal
+    is passed over (msgspec alone takes both). Only the fields that an older record lacks may be added.
     """
     try:
         [(name, body)] = _ENVELOPE.decode(text).items()
@@ -129,9 +129,9 @@ def _plain(value: Any) -> Any:
 
 @cache
 def sorter_of(hint: Any) -> Callable[[Any], Any] | None:
-    """Return what gives a value of a type the one form that msgspec would not; None where it would.
+    """Return what gives a value of a type its one form; None where msgspec does that by itself.
 
-    msgspec writes a set in any order, a derived field as well, and a dict whose keys are no text not at all.
+    msgspec writes a set in any order, includes derived fields, and refuses a dict whose keys are no text.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -149,7 +149,7 @@ def sorter_of(hint: Any) -> Callable[[Any], Any] | None:
 
 
 def _each_alone(origin: Any, sort: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    """Return what writes one item after the other: msgspec keeps the interpreter from all others while it writes."""
+    """Return what encodes each item by itself: msgspec holds the interpreter lock for the whole of one call."""
     if sort is None and origin is not OrderedDict:
         return None
     return lambda value: {
@@ -175,7 +175,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _require_same(read: Any, written: Any, place: str) -> None:
-    """Raise CodecError where what was read is not what is written of it, but for fields that were added."""
+    """Raise CodecError where the plain values differ; fields that only `written` has are allowed."""
     if type(read) is type(written) is dict:
         for name, item in read.items():
             if name not in written:
