@@ -15,9 +15,9 @@ from time import perf_counter
 from benchmarks.journal_latency import shown
 from benchmarks.recorded_day import BURST_S, MARKETS, PER_SECOND, RecordedGuard
 from benchmarks.simulated_feed import START_NS, simulate
+from circuit_guard.journal.checkpoint import copied
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
-from circuit_guard.journal.snapshot import snapshot
 
 COPIES = 100
 CHECKPOINTS = 10
@@ -56,7 +56,7 @@ async def measure(directory: Path) -> None:
         copies = []
         for _ in range(COPIES):
             started = perf_counter()
-            snapshot(guard.state)
+            copied(guard.state)
             copies.append(perf_counter() - started)
         print(shown("copy of the state", copies))
         print(shown("event loop late by, idle", await lags_during(journal, guard, 0)))

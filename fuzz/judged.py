@@ -15,9 +15,9 @@ from circuit_guard.core.facts import (
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.invariants import broken_by, broken_in
 from circuit_guard.core.status import guard_status
+from circuit_guard.journal.checkpoint import copied
 from circuit_guard.journal.codec import decode, encode
 from circuit_guard.journal.recovery import apply
-from circuit_guard.journal.snapshot import snapshot
 from circuit_guard.server.convert import answers, events, outcomes, status
 from fuzz import story
 
@@ -27,10 +27,10 @@ TRAILERS_BYTES_MAX = 8192
 
 def judged(inputs: Iterable[Input | Check | OrdersCheck]) -> None:
     """Feed inputs to a warm guard, one after the other. Raise AssertionError for what must never be."""
-    policy, state = story.policy(), snapshot(story.warm())
+    policy, state = story.policy(), copied(story.warm())
     for input_ in inputs:
         recorded(input_)
-        before = snapshot(state)
+        before = copied(state)
         facts = apply(state, input_, policy)
         if broken := [*broken_in(state), *broken_by(input_, before, facts, policy)]:
             raise AssertionError("; ".join(broken))

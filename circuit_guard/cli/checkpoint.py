@@ -19,7 +19,7 @@ from circuit_guard.core.types import BreakerState
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone
 from circuit_guard.journal.reader import JournalReader
-from circuit_guard.journal.record import Snapshot
+from circuit_guard.journal.record import CheckpointContent
 from circuit_guard.recording.fields import format_time
 
 app = typer.Typer(
@@ -55,17 +55,17 @@ def show(directory: Directory, number: Id, json: options.Json = False) -> None:
 
     Exit code 2: there is none of this number, or its state is not kept.
     """
-    checkpoint, snapshot = _read(directory, number)
-    state = snapshot.state
-    markets = dict(_markets(snapshot))
+    checkpoint, content = _read(directory, number)
+    state = content.state
+    markets = dict(_markets(content))
     if json:
         whole = {"breaker": _breaker(state.global_breaker), "halt": _halt(state.global_halt)}
-        head = {**_head(checkpoint), "policy_revision": snapshot.policy.revision, "global": whole}
+        head = {**_head(checkpoint), "policy_revision": content.policy.revision, "global": whole}
         print_json({**head, "markets": [_market(name, market) for name, market in markets.items()]})
         return
     name = f", {checkpoint.name}" if checkpoint.name else ""
     display(Text(f"checkpoint {number}{name}, of {format_time(checkpoint.at_ns)}", style="bold"))
-    display(f"SHA-256 {checkpoint.digest}, policy {snapshot.policy.revision}")
+    display(f"SHA-256 {checkpoint.digest}, policy {content.policy.revision}")
     display(f"GLOBAL {_breaker_words(state.global_breaker)}{_halt_words(state.global_halt)}")
     rows = table(screen(), "MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING INDEX", "AS OF")
     for name, market in markets.items():
@@ -90,8 +90,8 @@ def export(
     """Write the trusted values of a checkpoint as a dump, which `maintenance validate` reads."""
     if output.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"--output was {output}, expected a name that ends in {' or '.join(SUFFIXES)}")
-    _, snapshot = _read(directory, number)
-    markets = dict(_markets(snapshot))
+    _, content = _read(directory, number)
+    markets = dict(_markets(content))
     trusted = {name: market for name, market in markets.items() if _as_of_ns(market)}
     state_dump.write((_row(name, market) for name, market in trusted.items()), output)
     screen().print(f"{output}: {words.markets(len(trusted))}", style="green")
@@ -99,7 +99,7 @@ def export(
         screen(stderr=True).print(f"left out, as nothing was trusted of them yet: {', '.join(left_out)}")
 
 
-def _read(directory: Path, number: int) -> tuple[Checkpoint, Snapshot]:
+def _read(directory: Path, number: int) -> tuple[Checkpoint, CheckpointContent]:
     with JournalReader(directory) as reader:
         checkpoint = reader.checkpoint(number)
     if checkpoint is None:
@@ -108,13 +108,13 @@ def _read(directory: Path, number: int) -> tuple[Checkpoint, Snapshot]:
     if checkpoint.text is None:
         problem = "its state was dropped by retention"
         raise CheckpointGone(number, problem, "name another one, of about that time")
-    return checkpoint, checkpoint.snapshot()
+    return checkpoint, checkpoint.content()
 
 
-def _markets(snapshot: Snapshot) -> Iterator[tuple[str, MarketState]]:
+def _markets(content: CheckpointContent) -> Iterator[tuple[str, MarketState]]:
     """Yield the markets of the policy that was in force."""
-    for name in sorted(snapshot.policy.markets):
-        yield name, snapshot.state.markets[name]
+    for name in sorted(content.policy.markets):
+        yield name, content.state.markets[name]
 
 
 def _row(name: str, market: MarketState) -> StateRow:

@@ -8,8 +8,7 @@ from typing import Annotated
 from pydantic import PlainValidator, WithJsonSchema
 
 from circuit_guard.config.settings_values import Switch
-from circuit_guard.config.toml_document import Table
-from circuit_guard.config.toml_values import expected
+from circuit_guard.config.toml import Table, expected
 
 HEADER = "header"
 JSON = "json"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassTable, MarketTable, PolicyDocument
-from circuit_guard.config.toml_document import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
+from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.parameters import Parameters, parameters_of
 from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, Policy

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PlainValidator, WithJsonSchema, create_model
 
-from circuit_guard.config.toml_document import Table
-from circuit_guard.config.toml_values import Name, Number, Whole, expected
+from circuit_guard.config.toml import Name, Number, Table, Whole, expected
 from circuit_guard.core.parameters import Parameter, Parameters, Unit, parameters_of
 from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, TwoActorAct
 from circuit_guard.core.rulebook import GROUPS, MARKET_RULES, RULES

@@ -11,8 +11,7 @@ from typing import Annotated
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from circuit_guard.config.settings_values import OptionalFilePath, Switch
-from circuit_guard.config.toml_document import Table
-from circuit_guard.config.toml_values import Name, Whole, expected
+from circuit_guard.config.toml import Name, Table, Whole, expected
 from circuit_guard.errors import Violation, shown
 
 LISTED_MAX = 100
@@ -105,7 +104,7 @@ class SecuritySettings(Table):
     identities: dict[str, IdentityTable] = Field(
         default_factory=dict, json_schema_extra={"propertyNames": {"pattern": f"^{IDENTITY_NAME.pattern}$"}}
     )
-    """Who may do what, by name. The name is what is recorded with every act."""
+    """Who may do what, by name. Every act is recorded under this name."""
 
     @property
     def mutual(self) -> bool:
@@ -130,12 +129,12 @@ class LimitSettings(Table):
     """Requests of liquidators in work at a time; further ones get RESOURCE_EXHAUSTED. The rest of
     grpc.concurrent_rpcs_max is kept for publishers and operators."""
     checks_per_s: Annotated[int, Whole(1, 10_000_000, text=True)] = 50_000
-    """Checks and orders a second that one identity may ask about."""
+    """Checks and orders per second that one identity may ask about."""
     market_data_per_s: Annotated[int, Whole(1, 10_000_000, text=True)] = 20_000
-    """Observations and references a second that one identity may publish."""
+    """Observations and references per second that one identity may publish."""
     views_per_s: Annotated[int, Whole(1, 100_000, text=True)] = 20
-    """Statuses and watches a second that one identity may ask for, so that no dashboard starves the rest. What
-    operators do is not limited."""
+    """Statuses and watches per second that one identity may ask for, so that no dashboard starves the rest. Operators
+    are not limited."""
 
 
 def security_violations(security: SecuritySettings) -> Iterator[Violation]:

@@ -1,6 +1,7 @@
 """The settings: how the process runs. What it enforces is the policy's business.
 
 A TOML file, and over it environment variables CIRCUIT_GUARD_<SECTION>__<KEY>, e.g. CIRCUIT_GUARD_GRPC__LISTEN.
+(pydantic-settings passes over unknown variables in silence, and its errors name the field and not the variable.)
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from circuit_guard.config.settings_values import (
     TcpAddress,
     only_this_machine,
 )
-from circuit_guard.config.toml_document import Judged, Table, json_schema, judge, no_such_key, parse_toml, read_text
-from circuit_guard.config.toml_values import Whole
+from circuit_guard.config.toml import Judged, Table, Whole, json_schema, judge, no_such_key, parse_toml, read_text
 from circuit_guard.errors import SettingsError, Violation, shown
 
 PREFIX = "CIRCUIT_GUARD_"
@@ -183,7 +183,7 @@ def _exposed(settings: Settings) -> Iterator[Violation]:
 
 def _contradictions(judged: Judged[Settings]) -> Iterator[Violation]:
     settings = judged.table
-    if all(key[0] != "security" for key in judged.left_out):  # what is left of a broken table says nothing
+    if all(key[0] != "security" for key in judged.left_out):  # the rest of a broken table proves nothing
         yield from security_violations(settings.security)
         if not settings.security.insecure_network:
             yield from _exposed(settings)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from circuit_guard.config.toml_values import expected
+from circuit_guard.config.toml import expected
 
 UNIX_PREFIX = "unix:"
 UNIX_PATH_BYTES_MAX = 107

@@ -1,7 +1,8 @@
-"""The watch on the policy file: what is new in it is taken whole or not at all.
+"""The watch on the policy file: a change is applied whole or not at all.
 
 It compares what is read through the path, so it does not matter how the file is replaced: written in place, renamed
 over, or, where a Kubernetes ConfigMap is mounted, by moving the symlink `..data` of its directory.
+(watchfiles misses a directory that is replaced, a link's target in another directory, and changes on a network share.)
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from circuit_guard.config.policy import parse_policy
-from circuit_guard.config.toml_document import read_text
+from circuit_guard.config.toml import read_text
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
 from circuit_guard.errors import CircuitGuardError, PolicyError, Violation
@@ -48,7 +49,7 @@ class PolicyContent:
 
 
 def read_content(path: Path) -> PolicyContent:
-    """Return what is at the path now; that there is nothing is content too."""
+    """Return what is at the path now; a missing file is content too."""
     try:
         return PolicyContent(path, read_text(path, PolicyError))
     except PolicyError as error:
@@ -73,7 +74,7 @@ class PolicyWatch:
         return self._take(self._judged.judged())
 
     def reload_for(self, actor: str, reason: str) -> None:
-        """Take the file as it is now for somebody who waits for no answer. A bad one is logged by whoever takes it."""
+        """Take the file as it is now, when no caller waits for an answer. `take` logs a bad file."""
         _log.info("policy_reload_requested", actor=actor, reason=reason)
         with _old_policy_stays():
             self.reload()
@@ -82,7 +83,7 @@ class PolicyWatch:
         """Look at the file; take it where it differs from what was judged and is as it was at the look before.
 
         A file that is being written differs from look to look, so half of a policy is not taken for a policy.
-        Nothing is raised: a bad file is logged by whoever takes it.
+        Nothing is raised: `take` logs a bad file.
         """
         with _old_policy_stays():
             await self._check()

@@ -1,13 +1,24 @@
-"""The state and its policy as they are stored: their text, compressed, and the digest that the record holds of it."""
+"""Checkpoints: a copy of the state at one instant, and the form in which it is stored with its policy.
+
+The copy is cheap enough to be made between two inputs: the types say what can change. They are looked at once, not the
+tens of thousands of values each time.
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from functools import cache
 from hashlib import sha256
-from typing import NamedTuple
+from operator import methodcaller
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from circuit_guard.core.state import GuardState
 from circuit_guard.journal.codec import decode_as, encode
-from circuit_guard.journal.record import CheckpointNote, PackedCheckpoint, Snapshot
+from circuit_guard.journal.record import CheckpointContent, CheckpointNote, PackedCheckpoint
 
 _COMPRESSION = 6
 
@@ -22,18 +33,18 @@ class Checkpoint(NamedTuple):
     covers: int
     digest: str
     text: str | None
-    """The encoded snapshot; None where it was not asked for, or retention has dropped it."""
+    """The encoded content; None where it was not asked for, or retention has dropped it."""
 
-    def snapshot(self) -> Snapshot:
+    def content(self) -> CheckpointContent:
         """Return state and policy. Raise CodecError if another version wrote them, ValueError if they are not here."""
         if self.text is None:
             raise ValueError(f"the state of checkpoint {self.sequence} is not here")
-        return decode_as(Snapshot, self.text)
+        return decode_as(CheckpointContent, self.text)
 
 
-def pack(snapshot: Snapshot, covers: int) -> PackedCheckpoint:
-    """Return a snapshot as it is stored. Takes a few hundred milliseconds."""
-    text = encode(snapshot).encode()
+def pack(content: CheckpointContent, covers: int) -> PackedCheckpoint:
+    """Return the content of a checkpoint as it is stored. Takes a few hundred milliseconds."""
+    text = encode(content).encode()
     return PackedCheckpoint(CheckpointNote(covers, sha256(text).hexdigest()), zlib.compress(text, _COMPRESSION))
 
 
@@ -46,3 +57,69 @@ def unpack_text(body: object, digest: str) -> str | None:
     except zlib.error:
         return None
     return text.decode() if sha256(text).hexdigest() == digest else None
+
+
+Copier = Callable[[Any], Any]
+
+_PARAMETERS = "__dataclass_params__"
+
+
+def copied(state: GuardState) -> GuardState:
+    """Return a copy that later changes of the state do not reach.
+
+    What can change is copied; frozen dataclasses and tuples are values, and are shared.
+    """
+    twin: GuardState = _COPY(state)
+    return twin
+
+
+@cache
+def _copier_of(hint: Any) -> Copier | None:
+    """Return the function that copies what a type holds; None where that cannot change. Raise TypeError if unknown."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _optional(*(kind for kind in arguments if kind is not NoneType))
+    if origin in (dict, OrderedDict):
+        return _mapping(origin, _copier_of(arguments[1]))
+    if origin in (deque, list):
+        return _sequence(origin, _copier_of(arguments[0]))
+    if origin is set:
+        return set.copy
+    if origin not in (None, tuple, frozenset):
+        raise TypeError(f"{hint} is a container that a checkpoint does not know how to copy")
+    return _dataclass(hint) if is_dataclass(hint) and not getattr(hint, _PARAMETERS).frozen else None
+
+
+def _optional(kind: Any) -> Copier | None:
+    copy = _copier_of(kind)
+    return None if copy is None else lambda value: None if value is None else copy(value)
+
+
+def _mapping(kind: Any, copy: Copier | None) -> Copier:
+    if copy is None:
+        return methodcaller("copy")
+    return lambda value: kind((key, copy(item)) for key, item in value.items())
+
+
+def _sequence(kind: Any, copy: Copier | None) -> Copier:
+    return methodcaller("copy") if copy is None else lambda value: kind(map(copy, value))
+
+
+def _dataclass(kind: Any) -> Copier:
+    hints = get_type_hints(kind)
+    parts = [(field.name, _copier_of(hints[field.name])) for field in fields(kind) if field.init]
+    derived = [(field.name, field.default) for field in fields(kind) if not field.init]
+
+    def copied(value: Any) -> Any:
+        twin = object.__new__(kind)
+        for name, copy in parts:
+            item = getattr(value, name)
+            setattr(twin, name, item if copy is None else copy(item))
+        for name, nothing in derived:
+            setattr(twin, name, nothing)
+        return twin
+
+    return copied
+
+
+_COPY = _dataclass(GuardState)

@@ -1,8 +1,7 @@
 """Values of the core as text and back: exact, and the same bytes for the same value.
 
 JSON in ASCII; a decimal is its text, a dataclass an object with every field, a set is sorted, a dict whose keys are no
-text is a list of pairs. What is decoded is told apart by name: `{"Tick":{"at_ns":1}}`.
-(pydantic reads a union of dataclasses by likeness, so that an observation with a signalling NaN comes back as a Tick.)
+text is a list of pairs. The type's name tells what a text is: `{"Tick":{"at_ns":1}}`.
 
 Compatibility: a new field must have a default, and may stand anywhere; records from before it decode with that default.
 """
@@ -10,64 +9,79 @@ Compatibility: a new field must have a default, and may stand anywhere; records 
 from __future__ import annotations
 
 import json
-from collections import deque
+import re
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
-from decimal import Decimal
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from operator import attrgetter
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
-from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
+from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Decision
-from circuit_guard.journal.decoding import CodecError, Decoder, decoder_of
-from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Snapshot, Start
+from circuit_guard.journal.errors import JournalError
+from circuit_guard.journal.record import CheckpointContent, CheckpointNote, DecisionsDropped, Start
 
 T = TypeVar("T")
 
-KNOWN = {
+KNOWN: dict[str, type] = {
     kind.__name__: kind
     for kind in get_args(
-        Input
-        | Check
-        | OrdersCheck
-        | Fact
-        | Decision
-        | GuardState
-        | Policy
-        | Snapshot
-        | Start
-        | CheckpointNote
-        | DecisionsDropped
+        Input | Check | OrdersCheck | Fact | Decision | GuardState | Policy | Start | CheckpointNote | DecisionsDropped
     )
-}
-"""Everything that can be encoded, by name."""
+} | {"Snapshot": CheckpointContent}
+"""Everything that can be encoded, by the name that it is recorded by."""
+_NAMES = {kind: name for name, kind in KNOWN.items()}
 
-__all__ = ["KNOWN", "CodecError", "decode", "decode_as", "encode"]
+_NOT_ASCII = re.compile(r"[^ -~]")
+
+
+class CodecError(JournalError):
+    """A value cannot be encoded, or a text is not one that this version of the program writes."""
 
 
 def encode(value: object) -> str:
     """Return a value of a known type as text. Raise CodecError for one of another type."""
-    name = type(value).__name__
-    if KNOWN.get(name) is not type(value):
-        raise CodecError(f"a value was of type {name}, expected one of {', '.join(KNOWN)}")
-    return _json({name: value})
+    kind: Any = type(value)
+    name = _NAMES.get(kind)
+    if name is None:
+        raise CodecError(f"a value was of type {kind.__name__}, expected one of {', '.join(KNOWN)}")
+    sort = sorter_of(kind)
+    try:
+        text = _ENCODER.encode({name: value if sort is None else sort(value)}).decode()
+    except (TypeError, ValueError) as error:
+        raise CodecError(f"a {name} cannot be written: {error}") from None
+    return text if text.isascii() and "\x7f" not in text else _NOT_ASCII.sub(_escaped, text)
 
 
 def decode(text: str) -> object:
-    """Return the value that a text encodes. Raise CodecError for a text that encodes none."""
+    """Return the value that a text encodes. Raise CodecError for a text that encodes none.
+
+    The value must encode to the same text again, so that neither an unknown field nor a number in place of a decimal
+    is passed over (msgspec alone takes both). Only the fields that an older record lacks may be added.
+    """
     try:
-        [(name, plain)] = json.loads(text).items()
-    except (ValueError, AttributeError, RecursionError):
+        [(name, body)] = _ENVELOPE.decode(text).items()
+    except (ValueError, RecursionError):
         raise CodecError(f"a payload was {text[:80]!r}, expected an object with one key") from None
     if name not in KNOWN:
         raise CodecError(
             f"a payload was of type {name!r}, expected one of {', '.join(KNOWN)}: it is of a newer version"
         )
-    return _decoder(name)(plain)
+    try:
+        value = _read(KNOWN[name], body)
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise CodecError(f"a recorded {name} was {text[:80]!r}: {error}") from None
+    written = encode(value)
+    if written != text:
+        _require_same(json.loads(text)[name], json.loads(written)[name], name)
+    return value
 
 
 def decode_as(expected: type[T], text: str) -> T:
@@ -78,51 +92,132 @@ def decode_as(expected: type[T], text: str) -> T:
     return value
 
 
+_PAIRS = list[tuple[tuple[int, int], Any]]
+_ENVELOPE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _read(kind: Any, body: msgspec.Raw) -> Any:
+    if kind not in (GuardState, CheckpointContent, Policy):
+        return _decoder(kind).decode(body)
+    plain = msgspec.json.decode(body)
+    if kind is Policy:
+        return _policy(plain)
+    for market in (plain if kind is GuardState else plain["state"])["markets"].values():
+        if "recent" in (feed := market.get("feed", {})):
+            feed["recent"] = dict(msgspec.convert(feed["recent"], _PAIRS))
+    if kind is GuardState:
+        return msgspec.convert(plain, GuardState, dec_hook=_built)
+    return CheckpointContent(msgspec.convert(plain["state"], GuardState, dec_hook=_built), _policy(plain["policy"]))
+
+
+def _policy(plain: dict[str, Any]) -> Policy:
+    """Return a policy. A market that lacks a group of parameters was recorded before its rule: that does not run."""
+    markets = {name: _market_policy(dict(market)) for name, market in plain["markets"].items()}
+    return replace(msgspec.convert({**plain, "markets": {}}, Policy, dec_hook=_built), markets=markets)
+
+
+def _market_policy(plain: dict[str, Any]) -> MarketPolicy:
+    groups = {}
+    for group in GROUPS:
+        named = {one.name for one in fields(group)}
+        given = {name: value for name, value in plain.get(group.TABLE, {}).items() if name in named}
+        if given:
+            groups[group] = msgspec.convert(given, group, dec_hook=_built)
+    own = {name: plain[name] for name in MARKET_FIELDS if name in plain}
+    return replace(msgspec.convert({**own, "groups": {}}, MarketPolicy, dec_hook=_built), groups=groups)
+
+
+def _flat(market: MarketPolicy) -> dict[str, Any]:
+    """Return a market's policy as it is recorded: its tables beside its own values."""
+    return {name: _in_order(value) for name, value in market.plain().items()}
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _in_order(item) for name, item in value.items()}
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
 @cache
-def _decoder(name: str) -> Decoder:
-    return decoder_of(KNOWN[name])
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, dec_hook=_built)
+
+
+def _built(kind: Any, plain: Any) -> Any:
+    """Return a value of a type that msgspec does not know from the form that `_plain` gives it."""
+    build, arguments = get_origin(kind), get_args(kind)
+    if build is deque:
+        return deque(msgspec.convert(plain, list[arguments[0]], dec_hook=_built))  # type: ignore[valid-type]
+    if build is OrderedDict:
+        return OrderedDict(msgspec.convert(plain, dict[arguments[0], arguments[1]], dec_hook=_built))  # type: ignore[valid-type]
+    raise CodecError(f"the type {kind} has no form in the journal")
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has no form for in one that it has."""
-    match value:
-        case Decimal():
-            return str(value)
-        case deque():
-            return list(value)
-        case set() | frozenset():
-            return sorted(value)
-        case Mapping():
-            return dict(value)
-        case MarketPolicy():
-            return value.plain()
-        case _ if is_dataclass(value):
-            kind: Any = type(value)
-            return _fields_of(kind)(value)
-    raise CodecError(f"a value was of type {type(value).__name__}, expected one that has a form in JSON")
+    """Return the form of a value of a type that msgspec does not know."""
+    if isinstance(value, deque):
+        return list(value)
+    raise CodecError(f"a value was of type {type(value).__name__}, expected one that has a form in the journal")
 
 
 @cache
-def _fields_of(kind: Any) -> Callable[[Any], dict[str, Any]]:
-    """Return the function that takes values of a dataclass apart."""
-    names = [field.name for field in fields(kind) if field.init]
+def sorter_of(hint: Any) -> Callable[[Any], Any] | None:
+    """Return what gives a value of a type its one form; None where msgspec does that by itself.
+
+    msgspec writes a set in any order, includes derived fields, and refuses a dict whose keys are no text.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is MarketPolicy:
+        return _flat
+    if origin in (Union, UnionType):
+        sort = next(filter(None, map(sorter_of, arguments)), None)
+        return None if sort is None else lambda value: None if value is None else sort(value)
+    if origin in (set, frozenset):
+        return sorted
+    if origin in (dict, Mapping, OrderedDict):
+        if not issubclass(arguments[0], str):
+            return lambda value: list(value.items())
+        return _each_alone(origin, sorter_of(arguments[1]))
+    if any(map(sorter_of, arguments)):
+        raise CodecError(f"the type {hint} has no form in the journal")
+    return _dataclass_sorter(hint) if is_dataclass(hint) else None
+
+
+def _each_alone(origin: Any, sort: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    """Return what encodes each item by itself: msgspec holds the interpreter lock for the whole of one call."""
+    if sort is None and origin is not OrderedDict:
+        return None
+    return lambda value: {
+        key: msgspec.Raw(_ENCODER.encode(item if sort is None else sort(item))) for key, item in value.items()
+    }
+
+
+def _dataclass_sorter(kind: Any) -> Callable[[Any], Any] | None:
     hints = get_type_hints(kind)
-    paired = [name for name in names if _has_other_keys(hints[name])]
-    values_of = attrgetter(*names, names[0])  # the first twice: attrgetter of one name gives no tuple
-
-    def apart(value: Any) -> dict[str, Any]:
-        plain = dict(zip(names, values_of(value), strict=False))
-        for name in paired:
-            plain[name] = list(plain[name].items())
-        return plain
-
-    return apart
+    parts = [(field.name, sorter_of(hints[field.name])) for field in fields(kind) if field.init]
+    if len(parts) == len(fields(kind)) and not any(sort for _, sort in parts):
+        return None
+    return lambda value: {
+        name: getattr(value, name) if sort is None else sort(getattr(value, name)) for name, sort in parts
+    }
 
 
-def _has_other_keys(hint: Any) -> bool:
-    """Return whether a type is of dicts whose keys are no text."""
-    origin = getattr(hint, "__origin__", None)
-    return isinstance(origin, type) and issubclass(origin, dict) and not issubclass(hint.__args__[0], str)
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
 
-_json = json.JSONEncoder(separators=(",", ":"), default=_plain, check_circular=False, allow_nan=False).encode
+def _escaped(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
+
+
+def _require_same(read: Any, written: Any, place: str) -> None:
+    """Raise CodecError where the plain values differ; fields that only `written` has are allowed."""
+    if type(read) is type(written) is dict:
+        for name, item in read.items():
+            if name not in written:
+                raise CodecError(f"{place} had the field {name}, expected one of {', '.join(written)}")
+            _require_same(item, written[name], f"{place}.{name}")
+    elif type(read) is type(written) is list and len(read) == len(written):
+        for number, item in enumerate(read):
+            _require_same(item, written[number], f"{place}[{number}]")
+    elif type(read) is not type(written) or read != written:
+        raise CodecError(f"{place} was {str(json.dumps(read))[:80]}, expected {json.dumps(written)[:80]}")

@@ -1,18 +1,43 @@
-"""Making a block of plain rows: only the writer puts it into the file."""
+"""Making compressed blocks of older rows, in a process of its own: only the writer puts them into the file.
+
+A process of its own, because in the guard's the event loop would have to take the interpreter back from it after every
+wait: that made checks ten times slower while a block was made.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing, suppress
 from itertools import islice
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
+
+import structlog
 
 from circuit_guard.journal.block import pack, unpack
 from circuit_guard.journal.errors import JournalFailed
+from circuit_guard.journal.reader import Walk, read_bounds
 from circuit_guard.journal.record import Chain, chain_hashes
-from circuit_guard.journal.schema import connect_read_only
-from circuit_guard.journal.store import BlockHead
-from circuit_guard.journal.walk import Walk, read_bounds
+from circuit_guard.journal.store import BlockHead, connect_read_only
+
+_PROGRAM = "from circuit_guard.journal.compaction import main; main()"
+AGAIN_AFTER_S = 10.0
+"""The wait before a process that ended, or could not be started, is started again. Nothing is lost meanwhile; the
+journal only grows."""
+_ENDS_WITHIN_S = 10.0
+_NICE = 5
+"""Less urgent than the guard, but not so much that it never comes to it where both have one processor."""
+_OOM_SCORE_ADJ = "500"
+"""Where memory runs out, the kernel takes this process before the guard: it is started again, and nothing is lost."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Block(NamedTuple):
@@ -38,3 +63,127 @@ def build_block(path: Path, chain: Chain, count: int) -> Block:
     last_hash = chain_hashes(start.hash, records)[-1]
     ends = records[0].sequence, records[-1].sequence, max(record.at_ns for record in records)
     return Block(BlockHead(chain, *ends, len(records), start.hash, last_hash), body)
+
+
+class _NoProcessError(Exception):
+    """The process cannot be started, or has ended before it answered."""
+
+
+class Compactor:
+    """Has blocks made as asked, and hands each to `deliver`; `fail` is told of an error. A thread waits for them."""
+
+    def __init__(
+        self,
+        path: Path,
+        count: int,
+        deliver: Callable[[Block], None],
+        fail: Callable[[Exception], None],
+        again_after_s: float = AGAIN_AFTER_S,
+    ) -> None:
+        self._path = path
+        self._count = count
+        self._deliver = deliver
+        self._fail = fail
+        self._again_after_s = again_after_s
+        self._asked: SimpleQueue[Chain | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._process = _Process()
+        self._thread = threading.Thread(target=self._run, name="journal-compactor", daemon=True)
+        self._thread.start()
+
+    def ask(self, chain: Chain) -> None:
+        """Ask for a block of the oldest rows of a chain."""
+        self._asked.put(chain)
+
+    def close(self) -> None:
+        """Finish the block in hand and end."""
+        self._closing.set()
+        self._asked.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (chain := self._asked.get()) is not None:
+                if (block := self._build(chain)) is not None:
+                    self._deliver(block)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the journal says so and keeps nothing more
+            self._fail(error)
+        finally:
+            self._process.end()
+
+    def _build(self, chain: Chain) -> Block | None:
+        """Return a block, or None where the journal is closed before the process is there again."""
+        while True:
+            try:
+                return self._process.build(self._path, chain, self._count)
+            except _NoProcessError as error:
+                exit_code = self._process.end()
+                _log.warning(
+                    "journal_compactor_ended", error=str(error), exit_code=exit_code, again_in_s=self._again_after_s
+                )
+            if self._closing.wait(self._again_after_s):
+                return None
+
+
+class _Process:
+    """The process, while it is needed."""
+
+    def __init__(self) -> None:
+        self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+
+    def build(self, path: Path, chain: Chain, count: int) -> Block:
+        """Return the block, or raise what prevents it: _NoProcessError, or the error that the process met."""
+        try:
+            self._running = self._running or _started()
+            _, connection = self._running
+            connection.send((path, chain, count))
+            answer: Block | Exception = connection.recv()
+        except (EOFError, OSError) as error:
+            raise _NoProcessError(str(error) or "it has ended") from error
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> int | None:
+        """End the process and return its exit code; None where there is none."""
+        if self._running is None:
+            return None
+        process, connection = self._running
+        self._running = None
+        connection.close()
+        try:
+            return process.wait(_ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def _started() -> tuple[subprocess.Popen[bytes], Connection]:
+    ours, theirs = Pipe()
+    with theirs:
+        # -P and the path: it has to be this program, whatever lies in the directory that the guard was started from.
+        process = subprocess.Popen(  # noqa: S603  # nothing in it is from outside
+            [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+    return process, ours
+
+
+def main() -> None:
+    """Build what is asked for over the connection until the other end is closed or gone, and for no other reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICE)
+    with suppress(OSError):  # only Linux has it
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE_ADJ)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(sys.argv[1])) as asker:
+        while True:
+            path, chain, count = asker.recv()
+            try:
+                answer: object = build_block(path, chain, count)
+            except Exception as error:  # noqa: BLE001  # the other end has to know, whatever it is
+                answer = error
+            asker.send(answer)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.record import Record
@@ -20,20 +19,15 @@ def json_line(record: Record) -> str:
     return f'{json.dumps(head)[:-1]}, "value": {record.payload}}}'
 
 
-def write_json_lines(records: Iterable[Record], file: TextIO) -> int:
-    """Write a line a record, and return how many there were."""
-    count = 0
-    for count, record in enumerate(records, start=1):  # noqa: B007  # the last count is wanted
-        file.write(json_line(record) + "\n")
-    return count
-
-
 def export_json_lines(records: Iterable[Record], path: Path) -> int:
     """Write a JSON Lines file and return how many records it has. Raise JournalUnusable where it cannot be written."""
 
     def write(partial: Path) -> int:
+        count = 0
         with partial.open("w", encoding="ascii") as file:
-            return write_json_lines(records, file)
+            for count, record in enumerate(records, start=1):  # noqa: B007  # the last count is wanted
+                file.write(json_line(record) + "\n")
+        return count
 
     return _whole(path, write)
 

@@ -3,27 +3,77 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
+import os
+import socket
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
-from circuit_guard.journal.checkpoint import Checkpoint, pack
-from circuit_guard.journal.entry_queue import Appended, EntryQueue
-from circuit_guard.journal.lock import DirectoryLock
+from circuit_guard.journal.checkpoint import Checkpoint, copied, pack
+from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.options import JournalOptions
-from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.record import Entry, Kind, Snapshot
+from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds
+from circuit_guard.journal.record import CheckpointContent, Entry, Kind
 from circuit_guard.journal.retention import prune_all
-from circuit_guard.journal.schema import UNREADABLE, connect, unusable
-from circuit_guard.journal.snapshot import snapshot
-from circuit_guard.journal.store import Store
-from circuit_guard.journal.walk import Walk, read_bounds
-from circuit_guard.journal.writer import Writer
+from circuit_guard.journal.store import UNREADABLE, Store, connect, unusable
+from circuit_guard.journal.writer import Appended, EntryQueue, Writer
+
+LOCK_NAME = "lock"
+_HOLDER_BYTES_MAX = 1000
+
+
+class DirectoryLock:
+    """The lock on a state directory, held from construction until `release` or the end of the process.
+
+    Its file says who holds it: pid, host, start time. Without the lock that content is left over and means nothing.
+    Raises StateDirectoryHeld with the holder; JournalUnusable where the directory cannot be used.
+    """
+
+    def __init__(self, directory: Path, started_ns: int) -> None:
+        path = directory / LOCK_NAME
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            problem = f"cannot be locked ({error.strerror})"
+            raise JournalUnusable(path, problem, "name a directory that the guard may write to") from None
+        try:
+            _lock(descriptor, path)
+            holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started_ns": started_ns})
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder.encode(), 0)
+        except BaseException as error:
+            os.close(descriptor)
+            if isinstance(error, OSError):
+                problem = f"cannot be written ({error.strerror})"
+                raise JournalUnusable(path, problem, "free disk space, or name another directory") from None
+            raise
+        self._descriptor: int | None = descriptor
+
+    def release(self) -> None:
+        """Let another process have the directory."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = (
+            os.pread(descriptor, _HOLDER_BYTES_MAX, 0).decode(errors="replace") or "a process that is just starting"
+        )
+        problem = f"another guard uses this state directory: {holder}"
+        raise StateDirectoryHeld(
+            path.parent, problem, "stop that process, or give each guard its own directory"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +119,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -124,7 +172,7 @@ class Journal:
         kept as long as the audit chain, others are thinned out.
         """
         covers, at_ns = self._queue.last_sequence, state.now_ns
-        return self._packer.submit(self._pack, Snapshot(snapshot(state), policy), covers, at_ns, name)
+        return self._packer.submit(self._pack, CheckpointContent(copied(state), policy), covers, at_ns, name)
 
     async def checkpoint(self, state: GuardState, policy: Policy, name: str = "") -> Checkpoint:
         """Return a checkpoint of the state as it is now, once it is on the disk. Raise JournalFailed."""
@@ -142,7 +190,7 @@ class Journal:
         self._writer.close()
         self._lock.release()
 
-    def _pack(self, taken: Snapshot, covers: int, at_ns: int, name: str) -> Checkpoint:
+    def _pack(self, taken: CheckpointContent, covers: int, at_ns: int, name: str) -> Checkpoint:
         try:
             packed = pack(taken, covers)
             appended = self._queue.append([Entry(Kind.CHECKPOINT, at_ns, name, packed)])

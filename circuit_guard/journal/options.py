@@ -26,7 +26,7 @@ class JournalOptions:
     queue_max: int = 65_536
     """Records waiting for the disk at which the queue counts as full. At four times as many the journal fails."""
     commit_within_ns: int = 10_000_000
-    """A record is committed at the latest so long after it was appended; at once where somebody waits for it."""
+    """The longest time from append to commit. A record that a caller waits for is committed at once."""
     inputs_kept_ns: int = DAY_NS
     """Younger inputs are never pruned, whatever `bytes_max` says."""
     audit_kept_ns: int = 90 * DAY_NS

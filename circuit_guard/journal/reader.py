@@ -2,19 +2,199 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from heapq import merge
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
+from circuit_guard.journal.block import unpack
 from circuit_guard.journal.checkpoint import Checkpoint, unpack_text
 from circuit_guard.journal.codec import CodecError, decode_as
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
-from circuit_guard.journal.record import Chain, CheckpointNote, Kind, Record, chain_of
-from circuit_guard.journal.schema import connect_read_only, query
-from circuit_guard.journal.walk import Bounds, Walk, read_bounds
+from circuit_guard.journal.record import Chain, CheckpointNote, Kind, Record, chain_hashes, chain_of, hash_after
+from circuit_guard.journal.store import End, connect_read_only, query
+
+_ROWS_AT_A_TIME = 1000
+"""A reader that stayed in one transaction would keep the write-ahead log from being reused."""
+
+_BLOCK = (
+    "SELECT first_sequence, last_sequence, records, previous_hash, last_hash, body_hash, body FROM block"
+    " WHERE chain = ? AND last_sequence > ? ORDER BY last_sequence LIMIT 1"
+)
+_ROWS = (
+    "SELECT sequence, kind, at_ns, scope, payload, hash FROM record WHERE chain = ? AND sequence > ?"
+    " ORDER BY sequence LIMIT ?"
+)
+_ROW_BEFORE = (
+    "SELECT sequence, hash FROM record WHERE chain = ? AND sequence > ? AND sequence < ? ORDER BY sequence DESC LIMIT 1"
+)
+_KINDS = {kind.value: kind for kind in Kind}
+SEQUENCE_MAX = 2**63 - 1
+
+
+class Bounds(NamedTuple):
+    """Where a chain begins, after the last pruned record, and where it ends."""
+
+    pruned: End
+    last: End
+
+
+def read_bounds(connection: sqlite3.Connection, path: Path) -> dict[Chain, Bounds]:
+    """Return the bounds of both chains at one instant. Raise RecordBroken where they are not readable as such."""
+    statement = "SELECT chain, pruned_sequence, pruned_hash, last_sequence, last_hash FROM chain"
+    rows = [row for row in query(connection, path, statement) if _typed(row, (str, int, bytes, int, bytes))]
+    bounds = {row[0]: Bounds(End(*row[1:3]), End(*row[3:])) for row in rows if 0 <= row[1] <= row[3]}
+    lost = [chain for chain in Chain if chain.value not in bounds]
+    if lost:
+        raise RecordBroken(path, 1, f"and those after it cannot be proved: the bounds of {' and '.join(lost)} are lost")
+    return {chain: bounds[chain.value] for chain in Chain}
+
+
+class _Block(NamedTuple):
+    first: int
+    last: int
+    records: int
+    previous_hash: bytes
+    last_hash: bytes
+    body_hash: bytes
+    body: bytes
+
+
+class Walk:
+    """Reads one chain within bounds that were read before, so that a journal in use can be read as well."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, chain: Chain, path: Path, bounds: Bounds, noted: bytes | None = None
+    ) -> None:
+        self.noted_at = bounds.pruned.sequence if noted == bounds.pruned.hash else None
+        """The record whose hash is `noted`; None while it was not read."""
+        self._noted = noted
+        self._connection = connection
+        self._chain = chain
+        self._path = path
+        self._bounds = bounds
+
+    def records(self, from_sequence: int = 1) -> Iterator[Record]:
+        """Return the records from a sequence on. Raise RecordBroken at the first that does not continue the chain.
+
+        What is pruned meanwhile is passed over. Records before `from_sequence` are read as far as the proof needs.
+        """
+        last = self._bounds.last
+        at = self._start(from_sequence)
+        while at.sequence < last.sequence:
+            at, blocks, rows = self._fetch(at)
+            if at.sequence >= last.sequence:
+                return
+            proved = self._from_block(at, blocks[0]) if blocks else self._from_rows(at, rows)
+            for record, at in proved:
+                if record.sequence > last.sequence:
+                    raise self._missing_end()
+                if at.hash == self._noted:
+                    self.noted_at = record.sequence
+                if record.sequence == last.sequence and at.hash != last.hash:
+                    raise self._broken(record.sequence, f"is not the end of the {self._chain} chain that was noted")
+                if record.sequence >= from_sequence:
+                    yield record
+                if record.sequence == last.sequence:
+                    return
+
+    def block_end(self, before_sequence: int = SEQUENCE_MAX) -> End:
+        """Return the end of the last block that is wholly before a sequence, or of what is pruned if there is none."""
+        row = self._query(
+            "SELECT last_sequence, last_hash FROM block WHERE chain = ? AND last_sequence < ?"
+            " ORDER BY last_sequence DESC LIMIT 1",
+            self._chain.value,
+            before_sequence,
+        )
+        if not row:
+            return self._bounds.pruned
+        if not _typed(row[0], (int, bytes)):
+            raise self._broken(
+                self._bounds.pruned.sequence + 1, "or a later one is in a block whose head is not readable"
+            )
+        return End(*row[0])
+
+    def _start(self, from_sequence: int) -> End:
+        """Return the place to prove from: the plain row before a sequence, or the end of the last block before it.
+
+        The hash there is believed; were it not the one that was written, the next record would not continue it.
+        """
+        end = self.block_end(from_sequence)
+        row = self._query(_ROW_BEFORE, self._chain.value, max(end.sequence, self.block_end().sequence), from_sequence)
+        if not row:
+            return end
+        if not _typed(row[0], (int, bytes)):
+            raise self._broken(end.sequence + 1, "or a later one is not readable")
+        return End(*row[0])
+
+    def _fetch(self, at: End) -> tuple[End, list[Any], list[Any]]:
+        """Return the place to go on from, later than `at` where that was pruned, and the block or the rows there."""
+        self._query("BEGIN")
+        try:
+            pruned = read_bounds(self._connection, self._path)[self._chain].pruned
+            at = max(at, pruned)
+            blocks = self._query(_BLOCK, self._chain.value, at.sequence)
+            return at, blocks, [] if blocks else self._query(_ROWS, self._chain.value, at.sequence, _ROWS_AT_A_TIME)
+        finally:
+            if self._connection.in_transaction:
+                self._query("ROLLBACK")
+
+    def _from_block(self, at: End, row: Any) -> Iterator[tuple[Record, End]]:
+        """Return the records of a block after `at`, each with the place after it."""
+        if not _typed(row, (int, int, int, bytes, bytes, bytes, bytes)):
+            raise self._broken(at.sequence + 1, "is in a block whose head is not readable")
+        block = _Block(*row)
+        first = max(block.first, at.sequence + 1)
+        place = f"is in the block of {block.first} to {block.last}, which"
+        if sha256(block.body).digest() != block.body_hash:
+            raise self._broken(first, f"{place} was changed")
+        records = unpack(block.body)
+        hashes = [block.previous_hash, *chain_hashes(block.previous_hash, records)]
+        done = sum(record.sequence <= at.sequence for record in records)
+        if (len(records), records[0].sequence, records[-1].sequence) != (block.records, block.first, block.last):
+            raise self._broken(first, f"{place} has other records than its head says")
+        if hashes[done] != at.hash or hashes[-1] != block.last_hash:
+            raise self._broken(first, f"{place} does not continue the {self._chain} chain")
+        for record, after in zip(records[done:], hashes[done + 1 :], strict=True):
+            yield record, End(record.sequence, after)
+
+    def _from_rows(self, at: End, rows: list[Any]) -> Iterator[tuple[Record, End]]:
+        """Return the records of plain rows, each with the place after it."""
+        if not rows:
+            raise self._missing_end()
+        for row in rows:
+            record = self._record(at, row)
+            at = End(record.sequence, hash_after(at.hash, record))
+            if at.hash != row[5]:
+                raise self._broken(record.sequence, f"does not continue the {self._chain} chain")
+            yield record, at
+
+    def _record(self, at: End, row: Any) -> Record:
+        if not _typed(row, (int, str, int, str, str, bytes)) or row[1] not in _KINDS:
+            raise self._broken(row[0] if isinstance(row[0], int) else at.sequence + 1, "is not readable")
+        sequence, kind, at_ns, scope, payload, _ = row
+        record = Record(sequence, _KINDS[kind], at_ns, scope, payload)
+        if chain_of(record.kind) is not self._chain:
+            raise self._broken(sequence, f"is of kind {kind}, but in the {self._chain} chain")
+        return record
+
+    def _missing_end(self) -> RecordBroken:
+        return self._broken(self._bounds.last.sequence, f"is missing: the {self._chain} chain goes up to it")
+
+    def _broken(self, sequence: int, what: str) -> RecordBroken:
+        return RecordBroken(self._path, sequence, what)
+
+    def _query(self, statement: str, *values: object) -> list[Any]:
+        return query(self._connection, self._path, statement, *values)
+
+
+def _typed(row: Sequence[object], types: tuple[type, ...]) -> bool:
+    """Return whether a row holds what was written: a damaged file may hold anything."""
+    return tuple(map(type, row)) == types
+
 
 JOURNAL_NAME = "journal.db"
 
@@ -61,9 +241,7 @@ class JournalReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class DecisionsDropped:
-    """Under overflow `drop`: so many decisions since the last such note were made and not recorded."""
+    """The decisions that overflow `drop` left unrecorded since the last such note."""
 
     at_ns: int
     """When the last of them was made."""
@@ -84,8 +84,8 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a checkpoint holds: the state, and the policy that it was reached under."""
+class CheckpointContent:
+    """What a checkpoint holds: the state, and the policy that it was reached under. Recorded by the name `Snapshot`."""
 
     state: GuardState
     policy: Policy
@@ -93,14 +93,14 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointNote:
-    """What the record of a checkpoint says: which record it comes after, and the SHA-256 of its snapshot's text."""
+    """What the record of a checkpoint says: which record it comes after, and the SHA-256 of the text of its content."""
 
     covers: int
     digest: str
 
 
 class PackedCheckpoint(NamedTuple):
-    """A checkpoint as it is stored: its note, and the compressed text of its snapshot."""
+    """A checkpoint as it is stored: its note, and the compressed text of its content."""
 
     note: CheckpointNote
     body: bytes

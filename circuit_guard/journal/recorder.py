@@ -39,12 +39,12 @@ PROMISED = (
     Rebaselined,
     ActProposed,
 )
-"""What is on the disk before anybody is told of it."""
+"""These facts are on the disk before they are announced."""
 RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm)
 
 
 def promise_anything(facts: Sequence[Fact]) -> bool:
-    """Return whether any of the facts has to be on the disk before anybody is told of it."""
+    """Return whether any of the facts must be on the disk before it is announced."""
     return any(isinstance(fact, PROMISED) for fact in facts)
 
 

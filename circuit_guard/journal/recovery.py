@@ -61,10 +61,10 @@ def apply(state: GuardState, value: object, policy: Policy) -> list[Fact]:
 def rerun_from(checkpoint: Checkpoint, path: Path) -> Rerun:
     """Return a run that stands at a checkpoint. Raise JournalUnusable where its state cannot be read any more."""
     try:
-        snapshot = checkpoint.snapshot()
+        content = checkpoint.content()
     except (CodecError, ValueError) as error:
         raise JournalUnusable(path, f"checkpoint {checkpoint.sequence} cannot be read: {error}", REMEDY) from error
-    return Rerun(snapshot.state, snapshot.policy)
+    return Rerun(content.state, content.policy)
 
 
 def recover(directory: Path) -> Rerun | None:

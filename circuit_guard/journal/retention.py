@@ -10,7 +10,7 @@ from circuit_guard.journal.record import Chain
 from circuit_guard.journal.store import BlockHead, CheckpointHead, Store
 
 CHECKPOINTS_LATEST = 10
-"""So many of the latest checkpoints are kept, and of older ones one an hour, and each that has a name."""
+"""The latest checkpoints are kept; of the older ones, one per hour and each that has a name."""
 
 
 def prune_step(store: Store, options: JournalOptions, now_ns: int) -> bool:
@@ -42,7 +42,10 @@ def over_budget_bytes(store: Store, options: JournalOptions) -> int:
 
 
 def _older(store: Store, chain: Chain, than_ns: int, needed_from: int) -> BlockHead | None:
-    """Return the oldest block of a chain if it is so old, and before the last checkpoint: recovery needs the rest."""
+    """Return the oldest block of a chain if it ends before that time and before the last checkpoint.
+
+    Recovery needs the rest.
+    """
     block = store.oldest_block(chain)
     return block if block and block.last_at_ns < than_ns and block.last_sequence <= needed_from else None
 

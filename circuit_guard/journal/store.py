@@ -1,14 +1,205 @@
-"""The journal's tables, in the hands of the one thread that writes them. Every method is one transaction."""
+"""The tables of the journal: how they are written, and how an older file is brought up to date.
+
+    record      what was appended lately, a plain row each, with its hash
+    block       older records of one chain, many in one compressed row; where both exist the block counts
+    checkpoint  the encoded state of each CHECKPOINT record, apart from it, so that it can be dropped before it
+    chain       per chain, where it starts (the last pruned record) and where it ends
+
+A step of MIGRATIONS is never changed once released: a later version adds one.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from hashlib import sha256
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
+from circuit_guard.journal.errors import RESTORE, JournalUnusable
 from circuit_guard.journal.record import Chain, PackedCheckpoint, Record, chain_of, hash_after
+
+APPLICATION_ID = 0x43475244
+"""`CGRD`, in the header of the file: it tells our journals from other SQLite databases."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE record (
+        sequence INTEGER PRIMARY KEY,
+        chain TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        at_ns INTEGER NOT NULL,
+        scope TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE checkpoint (
+        sequence INTEGER PRIMARY KEY,
+        at_ns INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        covers INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE chain (
+        chain TEXT PRIMARY KEY,
+        pruned_sequence INTEGER NOT NULL,
+        pruned_hash BLOB NOT NULL,
+        last_sequence INTEGER NOT NULL,
+        last_hash BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO chain VALUES ('recorder', 0, zeroblob(32), 0, zeroblob(32));
+    INSERT INTO chain VALUES ('audit', 0, zeroblob(32), 0, zeroblob(32));
+    """,
+    """
+    CREATE TABLE block (
+        chain TEXT NOT NULL,
+        last_sequence INTEGER NOT NULL,
+        first_sequence INTEGER NOT NULL,
+        last_at_ns INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        previous_hash BLOB NOT NULL,
+        last_hash BLOB NOT NULL,
+        body_hash BLOB NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (chain, last_sequence)
+    ) STRICT;
+    """,
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What a call of sqlite3 raises for a file it cannot use: its own errors, or one about the text of them."""
+
+_BUSY_TIMEOUT_S = 2.0
+_WAL_BYTES_MAX = 16_777_216
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Return a connection that writes, to a journal of the current schema; an absent or older one is made so.
+
+    Raise JournalUnusable for a file that is not a journal, is damaged, of a newer schema, or cannot be written.
+    """
+    if not path.exists():
+        _create(path)
+    _require_writable(path)
+    return _connected(path, "rw", _prepare)
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Return a connection that only reads, to a journal that may be in use. Raise JournalUnusable as `connect` does."""
+    if not path.is_file():
+        raise JournalUnusable(path, "there is no journal", "name the state directory of a guard")
+    return _connected(path, "ro", _require_current)
+
+
+def query(connection: sqlite3.Connection, path: Path, statement: str, *values: object) -> list[Any]:
+    """Return the rows of a statement. Raise JournalUnusable where the file does not allow it."""
+    try:
+        return connection.execute(statement, values).fetchall()
+    except UNREADABLE as error:
+        raise unusable(path, error) from error
+
+
+def unusable(path: Path, error: Exception) -> JournalUnusable:
+    """Return what a person is told about an error of SQLite: it names the problem and what to do."""
+    problem = f"SQLite says: {error}"
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return JournalUnusable(path, f"the disk is full ({problem})", "free disk space and start again")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
+            return JournalUnusable(
+                path, f"it cannot be read or written ({problem})", "mend the disk or its permissions"
+            )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return JournalUnusable(path, f"another program has locked it ({problem})", "stop that program")
+        case _:
+            return JournalUnusable(path, f"it is damaged or no journal ({problem})", RESTORE)
+
+
+def _create(path: Path) -> None:
+    """Make a journal, whole before it has its name: an empty file of that name is then one that was emptied."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        for leftover in path.parent.glob(unfinished.name + "*"):
+            leftover.unlink()
+        unfinished.touch(0o600)
+        _connected(unfinished, "rw", partial(_prepare, create=True)).close()
+        unfinished.replace(path)
+    except OSError as error:
+        raise _not_writable(path, error) from None
+
+
+def _connected(path: Path, mode: str, prepare: Callable[[sqlite3.Connection, Path], None]) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except UNREADABLE as error:
+        raise unusable(path, error) from error
+    return connection
+
+
+def _require_current(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection, path) != SCHEMA_VERSION:
+        raise JournalUnusable(path, "it is of an older schema", "start the guard once: that updates it")
+
+
+def _require_writable(path: Path) -> None:
+    """Make sure of a file that can be written: SQLite does not say why one cannot, the system does."""
+    try:
+        path.open("ab").close()
+        path.chmod(0o600)
+    except OSError as error:
+        raise _not_writable(path, error) from None
+
+
+def _not_writable(path: Path, error: OSError) -> JournalUnusable:
+    remedy = "name a directory and files that the guard may write to"
+    return JournalUnusable(path, f"cannot be written ({error.strerror})", remedy)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool = False) -> None:
+    version = _version(connection, path)
+    if version == 0 and not create:
+        remedy = "restore it from a copy; delete it only where nothing that it held counts: halts, latches, baselines"
+        raise JournalUnusable(path, "it is empty, which no journal ever is: something has emptied it", remedy)
+    if version == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    [(mode,)] = connection.execute("PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise JournalUnusable(path, f"it cannot use a write-ahead log, only {mode}", "use a local file system")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
+    for number, step in enumerate(MIGRATIONS[version:], start=version + 1):
+        marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number};"
+        connection.executescript(f"BEGIN IMMEDIATE; {step} {marks} COMMIT;")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema version of a file; 0 for an empty one."""
+    with closing(connection.cursor()) as cursor:
+        [(application_id,)] = cursor.execute("PRAGMA application_id")
+        [(version,)] = cursor.execute("PRAGMA user_version")
+        [(tables,)] = cursor.execute("SELECT count(*) FROM sqlite_schema")
+    if (application_id, version, tables) == (0, 0, 0):
+        return 0
+    if application_id != APPLICATION_ID:
+        raise JournalUnusable(path, "it is another program's database", "name another state directory")
+    if version > SCHEMA_VERSION:
+        problem = f"its schema is version {version}, and this program knows {SCHEMA_VERSION}"
+        raise JournalUnusable(path, problem, "use the version of circuit-guard that wrote it, or a newer one")
+    if version < 1 or not tables:
+        raise JournalUnusable(path, f"its schema version was {version}, expected 1 to {SCHEMA_VERSION}", RESTORE)
+    return int(version)
 
 
 class End(NamedTuple):
@@ -80,14 +271,14 @@ class Store:
             self._connection.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def sweep(self, chain: Chain, most: int) -> int:
-        """Delete at most so many rows that a block stands for; return how many there were."""
+        """Delete rows that a block stands for, `most` at a time; return how many were deleted."""
         covered = (
             "SELECT sequence FROM record WHERE chain = ?1"
             " AND sequence <= (SELECT max(last_sequence) FROM block WHERE chain = ?1) ORDER BY sequence LIMIT ?2"
         )
         with self._transaction():
             return self._connection.execute(
-                f"DELETE FROM record WHERE sequence IN ({covered})",  # noqa: S608  # no value of anybody's is in it
+                f"DELETE FROM record WHERE sequence IN ({covered})",  # noqa: S608  # it contains no values
                 (chain.value, most),
             ).rowcount
 

@@ -1,29 +1,240 @@
-"""The one thread that writes: it commits what is queued, puts finished blocks into place, and prunes."""
+"""What waits for the disk, and the one thread that writes it.
+
+The queue holds entries in order, and those who wait until one is durable or until there is room. The event loop fills
+it, the writer empties it; no lock is ever held while either does anything that takes long. The writer commits what is
+queued, puts finished blocks into place, and prunes.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections import Counter, deque
+from collections.abc import Iterable
+from concurrent.futures import Future
 from pathlib import Path
+from time import monotonic_ns
+from typing import NamedTuple
 
+from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.codec import encode
-from circuit_guard.journal.compaction import Block
-from circuit_guard.journal.compactor import Compactor
-from circuit_guard.journal.entry_queue import EntryQueue
-from circuit_guard.journal.errors import JournalError
-from circuit_guard.journal.options import JournalOptions
-from circuit_guard.journal.record import Chain, Entry, PackedCheckpoint, Record, chain_of
+from circuit_guard.journal.compaction import Block, Compactor
+from circuit_guard.journal.errors import JournalError, JournalFailed
+from circuit_guard.journal.options import JournalOptions, Overflow
+from circuit_guard.journal.record import (
+    Chain,
+    DecisionsDropped,
+    Entry,
+    Kind,
+    PackedCheckpoint,
+    Record,
+    chain_of,
+    dropped_entry,
+)
 from circuit_guard.journal.retention import over_budget_bytes, prune_step
-from circuit_guard.journal.schema import unusable
-from circuit_guard.journal.store import Store
+from circuit_guard.journal.store import Store, unusable
+
+BATCH_MAX = 4096
+"""The most records committed together: a longer batch would keep its first record waiting."""
+FULL_TIMES_MAX = 4
+
+
+class Appended(NamedTuple):
+    """What became of appended entries: the sequence of the last that was taken, and how many decisions were dropped."""
+
+    last_sequence: int
+    dropped: int
+
+
+class EntryQueue:
+    """The queue between the event loop and the writer. Its methods may be called from any thread.
+
+    `last_sequence` is that of the last entry taken, `durable_sequence` that up to which everything is on the disk;
+    `dropped` counts the decisions lost because the queue was full; `failure` says why nothing more can be kept.
+    """
+
+    def __init__(self, options: JournalOptions, last_sequence: int) -> None:
+        self._options = options
+        self._changed = threading.Condition()
+        self._entries: deque[tuple[int, Entry]] = deque()
+        self._oldest_ns = 0
+        self.last_sequence = self.durable_sequence = last_sequence
+        self._awaited = 0
+        self._waiting: list[tuple[int, Future[None]]] = []
+        self._room: list[Future[None]] = []
+        self.failure: str | None = None
+        self._closing = self._woken = False
+        self.dropped = self._noted = 0
+        self._dropped_ns = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another input may be taken: under overflow `drop` while the queue is full as well."""
+        return self.failure is None and (not self._full or self._options.overflow is Overflow.DROP)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def append(self, entries: Iterable[Entry]) -> Appended:
+        """Take entries, all but the decisions that `overflow` says to drop. Raise JournalFailed after a failure.
+
+        Once there is room again, a note of how many were dropped goes before them.
+        """
+        dropped = 0
+        with self._changed:
+            self._raise_failure()
+            if len(self._entries) >= self._options.queue_max * FULL_TIMES_MAX:
+                self._fail(f"the disk does not keep up: {len(self._entries)} records wait for it")
+                self._raise_failure()
+            was_empty = not self._entries
+            for entry in entries:
+                if entry.kind is Kind.DECISION and self._full and self._options.overflow is Overflow.DROP:
+                    dropped += 1
+                    self._dropped_ns = entry.at_ns
+                    continue
+                if not self._full:
+                    self._note_dropped()
+                self._put(entry)
+            self.dropped += dropped
+            if was_empty and self._entries:
+                self._oldest_ns = monotonic_ns()
+                self._changed.notify()
+            return Appended(self.last_sequence, dropped)
+
+    def durable(self, sequence: int) -> Future[None]:
+        """Return a future that completes when the record is on the disk, or raises JournalFailed.
+
+        The writer commits at once for it.
+        """
+        future: Future[None] = Future()
+        with self._changed:
+            if sequence <= self.durable_sequence:
+                future.set_result(None)
+            elif self.failure is not None:
+                future.set_exception(JournalFailed(self.failure))
+            elif sequence > self.last_sequence:
+                future.set_exception(ValueError(f"sequence was {sequence}, expected at most {self.last_sequence}"))
+            else:
+                self._waiting.append((sequence, future))
+                self._awaited = max(self._awaited, sequence)
+                self._changed.notify()
+        return future
+
+    def room(self) -> Future[None]:
+        """Return a future that completes when the queue is not full, or raises JournalFailed."""
+        future: Future[None] = Future()
+        with self._changed:
+            if self.failure is not None:
+                future.set_exception(JournalFailed(self.failure))
+            elif not self._full:
+                future.set_result(None)
+            else:
+                self._room.append(future)
+        return future
+
+    def take(self) -> list[tuple[int, Entry]] | None:
+        """Wait for work; return the entries to commit together, maybe none. None once closed and empty, or failed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._entries or self._done)
+            if self.failure is not None or (not self._entries and self._closing):
+                return None
+            if self._entries:
+                left_ns = self._oldest_ns + self._options.commit_within_ns - monotonic_ns()
+                self._changed.wait_for(lambda: self._urgent, timeout=max(left_ns, 0) / SECOND_NS)
+            self._woken = False
+            if self.failure is not None:
+                return None
+            batch = [self._entries.popleft() for _ in range(min(len(self._entries), BATCH_MAX))]
+            self._oldest_ns = 0  # whatever is left has waited long enough
+            if not self._full:
+                _settle(self._room)
+                self._room = []
+            return batch
+
+    def wake(self) -> None:
+        """Let `take` return even without entries: the writer has something else to do."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
+
+    def committed(self, sequence: int) -> None:
+        """Take note that everything up to this sequence is on the disk."""
+        with self._changed:
+            self.durable_sequence = sequence
+            ready = [future for awaited, future in self._waiting if awaited <= sequence]
+            self._waiting = [waiter for waiter in self._waiting if waiter[0] > sequence]
+        _settle(ready)
+
+    def close(self) -> None:
+        """Let the writer commit what there is, and end."""
+        with self._changed:
+            if self.failure is None:
+                self._note_dropped()
+            self._closing = True
+            self._changed.notify()
+
+    def fail(self, reason: str) -> None:
+        """Refuse everything from now on, and tell all who wait. Only the first reason counts."""
+        with self._changed:
+            self._fail(reason)
+
+    def _note_dropped(self) -> None:
+        if self.dropped > self._noted:
+            self._put(dropped_entry(DecisionsDropped(self._dropped_ns, self.dropped - self._noted)))
+            self._noted = self.dropped
+
+    def _put(self, entry: Entry) -> None:
+        self.last_sequence += 1
+        self._entries.append((self.last_sequence, entry))
+
+    @property
+    def _full(self) -> bool:
+        return len(self._entries) >= self._options.queue_max
+
+    @property
+    def _done(self) -> bool:
+        return self._closing or self._woken or self.failure is not None
+
+    @property
+    def _urgent(self) -> bool:
+        """Whether to commit now: a caller waits for a queued record, or a batch is full."""
+        return self._done or self._awaited > self.durable_sequence or len(self._entries) >= BATCH_MAX
+
+    def _fail(self, reason: str) -> None:
+        if self.failure is None:
+            self.failure = reason
+        waiting = [*(future for _, future in self._waiting), *self._room]
+        self._waiting, self._room = [], []
+        self._entries.clear()
+        self._changed.notify()
+        _settle(waiting, self.failure)
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise JournalFailed(self.failure)
+        if self._closing:
+            raise JournalFailed("the journal is closed")
+
+
+def _settle(futures: Iterable[Future[None]], failure: str | None = None) -> None:
+    """Tell all who still wait."""
+    for future in futures:
+        if future.set_running_or_notify_cancel():
+            if failure is None:
+                future.set_result(None)
+            else:
+                future.set_exception(JournalFailed(failure))
+
 
 _SWEEP_ROWS = 500
-"""So few rows are deleted at a time that no commit waits for long."""
+"""Rows deleted at a time; few, so that no commit waits for long."""
 
 
 class Writer:
-    """Writes the entries of a queue to a store until the queue is closed or anything fails."""
+    """Writes the entries of a queue to a store until the queue is closed or anything fails.
+
+    `over_budget_bytes`: by how much what must be kept exceeds `bytes_max`, as of the last block.
+    """
 
     def __init__(self, path: Path, store: Store, queue: EntryQueue, options: JournalOptions) -> None:
         self._path = path
@@ -36,15 +247,10 @@ class Writer:
         self._prune_due = False
         self._blocks: deque[Block] = deque()
         self._newest_ns = 0
-        self._over_budget = over_budget_bytes(store, options)
+        self.over_budget_bytes = over_budget_bytes(store, options)
         self._compactor = Compactor(path, options.block_records, self._deliver, self._failed)
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
-
-    @property
-    def over_budget_bytes(self) -> int:
-        """By how much what must be kept exceeds `bytes_max`, as of the last block."""
-        return self._over_budget
 
     def close(self) -> None:
         """Commit what is queued, and end both threads."""
@@ -81,7 +287,7 @@ class Writer:
             self._sweep(next(iter(self._sweeping)))
         elif self._prune_due:
             self._prune_due = prune_step(self._store, self._options, self._newest_ns)
-            self._over_budget = over_budget_bytes(self._store, self._options)
+            self.over_budget_bytes = over_budget_bytes(self._store, self._options)
         else:
             self._ask_for_blocks()
             return

@@ -36,8 +36,7 @@ from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import CheckpointNote, Kind, PackedCheckpoint, Record, Start
 from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import recover
-from circuit_guard.journal.schema import connect
-from circuit_guard.journal.store import Store
+from circuit_guard.journal.store import Store, connect
 from fuzz import story
 
 DAMAGE, RECORD, STATE = range(3)

@@ -20,8 +20,8 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.progress import view_for_check, view_of
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS, CheckKind, Phase
+from circuit_guard.journal.checkpoint import copied
 from circuit_guard.journal.codec import decode_as, encode
-from circuit_guard.journal.snapshot import snapshot
 from tests.core import hostile, world
 from tests.core.test_invariants import plain
 
@@ -128,7 +128,7 @@ def drop_outlooks(state: GuardState) -> GuardState:
 
 
 def through_a_checkpoint(state: GuardState) -> GuardState:
-    return decode_as(GuardState, encode(snapshot(state)))
+    return decode_as(GuardState, encode(copied(state)))
 
 
 def play_both(played: Sequence[Played], before: Callable[[GuardState, int], GuardState]) -> None:
@@ -247,7 +247,7 @@ def test_outlook_when_an_input_is_about_another_market_then_it_stays() -> None:
     assert played.state.markets[world.BTC].outlook is kept
 
 
-@pytest.mark.parametrize("copied", [snapshot, copy.deepcopy, pickled])
+@pytest.mark.parametrize("copied", [copied, copy.deepcopy, pickled])
 def test_state_when_copied_or_recorded_then_outlooks_are_no_part_of_it(
     copied: Callable[[GuardState], GuardState],
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from circuit_guard.core.types import Phase
 from circuit_guard.engine.engine import EngineRefuses
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.schema import SCHEMA_VERSION
+from circuit_guard.journal.store import SCHEMA_VERSION
 from tests.crash.conditions import BTC, ETH, HALT, RESTORE, SOL, refused_start, running
 from tests.driver import ManualClock
 

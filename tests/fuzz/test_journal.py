@@ -20,12 +20,12 @@ GROUPS = st.tuples(st.integers(0, SIZE - 1), st.sampled_from([XOR, SET, CUT, ZER
     lambda drawn: drawn[0].to_bytes(3, "big") + bytes(drawn[1:])
 )
 VALUES = st.none() | st.booleans() | st.integers() | st.sampled_from(
-    ["NaN", "sNaN", "Infinity", "1e999999", "0", "", "OPEN", "CLOSED", "LATCH", "DOGE", [], {}, [[]], 2**70, -(2**70)]
+    ["NaN", "sNaN", "Infinity", "1E+999999", "0", "", "OPEN", "CLOSED", "LATCH", "DOGE", [], {}, [[]], 2**70, -(2**70)]
 )  # fmt: skip
 MARKET = ("state", "markets", "SOL-USD-PERP")
 BEYOND_THE_CORE = [
     ((*MARKET, "references", "points", 0, 1), "NaN", "InvalidOperation"),
-    (("policy", "markets", "SOL-USD-PERP", "funding", "rate_max"), "1e999999", "Overflow"),
+    (("policy", "markets", "SOL-USD-PERP", "funding", "rate_max"), "1E+999999", "Overflow"),
     (("policy", "remembered_requests_max"), -1, "KeyError"),
     (("policy", "markets", "SOL-USD-PERP", "slow_walk", "lag_ns"), -1, "IndexError"),
 ]
@@ -58,7 +58,7 @@ def test_recovery_when_the_core_cannot_go_on_from_a_state_then_the_record_is_nam
 @pytest.mark.parametrize("pair", [None, 7, [], [[1, 1]], [1, 2, 3]])
 def test_recovery_when_a_recorded_pair_is_none_then_the_checkpoint_is_named(tmp_path: Path, pair: object) -> None:
     journal.write_state(tmp_path, with_value((*MARKET, "feed", "recent", 0), pair))
-    with pytest.raises(JournalUnusable, match=r"checkpoint [0-9]+ cannot be read: a recorded value was"):
+    with pytest.raises(JournalUnusable, match=r"checkpoint [0-9]+ cannot be read: a recorded Snapshot was"):
         recover(tmp_path)
 
 

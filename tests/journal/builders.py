@@ -105,11 +105,8 @@ async def keep(journal: Journal, entries: Iterable[Entry]) -> int:
     return appended.last_sequence
 
 
-class Held(Decimal):
-    """A value that the writer cannot get past before it is released: to the queue a disk that has stopped."""
-
-    def __new__(cls) -> Self:
-        return super().__new__(cls, "92600")
+class Held:
+    """An entry that the writer cannot get past before it is released: to the queue a disk that has stopped."""
 
     def __init__(self) -> None:
         self._reached, self._released = threading.Event(), threading.Event()
@@ -122,20 +119,30 @@ class Held(Decimal):
     ) -> None:
         self.release()
 
-    def __str__(self) -> str:
+    def wait(self) -> None:
+        """Wait, as the writer does, for the release."""
         self._reached.set()
         self._released.wait()
-        return super().__str__()
 
     async def hold(self, journal: Journal, *after: Entry) -> None:
         """Return once the writer has taken all that was queued and is stuck; these come next in its hands."""
-        held = fact_entry(CommandRefused(START_NS, "disk", self, "running"))  # type: ignore[arg-type]
-        journal.append([held, *after])
+        entry = _HeldEntry(*fact_entry(CommandRefused(START_NS, "disk", "92600", "running")))
+        entry.disk = self
+        journal.append([entry, *after])
         await asyncio.to_thread(self._reached.wait)
 
     def release(self) -> None:
         """Let the writer go on."""
         self._released.set()
+
+
+class _HeldEntry(Entry):
+    disk: Held
+
+    @property
+    def value(self) -> object:  # type: ignore[override]
+        self.disk.wait()
+        return self[3]
 
 
 def tamper(directory: Path, *statements: str, change: Callable[[sqlite3.Connection], None] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,13 +21,13 @@ from hypothesis import strategies as st
 from circuit_guard.core import guard
 from circuit_guard.core.facts import Fact, MarketWarm
 from circuit_guard.core.inputs import Basis, Check, HaltCommand, Input, OrdersCheck, PhaseCommand, Reference, Tick
-from circuit_guard.core.policy import Policy
+from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
+from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, CheckKind, Phase
-from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode
-from circuit_guard.journal.decoding import decoder_of
-from circuit_guard.journal.record import Snapshot
-from circuit_guard.journal.snapshot import snapshot
+from circuit_guard.journal.checkpoint import copied
+from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode, sorter_of
+from circuit_guard.journal.record import CheckpointContent
 from tests.core import hostile, world
 
 NUMBERS = st.one_of(hostile.numbers, st.sampled_from([Decimal("1e-999999999"), Decimal("9" * 40 + "." + "1" * 40)]))
@@ -56,8 +57,13 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.tuples(*map(values, arguments))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
+    if hint is MarketPolicy:
+        groups = st.fixed_dictionaries({group: values(group) for group in GROUPS})
+        own = {name: values(get_type_hints(MarketPolicy)[name]) for name in MARKET_FIELDS}
+        return st.builds(MarketPolicy, groups=groups, **own)
     beside = {field.name for field in fields(hint) if not field.init} if is_dataclass(hint) else set()  # no part of it
-    parts = {name: values(part) for name, part in get_type_hints(hint).items() if name not in beside}
+    named = {name for name, part in get_type_hints(hint).items() if get_origin(part) is not ClassVar}
+    parts = {name: values(part) for name, part in get_type_hints(hint).items() if name in named - beside}
     return st.builds(hint, **parts)
 
 
@@ -66,6 +72,8 @@ def exactly(value: Any) -> Any:
     if is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else value._fields
         return type(value).__name__, [exactly(getattr(value, name)) for name in names]
+    if isinstance(value, type):
+        return value.__name__
     if isinstance(value, Mapping):
         return type(value).__name__, [(exactly(key), exactly(item)) for key, item in value.items()]
     if isinstance(value, set | frozenset):
@@ -78,7 +86,9 @@ def exactly(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in KNOWN.values() if kind not in (GuardState, Snapshot)], ids=lambda kind: kind.__name__
+    "kind",
+    [kind for kind in KNOWN.values() if kind not in (GuardState, CheckpointContent)],
+    ids=lambda kind: kind.__name__,
 )
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
@@ -114,6 +124,10 @@ def test_record_when_older_than_a_field_then_it_has_the_default() -> None:
     assert decode(old) == PhaseCommand(5, Phase.OPEN)
 
 
+def _reference(price: str) -> str:
+    return f'{{"Reference":{{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":{price}}}}}'
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -122,18 +136,21 @@ def test_record_when_older_than_a_field_then_it_has_the_default() -> None:
         ("{}", "a payload was '{}'"),
         ('{"Tick":{"at_ns":1}} x', "a payload was"),
         ('{"Flood":{}}', "a payload was of type 'Flood', expected one of Observation"),
-        ('{"Tick":{}}', "expected the fields of a Tick; at_ns differ"),
-        ('{"Tick":{"at_ns":1,"more":2}}', "expected the fields of a Tick; more differ"),
-        ('{"Tick":{"at_ns":"1"}}', "a recorded value was '1', expected of type int"),
-        ('{"Tick":{"at_ns":true}}', "a recorded value was 'True', expected of type int"),
-        ('{"Tick":{"at_ns":1.0}}', "a recorded value was '1.0', expected of type int"),
-        ('{"Tick":[1]}', "expected the fields of a Tick"),
-        ('{"MarketWarm":{"at_ns":1,"market":null}}', "a recorded value was 'None', expected of type str"),
-        ('{"PhaseCommand":{"at_ns":1,"phase":"SHUT"}}', "a recorded value was 'SHUT', expected a Phase"),
-        ('{"PhaseCommand":{"at_ns":1,"phase":[]}}', "expected a Phase"),
-        ('{"HaltCommand":{"at_ns":1,"markets":"A","actor":"","reason":""}}', "expected a list"),
-        ('{"Reference":{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":"one"}}', "a decimal as text"),
-        ('{"Reference":{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":1}}', "a decimal as text"),
+        ('{"Tick":{}}', "missing required field `at_ns`"),
+        ('{"Tick":{"at_ns":1,"more":2}}', "Tick had the field more, expected one of at_ns"),
+        ('{"Tick":{"at_ns":"1"}}', "Expected `int`, got `str` - at `$.at_ns`"),
+        ('{"Tick":{"at_ns":true}}', "Expected `int`, got `bool` - at `$.at_ns`"),
+        ('{"Tick":{"at_ns":1.0}}', "Expected `int`, got `float` - at `$.at_ns`"),
+        ('{"Tick":[1]}', "Expected `object`, got `array`"),
+        ('{"MarketWarm":{"at_ns":1,"market":null}}', "Expected `str`, got `null` - at `$.market`"),
+        ('{"PhaseCommand":{"at_ns":1,"phase":"SHUT"}}', "Invalid enum value 'SHUT' - at `$.phase`"),
+        ('{"PhaseCommand":{"at_ns":1,"phase":[]}}', "Expected `str`, got `array` - at `$.phase`"),
+        ('{"HaltCommand":{"at_ns":1,"markets":"A","actor":"","reason":""}}', "got `str` - at `$.markets`"),
+        (_reference('"one"'), "Invalid decimal string - at `$.price`"),
+        (_reference("1"), 'Reference.price was 1, expected "1"'),
+        (_reference("1.5"), 'Reference.price was 1.5, expected "1.5"'),
+        ('{"GuardState":{"markets":[]}}', "a recorded GuardState was"),
+        ('{"Snapshot":{}}', "a recorded Snapshot was"),
         ("[" * 100_000, "a payload was"),
     ],
 )
@@ -152,15 +169,48 @@ def test_value_when_of_an_unknown_type_then_it_is_refused() -> None:
         encode(HaltCommand(1, (), object(), ""))  # type: ignore[arg-type]
 
 
+def leaves(hint: Any) -> Iterator[Any]:
+    """Return the types that a type is made of in the end."""
+    if hint is MarketPolicy:
+        parts = [get_type_hints(MarketPolicy)[name] for name in MARKET_FIELDS] + list(GROUPS)
+    elif is_dataclass(hint):
+        hints = get_type_hints(hint)
+        parts = [hints[field.name] for field in fields(hint) if field.init]
+    else:
+        parts = list(get_type_hints(hint).values() if hasattr(hint, "_fields") else get_args(hint))
+    if not parts:
+        yield hint
+    for part in parts:
+        if part is not Ellipsis:
+            yield from leaves(part)
+
+
+@pytest.mark.parametrize("kind", KNOWN.values(), ids=lambda kind: kind.__name__)
+def test_type_when_recorded_then_it_is_made_of_nothing_but_what_comes_back_exactly(kind: type) -> None:
+    exact = {Decimal, int, str, bool, type(None)}
+    assert [leaf for leaf in leaves(kind) if leaf not in exact and not issubclass(leaf, Enum)] == []
+
+
 @dataclass
 class _Odd:
-    value: int | str
+    sets: tuple[set[str], ...]
 
 
-@pytest.mark.parametrize("hint", [float, int | str, _Odd, type[int], object])
-def test_type_when_it_has_no_form_then_that_is_said_at_once(hint: Any) -> None:
+def test_type_when_it_has_no_form_then_that_is_said() -> None:
     with pytest.raises(CodecError, match="has no form in the journal"):
-        decoder_of(hint)
+        sorter_of(_Odd)
+
+
+def test_text_when_of_any_character_then_it_is_escaped_as_json_escapes_it() -> None:
+    characters = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x10800)]))
+    text = encode(MarketWarm(1, characters))
+    assert text == '{"MarketWarm":{"at_ns":1,"market":' + json.dumps(characters) + "}}"
+    assert decode(text) == MarketWarm(1, characters)
+
+
+def test_text_when_it_is_no_unicode_then_it_is_refused() -> None:
+    with pytest.raises(CodecError, match=r"a MarketWarm cannot be written: .*surrogates not allowed"):
+        encode(MarketWarm(1, "\ud800"))
 
 
 def lived_in() -> tuple[Policy, GuardState, dict[str, world.Feed], int]:
@@ -215,10 +265,10 @@ def test_state_when_equal_then_its_text_is_too_whatever_the_order_of_its_sets() 
     assert encode(state) == once
 
 
-def test_snapshot_when_the_state_goes_on_then_it_does_not() -> None:
+def test_copy_when_the_state_goes_on_then_it_does_not() -> None:
     policy, state, feeds, now_ns = lived_in()
     before = encode(state)
-    taken = snapshot(state)
+    taken = copied(state)
     assert exactly(taken) == exactly(state)
     for second in range(1, 40):
         later_ns = now_ns + second * SECOND_NS
@@ -263,16 +313,16 @@ def changeable(value: Any, place: str = "state") -> Iterator[tuple[str, Any]]:
     phases=[Stage.explicit, Stage.reuse, Stage.generate],  # making a whole state smaller takes minutes
 )
 @given(state=values(GuardState))
-def test_snapshot_when_of_any_state_then_it_is_the_same_and_nothing_that_can_change_is_shared(
+def test_copy_when_of_any_state_then_it_is_the_same_and_nothing_that_can_change_is_shared(
     state: GuardState,
 ) -> None:
-    taken = snapshot(state)
+    taken = copied(state)
     assert exactly(taken) == exactly(state)
     own = {id(part) for _, part in changeable(state)}
     assert [place for place, part in changeable(taken) if id(part) in own] == []
 
 
-def test_state_when_its_types_are_listed_then_what_a_snapshot_shares_cannot_change() -> None:
+def test_state_when_its_types_are_listed_then_what_a_copy_shares_cannot_change() -> None:
     unseen, shared = [GuardState], set()
     while unseen:
         hint: Any = unseen.pop()

@@ -16,8 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from benchmarks.family import children
-from circuit_guard.journal.compaction import Block, build_block
-from circuit_guard.journal.compactor import Compactor
+from circuit_guard.journal.compaction import Block, Compactor, build_block
 from circuit_guard.journal.errors import RecordBroken
 from circuit_guard.journal.record import Chain
 from tests.journal.builders import mixed
@@ -67,7 +66,7 @@ def processes_of_blocks() -> list[int]:
 
 
 def makes_blocks(pid: int) -> bool:
-    return b"circuit_guard.journal.compacting" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"circuit_guard.journal.compaction" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def process_of_blocks() -> int:

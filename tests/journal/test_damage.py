@@ -14,7 +14,7 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import Record
-from circuit_guard.journal.schema import connect
+from circuit_guard.journal.store import connect
 from tests.core import world
 from tests.journal.builders import START_NS, decision, halt, keep, mixed, observation, read, state
 from tests.journal.conftest import Opened

@@ -13,7 +13,7 @@ import pytest
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JournalReader
-from circuit_guard.journal.schema import unusable
+from circuit_guard.journal.store import unusable
 from tests.journal.builders import START_NS, keep, observation
 
 ROOT = Path(__file__).parents[2]

@@ -41,7 +41,7 @@ async def test_checkpoint_when_made_under_a_name_then_it_is_read_back_with_the_s
     assert found == again
     assert found._replace(text=None) == written
     assert (written.name, written.at_ns) == ("maintenance-1", START_NS + 3 * 10**9)
-    state = found.snapshot().state
+    state = found.content().state
     assert state.now_ns == written.at_ns
     assert state.markets[BTC].halt is not None
 

@@ -222,16 +222,16 @@ async def test_checkpoint_when_written_then_it_holds_the_state_of_that_instant(o
             assert last._replace(text=None) == written
             assert reader.checkpoints() == [written]
             assert reader.checkpoint(meanwhile) is None
-            assert last.snapshot().state.decisions == 0
-            assert last.snapshot().policy == world.policy()
+            assert last.content().state.decisions == 0
+            assert last.content().policy == world.policy()
     with pytest.raises(ValueError, match=r"the state of checkpoint \d is not here"):
-        written.snapshot()
+        written.content()
 
 
 LOCK = """
 import sys
 from pathlib import Path
-from circuit_guard.journal.lock import DirectoryLock
+from circuit_guard.journal.journal import DirectoryLock
 DirectoryLock(Path(sys.argv[1]), 1)
 """
 

@@ -16,7 +16,7 @@ from circuit_guard.journal.journal import Journal, prune
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import GENESIS, Kind, Record, hash_after
-from circuit_guard.journal.schema import APPLICATION_ID, SCHEMA_VERSION
+from circuit_guard.journal.store import APPLICATION_ID, SCHEMA_VERSION
 from tests.journal.builders import START_NS, keep, mixed, observation, read, tamper
 from tests.journal.conftest import Opened
 

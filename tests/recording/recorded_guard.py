@@ -28,8 +28,7 @@ from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import CheckpointNote, PackedCheckpoint, Record, Start
 from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import recover
-from circuit_guard.journal.schema import connect
-from circuit_guard.journal.store import Store
+from circuit_guard.journal.store import Store, connect
 from tests.driver import BTC, ETH, PRICE, START_NS, Driver, policy_of
 
 SOL = "SOL-USD-PERP"

@@ -39,7 +39,7 @@ async def test_begin_when_there_is_a_journal_then_everything_is_denied_and_a_che
     assert response.checkpoint_name == "maintenance-2026-01-19T00:00:40Z"
     assert checkpoint is not None
     assert (checkpoint.name, checkpoint.digest) == (response.checkpoint_name, response.checkpoint_digest)
-    assert checkpoint.snapshot().state.maintenance is not None, "a restart goes on with the maintenance"
+    assert checkpoint.content().state.maintenance is not None, "a restart goes on with the maintenance"
     [began, *phases] = response.events
     assert (began.maintenance_began.actor, began.maintenance_began.reason) == ("alice", "looking into it")
     assert began.maintenance_began.checkpoint_name == response.checkpoint_name

@@ -97,7 +97,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
         checkpoint = await self._engine.recorded_checkpoint(checkpoint_id)
         if checkpoint is None:
             raise errors.unknown_checkpoint(checkpoint_id)
-        state = (await asyncio.to_thread(checkpoint.snapshot)).state
+        state = (await asyncio.to_thread(checkpoint.content)).state
         if checkpoint.at_ns > self._engine.now_ns():
             raise self._refusal(f"checkpoint {checkpoint_id}", "a checkpoint of the past: the clock was set back")
         markets = tuple(self._engine.policy.markets) if GLOBAL_SCOPE in scopes else scopes
