@@ -186,17 +186,26 @@ REASONS: dict[Reason, ReasonInfo] = {
 }
 
 
+_BY_CODE = {str(reason): info for reason, info in REASONS.items()}
+_UNKNOWN = ReasonInfo("", "this version does not know the reason", *_OPERATOR)
+"""What a finding of a newer guard reads like."""
+
+
+def info_of(finding: Finding) -> ReasonInfo:
+    """Return what the reason of a finding means."""
+    return _BY_CODE.get(finding.reason, _UNKNOWN)
+
+
 def lift(finding: Finding) -> Lift:
     """Return who or what ends the denial this finding causes: a latch is always an operator's."""
-    return Lift.OPERATOR if finding.severity is Severity.LATCH else REASONS[Reason(finding.reason)].lift
+    return Lift.OPERATOR if finding.severity is Severity.LATCH else info_of(finding).lift
 
 
 def ask_again_ns(finding: Finding) -> int | None:
     """Return how long to wait before asking again can help, or None where somebody has to act first."""
-    return None if finding.severity is Severity.LATCH else REASONS[Reason(finding.reason)].ask_again_ns
+    return None if finding.severity is Severity.LATCH else info_of(finding).ask_again_ns
 
 
 def sentence(finding: Finding) -> str:
     """Return the finding as one sentence for a person."""
-    info = REASONS[Reason(finding.reason)]
-    return f"{info.sentence}: {finding.subject} was {finding.observed}, expected {finding.limit}"
+    return f"{info_of(finding).sentence}: {finding.subject} was {finding.observed}, expected {finding.limit}"
