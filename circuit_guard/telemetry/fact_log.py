@@ -7,49 +7,55 @@ Of decisions the first hundred of a second have a line each. What is left out is
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from circuit_guard.core.facts import (
+    ActProposed,
     BreakerChanged,
     CheckRefused,
     CommandRefused,
     DecisionMade,
     Fact,
     HaltChanged,
+    MaintenanceBegan,
+    MaintenanceEnded,
+    MarketReopened,
     MarketWarm,
     ObservationJudged,
     OrderJudged,
     PhaseChanged,
     PolicyChanged,
+    Rebaselined,
     ReferenceJudged,
     ShadowWould,
+    StateValidated,
 )
-from circuit_guard.core.reasons import sentence
+from circuit_guard.core.formatting import rfc3339
+from circuit_guard.core.reasons import sentence as finding_sentence
+from circuit_guard.core.sentences import outcome_line, sentence
 from circuit_guard.core.types import (
     GLOBAL_SCOPE,
     SECOND_NS,
     BreakerState,
-    Decision,
     ExplainedLoss,
     Finding,
+    Outcome,
     Severity,
     Verdict,
     show,
 )
-from circuit_guard.telemetry.act_log import log_act, stamp
 from circuit_guard.telemetry.logging import write_often
 
 REPEAT_NS = 10 * SECOND_NS
-"""How far apart two lines about the same kind of event, market and reason are at least."""
-
+"""Two lines about the same kind of event, market and reason are at least this far apart."""
 DECISIONS_PER_S = 100
-"""So many allowed closures, and so many denied ones, have a line each: more tell nobody more, and each takes time."""
-
-UNKNOWN_SHOWN_MAX = 20
+"""This many allowed closures, and as many denied ones, have a line each: more tell nobody more, and each takes time."""
+SHOWN_MAX = 20
+"""At most this many markets are named in one line."""
 
 
 class _Kind(NamedTuple):
@@ -98,19 +104,23 @@ class FactLog:
         for fact in facts:
             match fact:
                 case DecisionMade():
-                    self._decision(fact.decision, took_ns, repeated=fact.repeated)
+                    self._decision(fact, took_ns)
                 case ObservationJudged(accepted=False):
-                    self._often("observation_rejected", fact.market, fact.findings, fact.at_ns, source=fact.source)
+                    self._often("observation_rejected", fact, fact.market, source=fact.source)
                 case ReferenceJudged(accepted=False):
-                    self._often("reference_rejected", fact.market, fact.findings, fact.at_ns, source=fact.source)
+                    self._often("reference_rejected", fact, fact.market, source=fact.source)
                 case OrderJudged(verdict=Verdict.DENY):
-                    self._often("order_denied", fact.market, fact.findings, fact.at_ns, order_id=fact.order_id)
+                    self._often("order_denied", fact, fact.market, order_id=fact.order_id)
                 case ShadowWould():
-                    self._often("shadow", fact.scope, fact.findings, fact.at_ns)
+                    self._often("shadow", fact, fact.scope)
+                case PolicyChanged():
+                    self._markets = (self._markets | set(fact.added)) - set(fact.removed)
+                    self._rare(fact)
                 case _:
                     self._rare(fact)
 
-    def _decision(self, decision: Decision, took_ns: int, *, repeated: bool) -> None:
+    def _decision(self, fact: DecisionMade, took_ns: int) -> None:
+        decision = fact.decision
         denied = decision.verdict is Verdict.DENY
         level = logging.WARNING if denied else logging.INFO
         if not self._often_log.isEnabledFor(level):
@@ -118,9 +128,8 @@ class FactLog:
         left_out = self._decisions[decision.verdict].admit(decision.at_ns)
         if left_out is None:
             return
-        findings = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
         fields = {
-            "at": stamp(decision.at_ns),
+            "at": rfc3339(decision.at_ns),
             "decision_id": decision.decision_id,
             "request_id": decision.request_id,
             "account_id": decision.account_id,
@@ -134,71 +143,116 @@ class FactLog:
             "breaker": _breaker(decision.breaker),
             "policy_revision": decision.policy_revision,
             "took_us": took_ns // 1000,
-            "repeated": repeated,
+            "repeated": fact.repeated,
             "suppressed": left_out,
             **_explained_loss(decision.explained),
-            **findings,
+            **({"findings": _sentences(decision.findings)} if denied else {}),
+            "sentence": sentence(fact),
         }
         write_often(self._often_log, level, "decision", fields)
 
-    def _often(self, event: str, market: str, findings: tuple[Finding, ...], at_ns: int, **fields: str) -> None:
+    def _often(
+        self,
+        event: str,
+        fact: ObservationJudged | ReferenceJudged | OrderJudged | ShadowWould,
+        market: str,
+        **fields: str,
+    ) -> None:
         """Write a line about something that can come a thousand times a second."""
+        findings = fact.findings
         worst = max(findings, key=lambda finding: finding.severity, default=None)
         known = market if market in self._markets or market == GLOBAL_SCOPE else "other"
-        left_out = self._repeats[_Kind(event, known, worst.reason if worst else "")].admit(at_ns)
+        left_out = self._repeats[_Kind(event, known, worst.reason if worst else "")].admit(fact.at_ns)
         if left_out is None:
             return
         self._log.warning(
             event,
-            at=stamp(at_ns),
+            at=rfc3339(fact.at_ns),
             market=market,
             **fields,
             reasons=_distinct(findings),
-            findings=[sentence(finding) for finding in findings],
+            findings=_sentences(findings),
             suppressed=left_out,
+            sentence=sentence(fact),
         )
 
     def _rare(self, fact: Fact) -> None:
-        at = stamp(fact.at_ns)
-        match fact:
-            case BreakerChanged():
-                self._breaker_changed(fact)
-            case PhaseChanged():
-                change = {"before": fact.before, "after": fact.after}
-                self._log.info("phase", at=at, market=fact.market, **change, actor=fact.actor, note=fact.note)
-            case HaltChanged():
-                event = "halt" if fact.halted else "resume"
-                expiry = {} if fact.expires_ns is None else {"expires_at": stamp(fact.expires_ns)}
-                self._log.warning(event, at=at, scope=fact.scope, actor=fact.actor, reason=fact.reason, **expiry)
-            case MarketWarm():
-                self._log.info("market_warm", at=at, market=fact.market)
-            case PolicyChanged():
-                self._markets = (self._markets | set(fact.added)) - set(fact.removed)
-                changes = {"added": list(fact.added), "removed": list(fact.removed)}
-                self._log.info("policy", at=at, policy_revision=fact.revision, **changes)
-            case CommandRefused():
-                refusal = {"subject": fact.subject, "observed": fact.observed, "expected": fact.expected}
-                self._log.warning("command_refused", at=at, **refusal)
-            case CheckRefused():
-                self._log.warning("check_refused", at=at, request_id=fact.request_id, differing=fact.differing)
-            case _:
-                log_act(self._log, fact)
+        described = _state_change(fact) or _act(fact)
+        if described is not None:
+            event, warn, fields = described
+            write = self._log.warning if warn else self._log.info
+            write(event, at=rfc3339(fact.at_ns), **fields, sentence=sentence(fact))
 
-    def _breaker_changed(self, fact: BreakerChanged) -> None:
-        write = self._log.warning if fact.after is BreakerState.OPEN else self._log.info
-        write(
-            "breaker",
-            at=stamp(fact.at_ns),
-            scope=fact.scope,
-            before=_breaker(fact.before),
-            after=_breaker(fact.after),
-            latched=fact.latched,
-            generation=fact.generation,
-            reasons=_distinct(fact.findings),
-            findings=[sentence(finding) for finding in fact.findings],
-            actor=fact.actor,
-            note=fact.note,
-        )
+
+_Described = tuple[str, bool, dict[str, Any]]
+"""The event's name, whether it is a warning, and its fields."""
+
+
+def _state_change(fact: Fact) -> _Described | None:
+    match fact:
+        case BreakerChanged():
+            fields = {
+                "scope": fact.scope,
+                "before": _breaker(fact.before),
+                "after": _breaker(fact.after),
+                "latched": fact.latched,
+                "generation": fact.generation,
+                "reasons": _distinct(fact.findings),
+                "findings": _sentences(fact.findings),
+                "actor": fact.actor,
+                "note": fact.note,
+            }
+            return "breaker", fact.after is BreakerState.OPEN, fields
+        case PhaseChanged():
+            change = {"before": fact.before, "after": fact.after}
+            return "phase", False, {"market": fact.market, **change, "actor": fact.actor, "note": fact.note}
+        case HaltChanged():
+            expiry = {} if fact.expires_ns is None else {"expires_at": rfc3339(fact.expires_ns)}
+            fields = {"scope": fact.scope, "actor": fact.actor, "reason": fact.reason, **expiry}
+            return "halt" if fact.halted else "resume", True, fields
+        case MarketWarm():
+            return "market_warm", False, {"market": fact.market}
+        case MarketReopened():
+            return "market_reopened", False, {"market": fact.market, "held_s": fact.held_ns / SECOND_NS}
+        case PolicyChanged():
+            changes = {"added": list(fact.added), "removed": list(fact.removed)}
+            return "policy", False, {"policy_revision": fact.revision, **changes}
+        case CommandRefused():
+            refusal = {"subject": fact.subject, "observed": fact.observed, "expected": fact.expected}
+            return "command_refused", True, refusal
+        case CheckRefused():
+            return "check_refused", True, {"request_id": fact.request_id, "differing": fact.differing}
+        case _:
+            return None
+
+
+def _act(fact: Fact) -> _Described | None:
+    """Describe what operators do; None for what was accepted, which the metrics count."""
+    match fact:
+        case MaintenanceBegan():
+            who = {"actor": fact.actor, "reason": fact.reason}
+            return "maintenance_began", True, {**who, "checkpoint": fact.checkpoint}
+        case StateValidated():
+            not_clean = [outcome_line(found) for found in fact.outcomes if found.outcome is not Outcome.OK]
+            outcomes = dict(Counter(str(found.outcome) for found in fact.outcomes))
+            fields = {"actor": fact.actor, "outcomes": outcomes, "not_clean": not_clean[:SHOWN_MAX]}
+            return "state_validated", bool(not_clean), fields
+        case MaintenanceEnded():
+            who = {"actor": fact.actor, "reason": fact.reason}
+            ended = {"clean": len(fact.clean), "latched": list(fact.latched)}
+            return "maintenance_ended", bool(fact.latched), {**who, **ended}
+        case Rebaselined():
+            change = {
+                "before": None if fact.before is None else str(fact.before),
+                "after": None if fact.after is None else str(fact.after),
+            }
+            who = {"actor": fact.actor, "reason": fact.reason}
+            return "rebaselined", True, {"market": fact.market, **change, **who, "checkpoint": fact.checkpoint}
+        case ActProposed():
+            who = {"actor": fact.actor, "reason": fact.reason, "expires_at": rfc3339(fact.expires_ns)}
+            return "act_proposed", True, {"act": fact.act, "scopes": list(fact.scopes), **who}
+        case _:
+            return None
 
 
 def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:
@@ -206,8 +260,12 @@ def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:
     if loss is None:
         return {}
     if loss.low is None or loss.high is None:
-        return {"explained_loss": loss.verdict, "unknown_markets": list(loss.unknown[:UNKNOWN_SHOWN_MAX])}
+        return {"explained_loss": loss.verdict, "unknown_markets": list(loss.unknown[:SHOWN_MAX])}
     return {"explained_loss": loss.verdict, "surplus_low": show(loss.low), "surplus_high": show(loss.high)}
+
+
+def _sentences(findings: Iterable[Finding]) -> list[str]:
+    return [finding_sentence(finding) for finding in findings]
 
 
 def _reasons(findings: tuple[Finding, ...], *, shadow: bool) -> list[str]:
