@@ -112,8 +112,10 @@ def ending(lift: Lift, wait_ns: int | None) -> str:
     return f"{ENDINGS[lift]}; {ask_again(wait_ns)}."
 
 
-def rounded(value: Decimal, like: Decimal | None) -> str:
-    """Return a computed price with the decimals of a published one: a median has more than anybody wants to read."""
+def rounded(value: Decimal | None, like: Decimal | None) -> str:
+    """Return a computed price with the decimals of a published one, which are all anybody reads; empty for None."""
+    if value is None:
+        return ""
     exponent = like.as_tuple().exponent if like is not None else None
     return show(round(value, max(-exponent, 0) if isinstance(exponent, int) else 8))
 

@@ -34,8 +34,7 @@ from circuit_guard.telemetry.fact_log import FactLog
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
 from circuit_guard.web.history import History
-from circuit_guard.web.metrics_site import MetricsSite
-from circuit_guard.web.site import Site
+from circuit_guard.web.site import MetricsSite, Site
 
 GARBAGE_THRESHOLDS = 2_000, 10, 100
 """A check leaves five values in a cycle. Looked for after 2,000 of them, they hold up the loop for 2 ms, after 50,000
