@@ -28,7 +28,7 @@ every 4 s: closures and market data are worth more than gauges of this very seco
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Showing:
+class StatusRefresh:
     """Everything that is shown of one engine."""
 
     def __init__(

@@ -190,38 +190,26 @@ _Described = tuple[str, bool, dict[str, Any]]
 
 def _state_change(fact: Fact) -> _Described | None:
     match fact:
-        case BreakerChanged():
-            fields = {
-                "scope": fact.scope,
-                "before": _breaker(fact.before),
-                "after": _breaker(fact.after),
-                "latched": fact.latched,
-                "generation": fact.generation,
-                "reasons": _distinct(fact.findings),
-                "findings": _sentences(fact.findings),
-                "actor": fact.actor,
-                "note": fact.note,
-            }
-            return "breaker", fact.after is BreakerState.OPEN, fields
+        case BreakerChanged(before=before, after=after, findings=findings):
+            states = {"before": _breaker(before), "after": _breaker(after)}
+            found = {"reasons": _distinct(findings), "findings": _sentences(findings)}
+            rest = _of(fact, "scope", "latched", "generation", "actor", "note")
+            return "breaker", after is BreakerState.OPEN, {**rest, **states, **found}
         case PhaseChanged():
-            change = {"before": fact.before, "after": fact.after}
-            return "phase", False, {"market": fact.market, **change, "actor": fact.actor, "note": fact.note}
+            return "phase", False, _of(fact, "market", "before", "after", "actor", "note")
         case HaltChanged():
             expiry = {} if fact.expires_ns is None else {"expires_at": rfc3339(fact.expires_ns)}
-            fields = {"scope": fact.scope, "actor": fact.actor, "reason": fact.reason, **expiry}
-            return "halt" if fact.halted else "resume", True, fields
+            return "halt" if fact.halted else "resume", True, {**_of(fact, "scope", "actor", "reason"), **expiry}
         case MarketWarm():
-            return "market_warm", False, {"market": fact.market}
+            return "market_warm", False, _of(fact, "market")
         case MarketReopened():
             return "market_reopened", False, {"market": fact.market, "held_s": fact.held_ns / SECOND_NS}
         case PolicyChanged():
-            changes = {"added": list(fact.added), "removed": list(fact.removed)}
-            return "policy", False, {"policy_revision": fact.revision, **changes}
+            return "policy", False, {"policy_revision": fact.revision, **_of(fact, "added", "removed")}
         case CommandRefused():
-            refusal = {"subject": fact.subject, "observed": fact.observed, "expected": fact.expected}
-            return "command_refused", True, refusal
+            return "command_refused", True, _of(fact, "subject", "observed", "expected")
         case CheckRefused():
-            return "check_refused", True, {"request_id": fact.request_id, "differing": fact.differing}
+            return "check_refused", True, _of(fact, "request_id", "differing")
         case _:
             return None
 
@@ -230,29 +218,27 @@ def _act(fact: Fact) -> _Described | None:
     """Describe what operators do; None for what was accepted, which the metrics count."""
     match fact:
         case MaintenanceBegan():
-            who = {"actor": fact.actor, "reason": fact.reason}
-            return "maintenance_began", True, {**who, "checkpoint": fact.checkpoint}
-        case StateValidated():
-            not_clean = [outcome_line(found) for found in fact.outcomes if found.outcome is not Outcome.OK]
-            outcomes = dict(Counter(str(found.outcome) for found in fact.outcomes))
-            fields = {"actor": fact.actor, "outcomes": outcomes, "not_clean": not_clean[:SHOWN_MAX]}
-            return "state_validated", bool(not_clean), fields
+            return "maintenance_began", True, _of(fact, "actor", "reason", "checkpoint")
+        case StateValidated(outcomes=found):
+            not_clean = [outcome_line(one) for one in found if one.outcome is not Outcome.OK]
+            counts = dict(Counter(str(one.outcome) for one in found))
+            validated = {"actor": fact.actor, "outcomes": counts, "not_clean": not_clean[:SHOWN_MAX]}
+            return "state_validated", bool(not_clean), validated
         case MaintenanceEnded():
-            who = {"actor": fact.actor, "reason": fact.reason}
-            ended = {"clean": len(fact.clean), "latched": list(fact.latched)}
-            return "maintenance_ended", bool(fact.latched), {**who, **ended}
-        case Rebaselined():
-            change = {
-                "before": None if fact.before is None else str(fact.before),
-                "after": None if fact.after is None else str(fact.after),
-            }
-            who = {"actor": fact.actor, "reason": fact.reason}
-            return "rebaselined", True, {"market": fact.market, **change, **who, "checkpoint": fact.checkpoint}
+            fields = {**_of(fact, "actor", "reason", "latched"), "clean": len(fact.clean)}
+            return "maintenance_ended", bool(fact.latched), fields
+        case Rebaselined(before=before, after=after):
+            step = {"before": None if before is None else str(before), "after": None if after is None else str(after)}
+            return "rebaselined", True, {**_of(fact, "market", "actor", "reason", "checkpoint"), **step}
         case ActProposed():
-            who = {"actor": fact.actor, "reason": fact.reason, "expires_at": rfc3339(fact.expires_ns)}
-            return "act_proposed", True, {"act": fact.act, "scopes": list(fact.scopes), **who}
+            fields = {**_of(fact, "act", "scopes", "actor", "reason"), "expires_at": rfc3339(fact.expires_ns)}
+            return "act_proposed", True, fields
         case _:
             return None
+
+
+def _of(fact: Fact, *names: str) -> dict[str, Any]:
+    return {name: getattr(fact, name) for name in names}
 
 
 def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:

@@ -29,6 +29,7 @@ from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
+from circuit_guard.telemetry.admission import AdmissionMetrics
 from circuit_guard.telemetry.families import Families
 from circuit_guard.telemetry.series import (
     ACCEPTED,
@@ -37,7 +38,6 @@ from circuit_guard.telemetry.series import (
     MarketCounts,
     MarketGauges,
     ScopeSeries,
-    remove_market,
 )
 
 OTHER = "other"
@@ -69,7 +69,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._families = Families(self.registry)
-        self.door = self._families.door
+        self.admission = AdmissionMetrics(self._families)
         self._counts = {market: MarketCounts(self._families, market) for market in policy.markets}
         self._states = {market: MarketGauges(self._families, market) for market in policy.markets}
         self._other = MarketCounts(self._families, OTHER)
@@ -226,7 +226,7 @@ class Metrics:
         for market in fact.removed:
             self._counts.pop(market, None)  # a recovered policy may name markets that this process never had
             self._states.pop(market, None)
-            remove_market(self._families, market)
+            self._families.remove(market)
         for market in fact.added:
             self._counts[market] = MarketCounts(self._families, market)
             self._states[market] = MarketGauges(self._families, market)

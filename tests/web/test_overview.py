@@ -38,10 +38,8 @@ async def test_overview_when_a_market_latched_then_it_is_first_and_explained() -
     assert "since 2026-01-19 00:00:40Z, for 1 min 10 s" in page
     assert "opened for funding_jump: the funding index moved further than funding can move it" in page
     assert "funding_index was 0, a step of -20511, expected 20511 +/-" in page
-    assert (
-        f'An operator must reset the breaker once the cause is gone: circuit-guard reset {ETH} --actor NAME --reason "WHY"'
-        in page
-    )
+    assert "An operator must reset the breaker once the cause is gone: " in page
+    assert f'circuit-guard reset {ETH} --actor NAME --reason "WHY"' in page
 
 
 async def test_overview_when_everything_is_halted_then_global_is_explained_before_the_markets() -> None:
