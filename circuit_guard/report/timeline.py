@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from circuit_guard.core.facts import (
-    ActProposed,
-    BreakerChanged,
-    CommandRefused,
-    HaltChanged,
-    MaintenanceBegan,
-    MaintenanceEnded,
-    MarketReopened,
-    PhaseChanged,
-    PolicyChanged,
-    Rebaselined,
-    StateValidated,
-)
+from circuit_guard.core import facts
 from circuit_guard.core.reasons import info_of
 from circuit_guard.core.sentences import findings_of, headline, scope_of, sentence
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState
@@ -31,24 +19,24 @@ def happening(at_ns: int, scope: str, value: object, *, shadow: bool) -> Happeni
     `shadow`: whether the guard was in shadow then, so that no breaker stopped anything.
     """
     match value:
-        case BreakerChanged():
+        case facts.BreakerChanged():
             named = "" if value.scope == GLOBAL_SCOPE else value.scope
             kind = "stop" if value.after is BreakerState.OPEN else "open"
             return Happening(value.at_ns, named, _without_values(value, shadow=shadow), kind)
-        case HaltChanged():
+        case facts.HaltChanged():
             return Happening(at_ns, value.scope, sentence(value), "stop" if value.halted else "open")
-        case PhaseChanged():
+        case facts.PhaseChanged():
             return Happening(at_ns, value.market, sentence(value))
-        case MarketReopened():
+        case facts.MarketReopened():
             return Happening(at_ns, value.market, sentence(value, shadow=shadow), "open")
         case (
-            MaintenanceBegan()
-            | StateValidated()
-            | MaintenanceEnded()
-            | Rebaselined()
-            | ActProposed()
-            | PolicyChanged()
-            | CommandRefused()
+            facts.MaintenanceBegan()
+            | facts.StateValidated()
+            | facts.MaintenanceEnded()
+            | facts.Rebaselined()
+            | facts.ActProposed()
+            | facts.PolicyChanged()
+            | facts.CommandRefused()
         ):
             return Happening(at_ns, scope_of(value), sentence(value), "act")
         case Start():
@@ -76,7 +64,7 @@ def joined(happenings: list[Happening]) -> list[Happening]:
     return lines
 
 
-def _without_values(changed: BreakerChanged, *, shadow: bool) -> str:
+def _without_values(changed: facts.BreakerChanged, *, shadow: bool) -> str:
     """Return the sentence with the meaning of the gravest finding only, so that markets alike share a line."""
     gravest = max(findings_of(changed), key=lambda finding: finding.severity, default=None)
     return headline(changed, shadow=shadow) + (f": {info_of(gravest).sentence}" if gravest else "")
