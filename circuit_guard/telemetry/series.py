@@ -99,51 +99,34 @@ class MarketCounts:
         self.costs = MarketCosts(families, market)
 
 
-class HoldSeries:
-    """The reasons that hold one scope. Their number is bounded by the reasons there are."""
-
-    def __init__(self, families: Families, scope: str) -> None:
-        self._family = families.hold_since
-        self._scope = scope
-        self._shown: Held = {}
-
-    def show_market(self, status: MarketStatus) -> None:
-        """Set the series of a market: its halt, its breaker, its phase."""
-        held = _held(status.breaker, status.halt)
-        if status.phase in DENYING_PHASES:
-            held[Reason.PHASE_DENIES, Lift.EXCHANGE] = status.phase_since_ns
-        self._set(held)
-
-    def show_global(self, breaker: Breaker, halt: Halt | None) -> None:
-        """Set the series of GLOBAL."""
-        self._set(_held(breaker, halt))
-
-    def _set(self, held: Held) -> None:
-        if held == self._shown:
-            return
-        for reason, lifted_by in self._shown.keys() - held.keys():
-            self._family.remove(self._scope, reason, lifted_by)
-        for (reason, lifted_by), since_ns in held.items():
-            self._family.labels(self._scope, reason, lifted_by).set(since_ns / SECOND_NS)
-        self._shown = held
-
-
 class ScopeSeries:
-    """The breaker and the halt of a market, or of GLOBAL."""
+    """The breaker and the halt of a market, or of GLOBAL, and one series for each reason that holds it now."""
 
     def __init__(self, families: Families, scope: str) -> None:
         self._state = {state: families.breaker_state.labels(scope, state) for state in BreakerState}
         self._latched = families.breaker_latched.labels(scope)
         self._halted = families.halted.labels(scope)
         self.transitions = {state: families.breaker_transitions.labels(scope, state) for state in BreakerState}
-        self.holds = HoldSeries(families, scope)
+        self._hold_since = families.hold_since
+        self._scope = scope
+        self._shown: Held = {}
         _unknown(*self._state.values(), self._latched, self._halted)
 
-    def show(self, breaker: Breaker | BreakerStatus, halt: Halt | None) -> None:
-        """Set the gauges."""
+    def show(self, breaker: Breaker | BreakerStatus, halt: Halt | None, closed_since_ns: int | None = None) -> None:
+        """Set the gauges; `closed_since_ns`: since when a phase denies closures, None where it does not."""
         _choose(self._state, breaker.state)
         self._latched.set(breaker.latched)
         self._halted.set(halt is not None)
+        held = _held(breaker, halt)
+        if closed_since_ns is not None:
+            held[Reason.PHASE_DENIES, Lift.EXCHANGE] = closed_since_ns
+        if held == self._shown:
+            return
+        for reason, lifted_by in self._shown.keys() - held.keys():
+            self._hold_since.remove(self._scope, reason, lifted_by)
+        for (reason, lifted_by), since_ns in held.items():
+            self._hold_since.labels(self._scope, reason, lifted_by).set(since_ns / SECOND_NS)
+        self._shown = held
 
 
 class MarketGauges:
@@ -165,8 +148,8 @@ class MarketGauges:
 
     def show(self, status: MarketStatus) -> None:
         """Set the gauges."""
-        self.scope.show(status.breaker, status.halt)
-        self.scope.holds.show_market(status)
+        closed = status.phase in DENYING_PHASES
+        self.scope.show(status.breaker, status.halt, status.phase_since_ns if closed else None)
         _choose(self._phase, status.phase)
         self._warm.set(status.warm)
         self._fresh_references.set(status.reference_count)
