@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from circuit_guard.core import formatting, sentences
-from circuit_guard.core.explain import explain_global
+from circuit_guard.core import explain, formatting, sentences
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE
 from circuit_guard.web import api, chart, presentation
@@ -46,7 +45,7 @@ class Pages:
         page = presentation.page_of(await ranked(status.markets), wanted, number)
         maintenance = status.maintenance is not None
         rows = await mapped(lambda market: presentation.row_of(market, in_maintenance=maintenance), page.markets)
-        return await self._page("overview.html", view, rows=rows, page=page, everything=explain_global(status))
+        return await self._page("overview.html", view, rows=rows, page=page, everything=explain.explain_global(status))
 
     async def market(self, request: web.Request) -> web.Response:
         """Return one market: why it is held, its charts, its headroom, what happened and what was answered."""
@@ -61,7 +60,7 @@ class Pages:
             name=name,
             row=presentation.row_of(market, in_maintenance=view.status.maintenance is not None),
             market=market,
-            everything=explain_global(view.status),
+            everything=explain.explain_global(view.status),
             rooms=presentation.rooms_of(market),
             values=presentation.values(market),
             figures=presentation.figures(kept, whole),
@@ -102,7 +101,7 @@ class Pages:
 
     async def _page(self, template: str, view: View, status_code: int = 200, **values: Any) -> web.Response:
         status = view.status
-        headline, notes = ("", []) if status is None else (presentation.headline(status), presentation.notes(status))
+        headline, notes = ("", []) if status is None else (explain.headline(status), explain.notes(status))
         shared = {"view": view, "status": status, "headline": headline, "notes": notes}
         text = await joined(self._templates[template].generate(**shared, **values))
         return web.Response(text=text, content_type="text/html", status=status_code)

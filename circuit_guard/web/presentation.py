@@ -12,7 +12,7 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation, explain_market, hardest
 from circuit_guard.core.facts import BreakerChanged, HaltChanged
 from circuit_guard.core.phase import BANDED_PHASES
-from circuit_guard.core.status import GuardStatus, MarketStatus
+from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, show
 from circuit_guard.web import chart
 from circuit_guard.web.chart import Chart, Mark
@@ -122,31 +122,6 @@ def page_of(markets: Sequence[MarketStatus], wanted: str, number: str) -> Page:
     asked = int(number) if number.isascii() and number.isdigit() and len(number) < 6 else 1
     shown = min(max(asked, 1), last)
     return Page(found[(shown - 1) * PAGE_SIZE : shown * PAGE_SIZE], shown, last, len(found), wanted)
-
-
-def headline(status: GuardStatus) -> str:
-    """Return in one sentence what on-call asks first."""
-    count = len(status.markets)
-    denying = sum(bool(market.denying) for market in status.markets)
-    if denying:
-        return f"{denying} of {formatting.markets(count)} {'denies' if denying == 1 else 'deny'} closures"
-    return f"Closures go through in {f'all {count} markets' if count > 1 else 'the only market'}"
-
-
-def notes(status: GuardStatus) -> list[str]:
-    """Return what holds for the whole guard and is not as usual, one line each."""
-    found = []
-    if status.shadow:
-        found.append("SHADOW: whatever is denied below goes through, except for operators' halts.")
-    if (running := status.maintenance) is not None:
-        since, lasted = formatting.instant(running.since_ns), formatting.lasting(status.at_ns - running.since_ns)
-        who = f"by {running.actor}: {running.reason}; checkpoint {running.checkpoint}"
-        found.append(f"MAINTENANCE since {since}, for {lasted}, {who}.")
-    for asked in status.proposals:
-        what = f"{asked.act} of {formatting.scopes(asked.scopes)}, proposed by {asked.actor}: {asked.reason}"
-        until = formatting.instant(asked.expires_ns)
-        found.append(f"NOT IN EFFECT: {what}; somebody else must ask for the same before {until}.")
-    return found
 
 
 def figures(market: MarketHistory, whole: MarketHistory) -> list[Figure]:

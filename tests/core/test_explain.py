@@ -10,12 +10,25 @@ from circuit_guard.core.explain import (
     explain_market,
     explanations,
     hardest_first,
+    headline,
+    notes,
     reasons_of,
 )
+from circuit_guard.core.facts import ActProposed, StateValidated
 from circuit_guard.core.market import Halt
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Finding, Lift, Phase, Severity
+from circuit_guard.core.types import (
+    GLOBAL_SCOPE,
+    SECOND_NS,
+    BreakerState,
+    Finding,
+    Lift,
+    MarketOutcome,
+    Outcome,
+    Phase,
+    Severity,
+)
 
 AT = 1_768_800_000 * SECOND_NS
 BY = '--actor NAME --reason "WHY"'
@@ -218,3 +231,31 @@ def test_explanations_when_a_market_is_held_past_the_deadline_then_it_is_overdue
         "breaker OPEN (denying), latched, phase OPEN, OVERDUE",
         "breaker OPEN (denying), latched, phase OPEN",
     ]
+
+
+def test_notes_when_the_guard_is_not_as_usual_then_each_is_one_line() -> None:
+    running = Maintenance("bob", "upgrade", AT - 60 * SECOND_NS, "before")
+    asked = ActProposed(AT, "reset", ("AAA",), "ann", "checked", AT + 60 * SECOND_NS)
+    unusual = replace(status(), shadow=True, maintenance=running, proposals=(asked,))
+
+    assert notes(status()) == []
+    assert notes(unusual) == [
+        "SHADOW: whatever is denied below goes through, except for operators' halts",
+        "MAINTENANCE since 2026-01-19 05:19:00Z, for 1 min 0 s, by bob: upgrade; checkpoint before",
+        "MAINTENANCE nothing is validated yet: circuit-guard maintenance validate DUMP --actor NAME",
+        (
+            "NOT IN EFFECT: reset of AAA, proposed by ann: checked; somebody else must ask for the same before "
+            "2026-01-19 05:21:00Z"
+        ),
+    ]
+    outcomes = (MarketOutcome("AAA", Outcome.OK), MarketOutcome("BBB", Outcome.MISSING))
+    validated = replace(running, validated=StateValidated(AT, "bob", outcomes))
+    assert notes(replace(unusual, maintenance=validated))[2] == (
+        "MAINTENANCE state validated at 2026-01-19 05:20:00Z: 1 market clean, 1 not"
+    )
+
+
+def test_headline_when_some_deny_then_they_are_counted() -> None:
+    assert headline(status(market("AAA"), market("BBB"))) == "Closures go through in all 2 markets"
+    assert headline(status(market("AAA"))) == "Closures go through in the only market"
+    assert headline(status(market("AAA", finding("data_stale")), market("BBB"))) == "1 of 2 markets denies closures"
