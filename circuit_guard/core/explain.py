@@ -65,7 +65,7 @@ def notes(status: GuardStatus) -> list[str]:
     """Return what holds for the whole guard and is not as usual, one line each."""
     found = []
     if status.shadow:
-        found.append("SHADOW: whatever is denied below goes through, except for operators' halts")
+        found.append("SHADOW: the denials below are not enforced, except operators' halts")
     if (running := status.maintenance) is not None:
         since, lasted = formatting.instant(running.since_ns), formatting.lasting(status.at_ns - running.since_ns)
         who = f"by {running.actor}: {running.reason}; checkpoint {running.checkpoint}"

@@ -95,7 +95,7 @@ class Pages:
         """Return what is known of a market, None where that is nothing. Raise 404 where the policy does not name it."""
         if not self._history.knows(name):
             raise web.HTTPNotFound(
-                text=f"The policy names no market {name[:80]!r}. The overview has all that it names."
+                text=f"The policy names no market {name[:80]!r}. The overview lists the markets it names."
             )
         return self._board.market(name)
 

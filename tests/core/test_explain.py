@@ -240,7 +240,7 @@ def test_notes_when_the_guard_is_not_as_usual_then_each_is_one_line() -> None:
 
     assert notes(status()) == []
     assert notes(unusual) == [
-        "SHADOW: whatever is denied below goes through, except for operators' halts",
+        "SHADOW: the denials below are not enforced, except operators' halts",
         "MAINTENANCE since 2026-01-19 05:19:00Z, for 1 min 0 s, by bob: upgrade; checkpoint before",
         "MAINTENANCE nothing is validated yet: circuit-guard maintenance validate DUMP --actor NAME",
         (

@@ -71,7 +71,7 @@ async def test_overview_when_people_write_markup_then_it_stays_text() -> None:
 async def test_overview_when_the_guard_is_in_shadow_then_it_says_that_nothing_is_enforced() -> None:
     async with web(policy=policy_of(BTC, guard="shadow = true")) as guard:
         await guard.tick()
-        assert "SHADOW: whatever is denied below goes through" in await guard.get("/")
+        assert "SHADOW: the denials below are not enforced" in await guard.get("/")
 
 
 async def test_overview_when_there_are_many_markets_then_it_has_pages_and_a_filter() -> None:
