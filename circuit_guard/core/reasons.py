@@ -12,7 +12,11 @@ REASONS: dict[str, Reason] = {
     **gates.REASONS,
 }
 """By code, in the order of the rules."""
-_RULE_OF = {code: rule.name for rule in RULES.values() for code in rule.reasons}
+_RULE_OF = {
+    **{code: rule.name for rule in RULES.values() for code in rule.reasons},
+    **dict.fromkeys(gates.REASONS, "gate"),
+    gates.STATE_NOT_CLEAN: "maintenance",
+}
 _UNKNOWN = Reason("this version does not know the reason", OPERATOR)
 """What a finding of a newer guard reads like."""
 
@@ -26,8 +30,8 @@ def info_of(finding: Finding) -> Reason:
 
 
 def rule_of(code: str) -> str:
-    """Return the rule that reports a reason: `gate` for the gates, `maintenance` for a dump that was not clean."""
-    return _RULE_OF.get(code) or ("maintenance" if code == gates.STATE_NOT_CLEAN else "gate")
+    """Return the rule that reports a reason: `gate` for the gates, `maintenance` for a dump; empty if it is unknown."""
+    return _RULE_OF.get(code, "")
 
 
 def lift(finding: Finding) -> Lift:

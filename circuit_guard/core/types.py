@@ -76,13 +76,21 @@ class Explanation(StrEnum):
 
 
 class Lift(StrEnum):
-    """Who or what ends a denial."""
+    """Who or what ends a denial, from the easiest to the hardest to wait for."""
 
-    CALLER = "CALLER"
     FRESH_DATA = "FRESH_DATA"
     EVIDENCE = "EVIDENCE"
     EXCHANGE = "EXCHANGE"
+    CALLER = "CALLER"
     OPERATOR = "OPERATOR"
+
+    @property
+    def hardness(self) -> int:
+        """How hard it is to wait for, 0 for the easiest."""
+        return _HARDNESS[self]
+
+
+_HARDNESS = {lift: number for number, lift in enumerate(Lift)}
 
 
 @dataclass(frozen=True, slots=True)

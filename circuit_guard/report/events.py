@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from circuit_guard.core.reasons import REASONS, rule_of, sentence
+from circuit_guard.core.reasons import info_of, rule_of, sentence
 from circuit_guard.core.types import Finding, show
 from circuit_guard.report.document import Element, Paragraph, Section, Table, counted
 from circuit_guard.report.evidence import Corruption, Happening
@@ -64,7 +64,7 @@ def _evidence(corruption: Corruption, incident: Incident) -> tuple[str, ...]:
         value_name(corruption),
         finding.observed,
         finding.limit,
-        f"{rule_of(finding.reason)} ({finding.reason}): {REASONS[finding.reason].sentence}",
+        f"{rule_of(finding.reason)} ({finding.reason}): {info_of(finding).sentence}",
         "; ".join(before) or "nothing was trusted yet",
         f"{sum(found.observations for found in every)}, {until}",
     )

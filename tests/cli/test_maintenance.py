@@ -69,7 +69,7 @@ def test_maintenance_when_one_market_was_reset_then_it_is_named_latched_and_the_
 
     lines = validated.stdout.splitlines()
     assert validated.exit_code == 1
-    assert lines[0].startswith(f"{BTC} funding_jump: the funding index is where funding cannot have moved it: ")
+    assert lines[0].startswith(f"{BTC} funding_jump: funding cannot have moved the funding index there: ")
     assert lines[1:] == ["1 market not clean (1 funding_jump): publish nothing", "2 markets clean"]
     assert ", by alice: upgrade; checkpoint maintenance-" in status
     assert "\nMAINTENANCE state validated at " in status

@@ -125,7 +125,7 @@ async def test_explanation_when_an_explained_closure_goes_through_a_halt_then_it
 
     assert allowed.verdict == types_pb2.VERDICT_ALLOW
     assert allowed.explanation.startswith(
-        f"ALLOW {BTC}: found and not enforced, as trusted values explain the loss: breaker_open, funding_jump"
+        f"ALLOW {BTC}: found but not enforced, because trusted values explain the loss: breaker_open, funding_jump"
     )
     assert denied.verdict == types_pb2.VERDICT_DENY
     assert denied.explained_loss.verdict == liquidation_pb2.EXPLANATION_UNEXPLAINED

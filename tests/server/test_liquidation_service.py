@@ -64,7 +64,7 @@ async def test_check_when_several_findings_deny_then_the_hardest_to_lift_and_the
     assert "data_stale" in {finding.reason for finding in waiting.findings}
     assert waiting.lifted_by == types_pb2.LIFTED_BY_FRESH_DATA
     assert waiting.ask_again_after.seconds == 1
-    assert waiting.explanation.endswith("Fresh data lift it; ask again in 1 s.")
+    assert waiting.explanation.endswith("The next good data will end this; ask again in 1 s.")
     assert {"operator_halt", "data_stale"} <= {finding.reason for finding in halted.findings}
     assert halted.lifted_by == types_pb2.LIFTED_BY_OPERATOR
     assert not halted.HasField("ask_again_after")
@@ -79,7 +79,7 @@ async def test_check_when_a_market_is_latched_then_the_explanation_leads_with_wh
 
     assert decision.explanation.startswith(f"DENY {BTC}: the funding index moved further than funding can move it: ")
     assert "(also breaker_open)" in decision.explanation
-    assert decision.explanation.endswith("An operator has to lift it; asking again before that does not help.")
+    assert decision.explanation.endswith("An operator must act; asking again will not help.")
 
 
 async def test_check_when_the_guard_is_in_shadow_then_it_is_allowed_and_says_what_it_would_have_been(
@@ -92,7 +92,7 @@ async def test_check_when_the_guard_is_in_shadow_then_it_is_allowed_and_says_wha
     decision = await guard.decide(check(basis=basis(funding_index="0")))
 
     assert (decision.verdict, decision.shadow_verdict) == (types_pb2.VERDICT_ALLOW, types_pb2.VERDICT_DENY)
-    assert decision.explanation == f"ALLOW {BTC}: found and not enforced: basis_funding"
+    assert decision.explanation == f"ALLOW {BTC}: found but not enforced: basis_funding"
     assert decision.lifted_by == types_pb2.LIFTED_BY_UNSPECIFIED
     assert not decision.HasField("ask_again_after")
 

@@ -99,8 +99,7 @@ async def test_validate_when_a_funding_index_was_reset_then_the_market_is_named_
     assert (found.market, found.outcome, found.subject) == (BTC, types_pb2.OUTCOME_FUNDING_JUMP, "funding_index")
     assert found.observed.startswith("0, a step of -20511")
     assert found.sentence == (
-        f"the funding index is where funding cannot have moved it: funding_index was {found.observed}, "
-        f"expected {found.limit}"
+        f"funding cannot have moved the funding index there: funding_index was {found.observed}, expected {found.limit}"
     )
 
 
@@ -108,7 +107,7 @@ async def test_validate_when_a_funding_index_was_reset_then_the_market_is_named_
     ("changes", "outcome", "sentence"),
     [
         ({"mark_price": "9260"}, Outcome.PRICE, "a price is neither near the references nor near"),
-        ({"mark_price": "NaN"}, Outcome.INVALID, "a value is none that can be meant: mark_price was NaN"),
+        ({"mark_price": "NaN"}, Outcome.INVALID, "a value is impossible: mark_price was NaN"),
         ({"mark_price": ""}, Outcome.MISSING, "something is missing from the dump: mark_price was not given"),
         ({"funding_index": ""}, Outcome.MISSING, "something is missing from the dump: funding_index was not given"),
         ({"market": "DOGE"}, Outcome.MISSING, "something is missing from the dump: market was not in the dump"),

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from circuit_guard.core import reasons
+from circuit_guard.core import reasons, sentences
 from circuit_guard.core.facts import DecisionMade, ObservationJudged, OrderJudged, ReferenceJudged
-from circuit_guard.core.reasons import EXCUSABLE
 from circuit_guard.core.types import (
     DIGITS_MAX,
     SECOND_NS,
-    Decision,
     ExplainedLoss,
-    Explanation,
     Finding,
-    Lift,
-    Severity,
-    Verdict,
+    MarketOutcome,
 )
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, WireError
 from circuit_guard.server.convert import enums
@@ -30,18 +25,8 @@ LOWER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_FLOOR)
 UPPER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_CEILING)
 """What was computed is rounded to what the wire may carry."""
 
-"""What denies, unless the account's loss is explained: then it is a warning."""
-
 MALFORMED_REQUEST = "MALFORMED_REQUEST"
 REQUEST_ID_CONFLICT = "REQUEST_ID_CONFLICT"
-
-LIFT_SENTENCES = {
-    Lift.FRESH_DATA: "Fresh data lift it",
-    Lift.EVIDENCE: "Lasting good data lift it",
-    Lift.EXCHANGE: "The exchange lifts it by entering another phase",
-    Lift.CALLER: "The caller has to ask another question",
-    Lift.OPERATOR: "An operator has to lift it",
-}
 
 
 def timestamp(at_ns: int) -> Timestamp:
@@ -78,7 +63,7 @@ def findings(found: Iterable[Finding]) -> list[types_pb2.Finding]:
 def decision(made: DecisionMade) -> liquidation_pb2.LiquidationDecision:
     """Return the answer to a check."""
     answer = made.decision
-    denying = _denying(answer.verdict, answer.findings)
+    denying = sentences.denying_of(answer.verdict, answer.findings)
     return liquidation_pb2.LiquidationDecision(
         decision_id=answer.decision_id,
         request_id=answer.request_id,
@@ -89,8 +74,8 @@ def decision(made: DecisionMade) -> liquidation_pb2.LiquidationDecision:
         shadow_verdict=enums.VERDICTS[answer.shadow_verdict],
         findings=findings(answer.findings),
         lifted_by=_lifted_by(denying),
-        ask_again_after=duration(_ask_again_ns(denying)),
-        explanation=explanation(answer.verdict, answer.market, answer.findings, excused=_excused(answer)),
+        ask_again_after=duration(sentences.longest_wait_ns(denying)),
+        explanation=sentences.explain_decision(answer),
         phase=enums.PHASES[answer.phase],
         breaker=enums.BREAKER_STATES[answer.breaker],
         policy_revision=answer.policy_revision,
@@ -112,15 +97,15 @@ def _explained_loss(loss: ExplainedLoss) -> liquidation_pb2.ExplainedLoss:
 
 def judgement(judged: OrderJudged) -> order_pb2.OrderJudgement:
     """Return the answer for an order."""
-    denying = _denying(judged.verdict, judged.findings)
+    denying = sentences.denying_of(judged.verdict, judged.findings)
     return order_pb2.OrderJudgement(
         order_id=judged.order_id,
         market=judged.market,
         verdict=enums.VERDICTS[judged.verdict],
         findings=findings(judged.findings),
         lifted_by=_lifted_by(denying),
-        ask_again_after=duration(_ask_again_ns(denying)),
-        explanation=explanation(judged.verdict, judged.market, judged.findings),
+        ask_again_after=duration(sentences.longest_wait_ns(denying)),
+        explanation=sentences.explain_answer(judged.verdict, judged.market, judged.findings),
         judged_at=timestamp(judged.at_ns),
     )
 
@@ -142,6 +127,19 @@ def refused(error: WireError) -> market_data_pb2.PublishResult:
     )
 
 
+def outcome(found: MarketOutcome) -> types_pb2.MarketOutcome:
+    """Return one outcome with all that explains it."""
+    return types_pb2.MarketOutcome(
+        market=found.market,
+        outcome=enums.OUTCOMES[found.outcome],
+        subject=found.subject,
+        observed=found.observed,
+        limit=found.limit,
+        swapped_with=found.swapped_with,
+        sentence=sentences.outcome_sentence(found),
+    )
+
+
 def request_error(error: WireError, reason: str) -> types_pb2.RequestError:
     """Return why one item of a batch has no answer; `reason` as in ErrorInfo."""
     return types_pb2.RequestError(
@@ -158,51 +156,6 @@ def cut(text: str, characters_max: int = SHOWN_CHARACTERS_MAX) -> str:
     return text if len(text) <= characters_max else text[: characters_max - 3] + "..."
 
 
-def explanation(verdict: Verdict, market: str, found: Sequence[Finding], *, excused: bool = False) -> str:
-    """Return an answer in one line for a person; `excused`: an explained loss lowered findings to warnings."""
-    denying = _denying(verdict, found)
-    if not denying:
-        noted = ", ".join(dict.fromkeys(one.reason for one in found))
-        why = ", as trusted values explain the loss" if excused else ""
-        return f"{verdict} {market}" + (f": found and not enforced{why}: {noted}" if noted else "")
-    worst = max(denying, key=_weight)
-    others = ", ".join(dict.fromkeys(one.reason for one in denying if one.reason != worst.reason))
-    wait_ns = _ask_again_ns(denying)
-    when = "asking again before that does not help" if wait_ns is None else f"ask again in {wait_ns / SECOND_NS:g} s"
-    also = f" (also {others})" if others else ""
-    return f"{verdict} {market}: {reasons.sentence(worst)}{also}. {LIFT_SENTENCES[reasons.lift(worst)]}; {when}."
-
-
-def _excused(answer: Decision) -> bool:
-    """Return whether the closure goes through only because trusted values explain the account's loss."""
-    loss = answer.explained
-    if loss is None or loss.verdict is not Explanation.EXPLAINED:
-        return False
-    return any(one.severity is Severity.WARN and not one.shadow and one.reason in EXCUSABLE for one in answer.findings)
-
-
-def _denying(verdict: Verdict, found: Iterable[Finding]) -> list[Finding]:
-    """Return the findings that made the verdict a DENY; none for an ALLOW, which in shadow they did not change."""
-    if verdict is Verdict.ALLOW:
-        return []
-    return [one for one in found if one.severity >= Severity.DENY and not one.shadow]
-
-
-def _weight(found: Finding) -> tuple[int, bool, int]:
-    """Order findings by what a person reads first: the hardest to lift, then what was found before what it closed."""
-    return (
-        enums.LIFTS[reasons.lift(found)],
-        reasons.rule_of(found.reason) != "gate",
-        found.severity,
-    )
-
-
-def _lifted_by(denying: Sequence[Finding]) -> types_pb2.LiftedBy:
-    return max((enums.LIFTS[reasons.lift(one)] for one in denying), default=types_pb2.LIFTED_BY_UNSPECIFIED)
-
-
-def _ask_again_ns(denying: Sequence[Finding]) -> int | None:
-    """Return the longest wait, or None where there is none or somebody has to act first."""
-    waits = [reasons.ask_again_ns(one) for one in denying]
-    known = [wait for wait in waits if wait is not None]
-    return max(known) if known and len(known) == len(waits) else None
+def _lifted_by(denying: Iterable[Finding]) -> types_pb2.LiftedBy:
+    hardest = sentences.hardest(denying)
+    return types_pb2.LIFTED_BY_UNSPECIFIED if hardest is None else enums.LIFTS[hardest]

@@ -27,7 +27,7 @@ from circuit_guard.core.facts import (
     StateValidated,
 )
 from circuit_guard.core.types import Outcome, Verdict
-from circuit_guard.server.convert import answers, enums, outcomes
+from circuit_guard.server.convert import answers, enums
 from circuit_guard.v1 import event_pb2, types_pb2
 
 Act = MaintenanceBegan | StateValidated | MaintenanceEnded | Rebaselined | ActProposed
@@ -132,7 +132,7 @@ def _act(fact: Act) -> event_pb2.Event:
             began = event_pb2.MaintenanceBegan(actor=actor, reason=reason, checkpoint_name=name)
             return event_pb2.Event(maintenance_began=began)
         case StateValidated(actor=actor, outcomes=found):
-            not_clean = [outcomes.outcome(one) for one in found if one.outcome is not Outcome.OK]
+            not_clean = [answers.outcome(one) for one in found if one.outcome is not Outcome.OK]
             clean_count = len(found) - len(not_clean)
             validated = event_pb2.StateValidated(actor=actor, clean_count=clean_count, not_clean=not_clean)
             return event_pb2.Event(state_validated=validated)

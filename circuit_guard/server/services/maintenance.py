@@ -13,7 +13,7 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Outcome
 from circuit_guard.engine.engine import Engine
 from circuit_guard.server import errors
-from circuit_guard.server.convert import events, maintenance, outcomes, requests
+from circuit_guard.server.convert import answers, events, maintenance, requests
 from circuit_guard.server.interceptor import Context
 from circuit_guard.server.security.caller import signed
 from circuit_guard.server.services import commands
@@ -57,7 +57,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
         found = next(fact.outcomes for fact in facts if isinstance(fact, StateValidated))
         return maintenance_pb2.ValidateStateResponse(
             clean=all(outcome.outcome is Outcome.OK for outcome in found),
-            outcomes=map(outcomes.outcome, found),
+            outcomes=map(answers.outcome, found),
         )
 
     async def EndMaintenance(
