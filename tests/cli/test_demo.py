@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from circuit_guard.cli.bundled import bundled
-from circuit_guard.cli.demo_clock import StoryClock
-from circuit_guard.cli.demo_score import Score
+from circuit_guard.cli.demo import Score, StoryClock
 from circuit_guard.cli.output import CommandError
 from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.inputs import Check, Observation
