@@ -95,13 +95,17 @@ def answer(made: DecisionMade) -> RenderableType:
     body = Table.grid(padding=(0, 2))
     body.add_column(no_wrap=True)
     body.add_column(overflow="fold")
-    said = ""
+    said: list[str] = []
     for found in decision.findings:
         ending = _ending(found, enforced=not allowed)
         colour = "dim" if found.shadow or found.severity is Severity.WARN else "red"
         shown = Text(f"{_capitalized(reasons.sentence(found))}.")
-        body.add_row(Text(f"  {found.reason}", style=colour), shown if ending == said else shown.append(f" {ending}"))
-        said = ending
+        body.add_row(Text(f"  {found.reason}", style=colour), shown if ending in said else shown.append(f" {ending}"))
+        said.append(ending)
+    denying = sentences.denying_of(decision.verdict, decision.findings)
+    hardest = sentences.hardest(denying)
+    if hardest is not None and len({*map(reasons.lift, denying)}) > 1:
+        body.add_row("  in all", formatting.ending(hardest, sentences.longest_wait_ns(denying)))
     if decision.explained is not None:
         body.add_row("  loss", Text(formatting.explained_loss(decision.explained)))
     state = f"phase {decision.phase}, breaker {formatting.breaker(decision.breaker)}"
@@ -109,9 +113,6 @@ def answer(made: DecisionMade) -> RenderableType:
     body.add_row("  state", state)
     body.add_row("  decision", f"{decision.decision_id}, at {formatting.instant(decision.at_ns)}{repeated}")
     body.add_row("  policy", decision.policy_revision)
-    denying = sentences.denying_of(decision.verdict, decision.findings)
-    if hardest := sentences.hardest(denying):
-        body.add_row("  next", formatting.ending(hardest, sentences.longest_wait_ns(denying)))
     return Group(title, body)
 
 
