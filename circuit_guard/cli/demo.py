@@ -76,7 +76,7 @@ _PHASES = {
 _FAULTS = {
     "funding_reset": "a race at the restart has set funding indices to zero",
     "thin_book_skew": "a thin book pushes the mark price away from every other venue",
-    "funding_restore": "the true funding indices are put back: a jump for whoever traded in between",
+    "funding_restore": "the true funding indices are put back: a jump for everybody who traded in between",
 }
 _STYLES = {"exchange": "cyan", "fault": "bold magenta", "guard": "default"}
 _HELD_BACK_NS = 2 * SECOND_NS

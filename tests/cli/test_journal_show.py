@@ -33,7 +33,7 @@ def test_show_when_asked_for_nothing_special_then_the_last_records_are_lines(dir
         "1 2026-01-19 00:00:00.000Z START      circuit_guard 0.0.1 starts on host-1 as process 4711",
         "INPUT      BTC-USD-PERP: observation of exchange, epoch 1, number 1: mark 92600, index 92600, funding index 2",
         "INPUT      BTC-USD-PERP: reference of kraken: 92600",
-        "BTC-USD-PERP: check banded: LIQUIDATION of account-1, size -0.5, computed with mark 92600, funding index 20511\n",
+        ": check banded: LIQUIDATION of account-1, size -0.5, computed with mark 92600, funding index 20511\n",
         "INPUT      1 order to judge, in BTC-USD-PERP",
         "INPUT      alice halts ETH-USD-PERP: thin book",
         "INPUT      alice resumes ETH-USD-PERP: deep again",
