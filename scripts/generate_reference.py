@@ -12,19 +12,11 @@ from prometheus_client import CollectorRegistry
 
 from circuit_guard.cli.main import app
 from circuit_guard.client.metrics import ClientMetrics
+from circuit_guard.core.formatting import LIFTED_BY
 from circuit_guard.core.reasons import REASONS, Reason
-from circuit_guard.core.types import Lift
 from circuit_guard.telemetry.families import Families
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
-
-LIFTS = {
-    Lift.FRESH_DATA: "the next good data",
-    Lift.EVIDENCE: "good data that last",
-    Lift.CALLER: "the caller, by asking with other values",
-    Lift.EXCHANGE: "the exchange, by entering another phase",
-    Lift.OPERATOR: "an operator",
-}
 
 HEAD = """# Reasons, metrics, commands
 
@@ -64,7 +56,7 @@ COMMANDS_HEAD = """
 def reference() -> str:
     """Return the whole page."""
     rows = [
-        f"| `{reason}` | {REASONS[reason].rule} | {REASONS[reason].sentence} | {LIFTS[REASONS[reason].lift]} |"
+        f"| `{reason}` | {REASONS[reason].rule} | {REASONS[reason].sentence} | {LIFTED_BY[REASONS[reason].lift]} |"
         for reason in Reason
     ]
     return HEAD + "\n".join(rows) + METRICS_HEAD + metrics() + COMMANDS_HEAD + commands()

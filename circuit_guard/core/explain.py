@@ -9,8 +9,9 @@ from circuit_guard.core import formatting, reasons, sentences
 from circuit_guard.core.market import Halt
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.reasons import Reason
+from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Lift
+from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Lift, Outcome
 
 AUDIT = '--actor NAME --reason "WHY"'
 _SHOWN_BY_THE_STATE = frozenset({Reason.BREAKER_OPEN, Reason.GLOBAL_BREAKER_OPEN, Reason.OPERATOR_HALT})
@@ -49,6 +50,32 @@ class Explanation:
         """What markets that are shown as one have in common: state, reasons and endings, whatever the values."""
         named = tuple(line.partition(":")[0] for line in self.why)
         return (self.state, named, tuple(str(ending).replace(self.scopes[0], "") for ending in self.endings))
+
+
+def headline(status: GuardStatus) -> str:
+    """Return in one sentence what on-call asks first."""
+    count = len(status.markets)
+    denying = sum(bool(market.denying) for market in status.markets)
+    if denying:
+        return f"{denying} of {formatting.markets(count)} {'denies' if denying == 1 else 'deny'} closures"
+    return f"Closures go through in {f'all {count} markets' if count > 1 else 'the only market'}"
+
+
+def notes(status: GuardStatus) -> list[str]:
+    """Return what holds for the whole guard and is not as usual, one line each."""
+    found = []
+    if status.shadow:
+        found.append("SHADOW: the denials below are not enforced, except operators' halts")
+    if (running := status.maintenance) is not None:
+        since, lasted = formatting.instant(running.since_ns), formatting.lasting(status.at_ns - running.since_ns)
+        who = f"by {running.actor}: {running.reason}; checkpoint {running.checkpoint}"
+        found.append(f"MAINTENANCE since {since}, for {lasted}, {who}")
+        found.append(_validated(running))
+    for asked in status.proposals:
+        what = f"{asked.act} of {formatting.scopes(asked.scopes)}, proposed by {asked.actor}: {asked.reason}"
+        until = formatting.instant(asked.expires_ns)
+        found.append(f"NOT IN EFFECT: {what}; somebody else must ask for the same before {until}")
+    return found
 
 
 def explanations(status: GuardStatus) -> list[Explanation]:
@@ -143,6 +170,15 @@ def reasons_of(market: MarketStatus) -> list[str]:
     ranked = sorted(market.denying, key=lambda found: reasons.lift(found).hardness, reverse=True)
     named = (str(found.reason) for found in (*opening, *ranked))
     return list(dict.fromkeys(name for name in named if name != Reason.BREAKER_OPEN))
+
+
+def _validated(running: Maintenance) -> str:
+    if running.validated is None:
+        return "MAINTENANCE nothing is validated yet: circuit-guard maintenance validate DUMP --actor NAME"
+    outcomes = running.validated.outcomes
+    clean = sum(found.outcome is Outcome.OK for found in outcomes)
+    at = formatting.instant(running.validated.at_ns)
+    return f"MAINTENANCE state validated at {at}: {formatting.markets(clean)} clean, {len(outcomes) - clean} not"
 
 
 def _hardness(lift: Lift | None) -> int:

@@ -12,9 +12,9 @@ SCOPES_SHOWN_MAX = 6
 
 LIFTED_BY = {
     Lift.FRESH_DATA: "the next good data",
-    Lift.EVIDENCE: "good data for a while",
-    Lift.EXCHANGE: "the exchange entering another phase",
-    Lift.CALLER: "the caller asking another question",
+    Lift.EVIDENCE: "good data that last",
+    Lift.EXCHANGE: "the exchange, by entering another phase",
+    Lift.CALLER: "the caller, by asking with other values",
     Lift.OPERATOR: "an operator",
 }
 """Who or what ends a denial."""
@@ -23,7 +23,7 @@ ENDINGS = {
     Lift.FRESH_DATA: "The next good data will end this",
     Lift.EVIDENCE: "Good data must last for a while",
     Lift.EXCHANGE: "The exchange must enter another phase",
-    Lift.CALLER: "The caller must ask another question",
+    Lift.CALLER: "The caller must ask with other values",
     Lift.OPERATOR: "An operator must act",
 }
 """What has to happen before a denial ends, as a sentence."""
@@ -112,8 +112,10 @@ def ending(lift: Lift, wait_ns: int | None) -> str:
     return f"{ENDINGS[lift]}; {ask_again(wait_ns)}."
 
 
-def rounded(value: Decimal, like: Decimal | None) -> str:
-    """Return a computed price with the decimals of a published one: a median has more than anybody wants to read."""
+def rounded(value: Decimal | None, like: Decimal | None) -> str:
+    """Return a computed price with the decimals of a published one, which are all anybody reads; empty for None."""
+    if value is None:
+        return ""
     exponent = like.as_tuple().exponent if like is not None else None
     return show(round(value, max(-exponent, 0) if isinstance(exponent, int) else 8))
 

@@ -5,30 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
-from circuit_guard.core import reasons
+from circuit_guard.core import facts, reasons
 from circuit_guard.core.explained import EXCUSED, OF_THE_MARK
-from circuit_guard.core.facts import (
-    ActProposed,
-    BreakerChanged,
-    CheckRefused,
-    CommandRefused,
-    DecisionMade,
-    Fact,
-    HaltChanged,
-    MaintenanceBegan,
-    MaintenanceEnded,
-    MarketReopened,
-    MarketWarm,
-    ObservationJudged,
-    ObservationReconsidered,
-    OrderJudged,
-    PhaseChanged,
-    PolicyChanged,
-    Rebaselined,
-    ReferenceJudged,
-    ShadowWould,
-    StateValidated,
-)
+from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import breaker, ending, instant, lasting, markets, scopes
 from circuit_guard.core.types import (
     BreakerState,
@@ -75,13 +54,13 @@ def line(fact: Fact) -> str:
 def sentence(fact: Fact, *, shadow: bool = False) -> str:
     """Return what happened and why, as one sentence that leaves out the scope; `shadow`: the guard enforced nothing."""
     match fact:
-        case DecisionMade(decision=made):
+        case facts.DecisionMade(decision=made):
             loss = "" if made.explained is None else f", loss {made.explained.verdict}"
             repeated = " (asked before)" if fact.repeated else ""
             return f"{explain_decision(made)} [{made.kind} of {made.account_id}, {made.request_id}{loss}]{repeated}"
-        case OrderJudged():
+        case facts.OrderJudged():
             return f"{explain_answer(fact.verdict, fact.market, fact.findings)} [order {fact.order_id}]"
-        case StateValidated():
+        case facts.StateValidated():
             why = _not_clean(fact)
         case _:
             why = "; ".join(reasons.sentence(found) for found in findings_of(fact))
@@ -91,9 +70,9 @@ def sentence(fact: Fact, *, shadow: bool = False) -> str:
 def scope_of(fact: Fact) -> str:
     """Return the market or scope a fact is about; empty where it is about none, or its sentence names the market."""
     match fact:
-        case BreakerChanged() | HaltChanged() | ShadowWould():
+        case facts.BreakerChanged() | facts.HaltChanged() | facts.ShadowWould():
             return fact.scope
-        case DecisionMade() | OrderJudged():
+        case facts.DecisionMade() | facts.OrderJudged():
             return ""
         case _:
             return str(getattr(fact, "market", ""))
@@ -102,11 +81,11 @@ def scope_of(fact: Fact) -> str:
 def findings_of(fact: Fact) -> tuple[Finding, ...]:
     """Return why a fact is; none for the closing of a breaker, which keeps what had opened it."""
     match fact:
-        case BreakerChanged():
+        case facts.BreakerChanged():
             return fact.findings if fact.after is BreakerState.OPEN else ()
-        case DecisionMade():
+        case facts.DecisionMade():
             return fact.decision.findings
-        case ObservationJudged() | ReferenceJudged() | ShadowWould() | OrderJudged():
+        case facts.ObservationJudged() | facts.ReferenceJudged() | facts.ShadowWould() | facts.OrderJudged():
             return fact.findings
         case _:
             return ()
@@ -115,57 +94,57 @@ def findings_of(fact: Fact) -> tuple[Finding, ...]:
 def headline(fact: Fact, *, shadow: bool = False) -> str:  # noqa: C901  # one case for each kind of fact
     """Return what happened, without the scope and without the findings."""
     match fact:
-        case ObservationJudged():
+        case facts.ObservationJudged():
             again = ", delivered again" if fact.redelivered else ""
             return f"observation of {fact.source} {'accepted' if fact.accepted else 'rejected'}{again}"
-        case ObservationReconsidered():
+        case facts.ObservationReconsidered():
             return f"observation of {fact.source} is trusted after all: the references have followed it"
-        case ReferenceJudged():
+        case facts.ReferenceJudged():
             return f"reference of {fact.source} {'accepted' if fact.accepted else 'rejected'}"
-        case BreakerChanged():
+        case facts.BreakerChanged():
             return _breaker_changed(fact, shadow=shadow)
-        case PhaseChanged():
+        case facts.PhaseChanged():
             note = f": {fact.note}" if fact.note else ""
             return f"phase {fact.before} to {fact.after}{_by(fact.actor)} ({PHASES[fact.after]}){note}"
-        case HaltChanged():
+        case facts.HaltChanged():
             until = "" if fact.expires_ns is None else f" until {instant(fact.expires_ns)}"
             return f"closures {'halted' if fact.halted else 'resumed'}{_by(fact.actor)}{until}: {fact.reason}"
-        case MarketWarm():
+        case facts.MarketWarm():
             return "market is warm: its closures are judged from now on"
-        case MarketReopened():
+        case facts.MarketReopened():
             held = "would have been held" if shadow else "held"
             return f"{held} for {lasting(fact.held_ns)}; closures go through again, at a rising rate"
-        case MaintenanceBegan():
+        case facts.MaintenanceBegan():
             kept = f"checkpoint {fact.checkpoint} is kept for it"
             return f"maintenance begun{_by(fact.actor)}: {fact.reason}; {kept}"
-        case StateValidated():
+        case facts.StateValidated():
             bad = sum(found.outcome is not Outcome.OK for found in fact.outcomes)
             clean = markets(len(fact.outcomes) - bad)
             return f"the exchange's state validated{_by(fact.actor)}: {clean} clean, {bad} not clean"
-        case MaintenanceEnded():
+        case facts.MaintenanceEnded():
             ended = f"in POST_ONLY: {scopes(fact.clean) or 'none'}; latched: {scopes(fact.latched) or 'none'}"
             return f"maintenance ended{_by(fact.actor)}: {fact.reason}; {ended}"
-        case Rebaselined():
+        case facts.Rebaselined():
             return _rebaselined(fact)
-        case ActProposed():
+        case facts.ActProposed():
             until = f"it takes effect if somebody else asks for the same before {instant(fact.expires_ns)}"
             return f"{fact.act} of {scopes(fact.scopes)} proposed{_by(fact.actor)}: {fact.reason}; {until}"
-        case ShadowWould():
+        case facts.ShadowWould():
             return f"in shadow: enforced, this would have acted for {codes(fact.findings)}"
-        case PolicyChanged():
+        case facts.PolicyChanged():
             changes = (("added", fact.added), ("removed", fact.removed))
             return "".join(
                 [f"policy {fact.revision} in force", *(f", {word} {scopes(names)}" for word, names in changes if names)]
             )
-        case CommandRefused():
+        case facts.CommandRefused():
             return f"command refused: {fact.subject} was {fact.observed}, expected {fact.expected}"
-        case DecisionMade(decision=made):
+        case facts.DecisionMade(decision=made):
             again = " again, as asked before" if fact.repeated else ""
             differs = f", {made.shadow_verdict} with every rule enforced"
             return f"{made.verdict}{again}{differs if made.shadow_verdict is not made.verdict else ''}"
-        case CheckRefused():
+        case facts.CheckRefused():
             return f"check {fact.request_id} refused: it was asked before with another {fact.differing}"
-        case OrderJudged():
+        case facts.OrderJudged():
             return f"{fact.verdict} order {fact.order_id}"
         case _:
             assert_never(fact)
@@ -250,7 +229,7 @@ def _excused(answer: Decision) -> bool:
     return any(one.severity is Severity.WARN and not one.shadow and one.reason in EXCUSABLE for one in answer.findings)
 
 
-def _breaker_changed(fact: BreakerChanged, *, shadow: bool) -> str:
+def _breaker_changed(fact: facts.BreakerChanged, *, shadow: bool) -> str:
     if fact.actor:
         return f"breaker {breaker(fact.after, latched=fact.latched)}: reset by {fact.actor}: {fact.note}"
     if fact.after is BreakerState.OPEN:
@@ -263,7 +242,7 @@ def _breaker_changed(fact: BreakerChanged, *, shadow: bool) -> str:
     return "breaker CLOSED: it no longer holds closures"
 
 
-def _rebaselined(fact: Rebaselined) -> str:
+def _rebaselined(fact: facts.Rebaselined) -> str:
     who = f"{_by(fact.actor)}: {fact.reason}"
     if fact.after is None:
         return f"accounts repaired{who}; no account is tainted here any more"
@@ -272,7 +251,7 @@ def _rebaselined(fact: Rebaselined) -> str:
     return f"funding index rebaselined from {before} to {fact.after}{source}{who}"
 
 
-def _not_clean(fact: StateValidated) -> str:
+def _not_clean(fact: facts.StateValidated) -> str:
     found = [outcome_line(one) for one in fact.outcomes if one.outcome is not Outcome.OK]
     more = len(found) - OUTCOMES_SHOWN_MAX
     return "; ".join(found[:OUTCOMES_SHOWN_MAX] + ([f"and {more} more"] if more > 0 else []))

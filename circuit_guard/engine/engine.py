@@ -14,14 +14,13 @@ from decimal import localcontext
 from typing import Protocol, TypeVar
 
 from circuit_guard.core import guard
-from circuit_guard.core.facts import Fact
+from circuit_guard.core.facts import Fact, MarketWarm, PolicyChanged
 from circuit_guard.core.guard import GuardState
 from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand, Restarted, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
 from circuit_guard.core.types import ARITHMETIC
 from circuit_guard.engine.clock import Clock, EngineClock
-from circuit_guard.engine.readiness import Readiness
 from circuit_guard.engine.subscriptions import WATCH_QUEUE_MAX, WATCHERS_MAX, Subscription, Watchers
 from circuit_guard.errors import CircuitGuardError
 from circuit_guard.journal.checkpoint import Checkpoint
@@ -67,7 +66,7 @@ class Engine:
         self._observers = tuple(observers)
         self._watchers = Watchers(watchers_max, watch_queue_max)
         self._failure: EngineFailed | None = None
-        self._readiness = Readiness(self._state, policy)
+        self._was_ready = not self._cold()
 
     @property
     def policy(self) -> Policy:
@@ -116,7 +115,7 @@ class Engine:
         if policy.revision != self._policy.revision:
             facts += self.reload(policy)
         self._policy = policy
-        self._readiness = Readiness(self._state, policy)
+        self._was_ready = not self._cold()
         return facts
 
     def refuse(self, problem: str) -> None:
@@ -196,9 +195,12 @@ class Engine:
     def ready(self) -> list[str]:
         """Return why the guard is not ready, one sentence each; empty when it is.
 
-        Once all required markets have been warm, only a failure of the engine takes readiness back.
+        Once all required markets have been warm, only a failure of the engine takes readiness back: later trouble with
+        a market is answered check by check, and costs no other.
         """
-        return [str(self._failure)] if self._failure else self._readiness.reasons(self._state, self._policy)
+        if self._failure:
+            return [str(self._failure)]
+        return [] if self._was_ready else [f"market {name} is required and still warming" for name in self._cold()]
 
     def subscribe(self, wanted: Callable[[Fact], bool] = lambda _: True) -> Subscription:
         """Return a subscription to the wanted facts from now on; use it in `async with`.
@@ -224,9 +226,14 @@ class Engine:
                 observer.on_facts(facts, took_ns)
         except Exception as error:
             raise self._stop(error) from error
-        self._readiness.look(self._state, self._policy, facts)
+        if not self._was_ready and any(isinstance(fact, MarketWarm | PolicyChanged) for fact in facts):
+            self._was_ready = not self._cold()
         self._watchers.offer(facts)
         return facts
+
+    def _cold(self) -> list[str]:
+        markets = self._state.markets
+        return [name for name, market in self._policy.markets.items() if market.required and not markets[name].warm]
 
     async def _of_journal(self, work: Callable[[Recorder], Awaitable[T]]) -> T | None:
         """Have the journal do something, None where there is none; where it can keep nothing more the engine stops."""

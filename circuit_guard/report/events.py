@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from circuit_guard.core.reasons import REASONS, Reason, sentence
+from circuit_guard.core.reasons import info_of, sentence
 from circuit_guard.core.types import Finding, show
 from circuit_guard.report.document import Element, Paragraph, Section, Table, counted
 from circuit_guard.report.evidence import Corruption, Happening
@@ -54,7 +54,6 @@ def _nothing(incident: Incident) -> str:
 
 def _evidence(corruption: Corruption, incident: Incident) -> tuple[str, ...]:
     finding: Finding = corruption.finding
-    reason = Reason(finding.reason)
     every = [found for found in incident.evidence.corruptions if found.market == corruption.market]
     ended_ns = every[-1].ended_ns
     until = "still at the end" if ended_ns is None else f"until {clock(ended_ns)}"
@@ -65,7 +64,7 @@ def _evidence(corruption: Corruption, incident: Incident) -> tuple[str, ...]:
         value_name(corruption),
         finding.observed,
         finding.limit,
-        f"{REASONS[reason].rule} ({reason.value}): {REASONS[reason].sentence}",
+        f"{info_of(finding).rule} ({finding.reason}): {info_of(finding).sentence}",
         "; ".join(before) or "nothing was trusted yet",
         f"{sum(found.observations for found in every)}, {until}",
     )

@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-from circuit_guard.core.facts import (
-    ActProposed,
-    BreakerChanged,
-    CommandRefused,
-    HaltChanged,
-    MaintenanceBegan,
-    MaintenanceEnded,
-    MarketReopened,
-    PhaseChanged,
-    PolicyChanged,
-    Rebaselined,
-    StateValidated,
-)
-from circuit_guard.core.reasons import REASONS, Reason
-from circuit_guard.core.types import (
-    GLOBAL_SCOPE,
-    SECOND_NS,
-    BreakerState,
-    Finding,
-    Outcome,
-    Phase,
-    show,
-    show_seconds,
-)
+from circuit_guard.core import facts
+from circuit_guard.core.reasons import info_of
+from circuit_guard.core.sentences import findings_of, headline, scope_of, sentence
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState
 from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Start
 from circuit_guard.report.evidence import Happening
-from circuit_guard.report.times import clock
 
 SAME_WITHIN_NS = 2 * SECOND_NS
 """The same happening in several markets within this time is one line."""
-
-PHASES = {
-    Phase.OPEN: "trading as usual",
-    Phase.POST_ONLY: "only resting orders are taken",
-    Phase.CANCEL_ONLY: "orders can only be cancelled",
-    Phase.MAINTENANCE: "the exchange is down for maintenance",
-    Phase.RECOVERING: "the guard waits for evidence that the data are sound",
-}
 
 
 def happening(at_ns: int, scope: str, value: object, *, shadow: bool) -> Happening | None:
@@ -48,27 +19,34 @@ def happening(at_ns: int, scope: str, value: object, *, shadow: bool) -> Happeni
     `shadow`: whether the guard was in shadow then, so that no breaker stopped anything.
     """
     match value:
-        case BreakerChanged():
-            return _breaker(value, shadow=shadow)
-        case HaltChanged():
-            verb, kind = ("halted", "stop") if value.halted else ("resumed", "open")
-            until = "" if value.expires_ns is None else f", until {clock(value.expires_ns)}"
-            return Happening(at_ns, value.scope, f"closures {verb}{_by(value.actor)}{until}: {value.reason}", kind)
-        case PhaseChanged():
-            what = f"phase {value.before} to {value.after}{_by(value.actor)} ({PHASES[value.after]})"
-            return Happening(at_ns, value.market, what + (f": {value.note}" if value.note else ""))
-        case MarketReopened():
-            held = "would have been held" if shadow else "held"
-            what = f"{held} for {show_seconds(value.held_ns)}; closures go through again, at a rising rate"
-            return Happening(at_ns, value.market, what, "open")
+        case facts.BreakerChanged():
+            named = "" if value.scope == GLOBAL_SCOPE else value.scope
+            kind = "stop" if value.after is BreakerState.OPEN else "open"
+            return Happening(value.at_ns, named, _without_values(value, shadow=shadow), kind)
+        case facts.HaltChanged():
+            return Happening(at_ns, value.scope, sentence(value), "stop" if value.halted else "open")
+        case facts.PhaseChanged():
+            return Happening(at_ns, value.market, sentence(value))
+        case facts.MarketReopened():
+            return Happening(at_ns, value.market, sentence(value, shadow=shadow), "open")
+        case (
+            facts.MaintenanceBegan()
+            | facts.StateValidated()
+            | facts.MaintenanceEnded()
+            | facts.Rebaselined()
+            | facts.ActProposed()
+            | facts.PolicyChanged()
+            | facts.CommandRefused()
+        ):
+            return Happening(at_ns, scope_of(value), sentence(value), "act")
         case Start():
             return Happening(at_ns, "", f"circuit_guard {value.program_version} starts to write, on {value.host}")
         case CheckpointNote() if scope:
             return Happening(at_ns, "", f"checkpoint {scope} is kept")
         case DecisionsDropped():
-            return Happening(at_ns, "", f"answers not recorded, as the disk was too slow: {value.count}", "stop")
+            return Happening(at_ns, "", f"{value.count} answers were not recorded: the disk was too slow", "stop")
         case _:
-            return _act(at_ns, value)
+            return None
 
 
 def joined(happenings: list[Happening]) -> list[Happening]:
@@ -86,66 +64,7 @@ def joined(happenings: list[Happening]) -> list[Happening]:
     return lines
 
 
-def _act(at_ns: int, value: object) -> Happening | None:
-    match value:
-        case MaintenanceBegan():
-            what = f"maintenance begun{_by(value.actor)}: {value.reason}; checkpoint {value.checkpoint} is kept for it"
-        case StateValidated():
-            bad = [found.market for found in value.outcomes if found.outcome is not Outcome.OK]
-            found = f"not clean: {', '.join(bad)}" if bad else "all clean"
-            what = (
-                f"the restarted exchange's state is compared{_by(value.actor)}, {len(value.outcomes)} markets: {found}"
-            )
-        case MaintenanceEnded():
-            latched = f"; latched: {', '.join(value.latched)}" if value.latched else ""
-            what = f"maintenance ended{_by(value.actor)}: {value.reason}; {len(value.clean)} markets clean{latched}"
-        case Rebaselined():
-            return Happening(at_ns, value.market, _rebaselined(value), "act")
-        case ActProposed():
-            scopes = ", ".join(value.scopes)
-            what = f"{value.act} of {scopes} proposed{_by(value.actor)}: {value.reason}; it waits for a second person"
-        case PolicyChanged():
-            what = f"policy {value.revision} takes effect"
-            what += f", adding {', '.join(value.added)}" if value.added else ""
-            what += f", without {', '.join(value.removed)}" if value.removed else ""
-        case CommandRefused():
-            what = f"a command was refused: {value.subject} was {value.observed}, expected {value.expected}"
-        case _:
-            return None
-    return Happening(at_ns, "", what, "act")
-
-
-def _rebaselined(value: Rebaselined) -> str:
-    if value.after is None:
-        return f"accounts repaired, says {value.actor}: {value.reason}; no value taints accounts there any more"
-    source = "" if value.checkpoint is None else f", that of checkpoint {value.checkpoint}"
-    given = f"funding index declared to be {show(value.after)}{source}, instead of {show(value.before)}"
-    return f"{given}{_by(value.actor)}: {value.reason}"
-
-
-def _breaker(changed: BreakerChanged, *, shadow: bool) -> Happening:
-    everywhere = changed.scope == GLOBAL_SCOPE
-    what, kind = _breaker_words(changed, shadow=shadow)
-    return Happening(changed.at_ns, "" if everywhere else changed.scope, what, kind)
-
-
-def _breaker_words(changed: BreakerChanged, *, shadow: bool) -> tuple[str, str]:
-    if changed.after is BreakerState.OPEN:
-        verb = "latch" if changed.latched else "trip"
-        stopped = f"{verb}, in shadow: closures would be stopped" if shadow else f"{verb}: closures stopped"
-        until = "until an operator resets it" if changed.latched else "until good data last"
-        return f"{stopped} {until}: {_why(changed.findings)}", "stop"
-    if changed.actor:
-        return f"breaker reset{_by(changed.actor)}: {changed.note}", "open"
-    if changed.after is BreakerState.HALF_OPEN:
-        return "breaker half open: closures go through at a rising rate", "open"
-    return "breaker closed: it holds closures no more", "open"
-
-
-def _why(findings: tuple[Finding, ...]) -> str:
-    gravest = max(findings, key=lambda finding: finding.severity, default=None)
-    return "" if gravest is None else REASONS[Reason(gravest.reason)].sentence
-
-
-def _by(actor: str) -> str:
-    return f" by {actor}" if actor else ""
+def _without_values(changed: facts.BreakerChanged, *, shadow: bool) -> str:
+    """Return the sentence with the meaning of the gravest finding only, so that markets alike share a line."""
+    gravest = max(findings_of(changed), key=lambda finding: finding.severity, default=None)
+    return headline(changed, shadow=shadow) + (f": {info_of(gravest).sentence}" if gravest else "")

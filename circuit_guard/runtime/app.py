@@ -23,8 +23,8 @@ from circuit_guard.errors import DocumentError, PolicyError
 from circuit_guard.journal.errors import StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
 from circuit_guard.runtime import systemd
-from circuit_guard.runtime.persistence import remembering
-from circuit_guard.runtime.status_refresh import Showing
+from circuit_guard.runtime.persistence import journal_session
+from circuit_guard.runtime.status_refresh import StatusRefresh
 from circuit_guard.server.build import GuardServer, create_server
 from circuit_guard.server.security.announce import announce
 from circuit_guard.server.security.certificates import CertificateError
@@ -34,8 +34,7 @@ from circuit_guard.telemetry.fact_log import FactLog
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
 from circuit_guard.web.history import History
-from circuit_guard.web.metrics_site import MetricsSite
-from circuit_guard.web.site import Site
+from circuit_guard.web.site import MetricsSite, Site
 
 GARBAGE_THRESHOLDS = 2_000, 10, 100
 """A check leaves five values in a cycle. Looked for after 2,000 of them, they hold up the loop for 2 ms, after 50,000
@@ -59,7 +58,7 @@ class App:
         policy: PolicyContent,
         metrics: Metrics,
         log: LogPipeline,
-        showing: Showing,
+        status_refresh: StatusRefresh,
         site: Site,
     ) -> None:
         self.engine = engine
@@ -76,7 +75,7 @@ class App:
         self._settings = settings
         self._metrics = metrics
         self._log_pipeline = log
-        self._showing = showing
+        self._status_refresh = status_refresh
         self._site = site
         self._journal: Journal | None = None
         self._ticks: asyncio.Task[None] | None = None
@@ -104,13 +103,13 @@ class App:
                 _serving(self._site, "http.listen", http.listen) as self.http_address,
                 _serving(metrics, "http.metrics_listen", http.metrics_listen) as self.metrics_address,
             ):
-                server = create_server(self.engine, self._settings, self.reload_policy, self._metrics.door)
+                server = create_server(self.engine, self._settings, self.reload_policy, self._metrics.admission)
                 self.grpc_address, self.health_address = server.address, server.health_address
-                async with remembering(self.engine, self._settings.journal) as self._journal:
+                async with journal_session(self.engine, self._settings.journal) as self._journal:
                     await server.start()
                     await self._show(loop_lag_s=0.0)
                     _log.info("started", version=__version__, **self._addresses(), **self._in_force())
-                    announce(self._settings, server.address, self._metrics.door)
+                    announce(self._settings, server.address, self._metrics.admission)
                     self._ticks = asyncio.create_task(self._tick(server))
                     policy = self._settings.policy
                     watch = self.policy_watch.running(policy.watch_interval_ms / 1000)
@@ -151,7 +150,7 @@ class App:
             except EngineFailed:
                 """Logged where it happened; `ready` says so from now on."""
             await self._report_serving(server)
-            if self._showing.due():
+            if self._status_refresh.due():
                 await self._show(lag_s)
                 lag_s = 0.0
 
@@ -164,7 +163,7 @@ class App:
 
     async def _show(self, loop_lag_s: float) -> None:
         journal = None if self._journal is None else self._journal.status()
-        await self._showing.refresh(journal, loop_lag_s, serving=self._serving)
+        await self._status_refresh.refresh(journal, loop_lag_s, serving=self._serving)
 
     def _addresses(self) -> dict[str, str]:
         """Return where the guard listens, without what is not set."""
@@ -205,9 +204,9 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         watch_queue_max=settings.engine.watch_queue_max,
     )
     log = LogPipeline(settings.log.level, settings.log.format)
-    showing = Showing(engine, metrics, log, history)
-    site = Site(showing.board, history, metrics.registry, authorizing=(viewers_only(settings),))
-    return App(settings, engine, content, metrics, log, showing, site)
+    status_refresh = StatusRefresh(engine, metrics, log, history)
+    site = Site(status_refresh.board, history, metrics.registry, authorizing=(viewers_only(settings),))
+    return App(settings, engine, content, metrics, log, status_refresh, site)
 
 
 @asynccontextmanager

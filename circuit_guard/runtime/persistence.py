@@ -35,7 +35,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
-async def remembering(engine: Engine, settings: JournalSettings) -> AsyncIterator[Journal | None]:
+async def journal_session(engine: Engine, settings: JournalSettings) -> AsyncIterator[Journal | None]:
     """Have the engine go on from its journal, and record what happens, for as long as the context lasts.
 
     Raise StateDirectoryHeld where another process has the state directory. Where the journal cannot be used otherwise,

@@ -28,7 +28,7 @@ every 4 s: closures and market data are worth more than gauges of this very seco
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Showing:
+class StatusRefresh:
     """Everything that is shown of one engine."""
 
     def __init__(
@@ -106,7 +106,7 @@ class Showing:
 
     def _vitals(self, journal: JournalStatus | None, loop_lag_s: float, *, serving: bool) -> Vitals:
         engine = self._engine
-        vitals = Vitals(
+        return Vitals(
             ready=serving,
             shadow=engine.policy.shadow,
             watchers=engine.watchers,
@@ -114,13 +114,8 @@ class Showing:
             log_lines_dropped=self._log_pipeline.dropped,
             clock_offset_s=engine.clock_offset_ns() / SECOND_NS,
             loop_lag_s=loop_lag_s,
-        )
-        if journal is None:
-            return vitals
-        return replace(
-            vitals,
-            journal_in_use=journal.failure is None,
-            journal_queued=journal.queued,
-            journal_dropped=journal.dropped,
-            journal_over_budget_bytes=journal.over_budget_bytes,
+            journal_in_use=journal is not None and journal.failure is None,
+            journal_queued=journal.queued if journal else 0,
+            journal_dropped=journal.dropped if journal else 0,
+            journal_over_budget_bytes=journal.over_budget_bytes if journal else 0,
         )

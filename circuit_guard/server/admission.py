@@ -19,7 +19,7 @@ from circuit_guard.server.rate_limits import RATE_LIMITED, Rates
 from circuit_guard.server.security.access import NOT_AUTHENTICATED, ROLE_MISSING, SOURCE_NOT_PERMITTED, Access
 from circuit_guard.server.security.caller import CALLER, Caller
 from circuit_guard.server.security.table import ROLES
-from circuit_guard.telemetry.door import DoorMetrics, Refused
+from circuit_guard.telemetry.admission import AdmissionMetrics, Refused
 
 EXPIRED = "EXPIRED"
 REASONS = {
@@ -58,7 +58,9 @@ Context = aio.ServicerContext[Any, Any]
 class Door:
     """Lets RPCs in, one after another."""
 
-    def __init__(self, settings: Settings, metrics: DoorMetrics, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, metrics: AdmissionMetrics, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         """`now_s` is a clock that never goes back."""
         self._access = Access(settings.security)
         self._rates = Rates(settings.limits, now_s)

@@ -20,7 +20,8 @@ from circuit_guard.server.services.maintenance import MaintenanceService
 from circuit_guard.server.services.market_data import MarketDataService
 from circuit_guard.server.services.order import OrderGuardService
 from circuit_guard.server.transport import bind, server_options
-from circuit_guard.telemetry.door import DoorMetrics
+from circuit_guard.telemetry.admission import AdmissionMetrics
+from circuit_guard.telemetry.families import Families
 from circuit_guard.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -86,7 +87,7 @@ class GuardServer:
 
 
 def create_server(
-    engine: Engine, settings: Settings, reload_policy: ReloadPolicy, metrics: DoorMetrics | None = None
+    engine: Engine, settings: Settings, reload_policy: ReloadPolicy, metrics: AdmissionMetrics | None = None
 ) -> GuardServer:
     """Return a server bound to the address in the settings; without metrics what it refuses is counted nowhere.
 
@@ -94,7 +95,7 @@ def create_server(
     where they ask for what is not installed.
     """
     limits = settings.grpc
-    metrics = metrics or DoorMetrics(CollectorRegistry())
+    metrics = metrics or AdmissionMetrics(Families(CollectorRegistry()))
     encrypted = settings.security.server_certificate is not None
     certificates = CertificateWatch(settings.security, metrics.certificate) if encrypted else None
     server = aio.server(

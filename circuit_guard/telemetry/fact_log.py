@@ -7,49 +7,55 @@ Of decisions the first hundred of a second have a line each. What is left out is
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from circuit_guard.core.facts import (
+    ActProposed,
     BreakerChanged,
     CheckRefused,
     CommandRefused,
     DecisionMade,
     Fact,
     HaltChanged,
+    MaintenanceBegan,
+    MaintenanceEnded,
+    MarketReopened,
     MarketWarm,
     ObservationJudged,
     OrderJudged,
     PhaseChanged,
     PolicyChanged,
+    Rebaselined,
     ReferenceJudged,
     ShadowWould,
+    StateValidated,
 )
-from circuit_guard.core.reasons import sentence
+from circuit_guard.core.formatting import rfc3339
+from circuit_guard.core.reasons import sentence as finding_sentence
+from circuit_guard.core.sentences import outcome_line, sentence
 from circuit_guard.core.types import (
     GLOBAL_SCOPE,
     SECOND_NS,
     BreakerState,
-    Decision,
     ExplainedLoss,
     Finding,
+    Outcome,
     Severity,
     Verdict,
     show,
 )
-from circuit_guard.telemetry.act_log import log_act, stamp
 from circuit_guard.telemetry.logging import write_often
 
 REPEAT_NS = 10 * SECOND_NS
-"""How far apart two lines about the same kind of event, market and reason are at least."""
-
+"""Two lines about the same kind of event, market and reason are at least this far apart."""
 DECISIONS_PER_S = 100
-"""So many allowed closures, and so many denied ones, have a line each: more tell nobody more, and each takes time."""
-
-UNKNOWN_SHOWN_MAX = 20
+"""This many allowed closures, and as many denied ones, have a line each: more tell nobody more, and each takes time."""
+SHOWN_MAX = 20
+"""At most this many markets are named in one line."""
 
 
 class _Kind(NamedTuple):
@@ -98,19 +104,23 @@ class FactLog:
         for fact in facts:
             match fact:
                 case DecisionMade():
-                    self._decision(fact.decision, took_ns, repeated=fact.repeated)
+                    self._decision(fact, took_ns)
                 case ObservationJudged(accepted=False):
-                    self._often("observation_rejected", fact.market, fact.findings, fact.at_ns, source=fact.source)
+                    self._often("observation_rejected", fact, fact.market, source=fact.source)
                 case ReferenceJudged(accepted=False):
-                    self._often("reference_rejected", fact.market, fact.findings, fact.at_ns, source=fact.source)
+                    self._often("reference_rejected", fact, fact.market, source=fact.source)
                 case OrderJudged(verdict=Verdict.DENY):
-                    self._often("order_denied", fact.market, fact.findings, fact.at_ns, order_id=fact.order_id)
+                    self._often("order_denied", fact, fact.market, order_id=fact.order_id)
                 case ShadowWould():
-                    self._often("shadow", fact.scope, fact.findings, fact.at_ns)
+                    self._often("shadow", fact, fact.scope)
+                case PolicyChanged():
+                    self._markets = (self._markets | set(fact.added)) - set(fact.removed)
+                    self._rare(fact)
                 case _:
                     self._rare(fact)
 
-    def _decision(self, decision: Decision, took_ns: int, *, repeated: bool) -> None:
+    def _decision(self, fact: DecisionMade, took_ns: int) -> None:
+        decision = fact.decision
         denied = decision.verdict is Verdict.DENY
         level = logging.WARNING if denied else logging.INFO
         if not self._often_log.isEnabledFor(level):
@@ -118,9 +128,8 @@ class FactLog:
         left_out = self._decisions[decision.verdict].admit(decision.at_ns)
         if left_out is None:
             return
-        findings = {"findings": [sentence(finding) for finding in decision.findings]} if denied else {}
         fields = {
-            "at": stamp(decision.at_ns),
+            "at": rfc3339(decision.at_ns),
             "decision_id": decision.decision_id,
             "request_id": decision.request_id,
             "account_id": decision.account_id,
@@ -134,71 +143,102 @@ class FactLog:
             "breaker": _breaker(decision.breaker),
             "policy_revision": decision.policy_revision,
             "took_us": took_ns // 1000,
-            "repeated": repeated,
+            "repeated": fact.repeated,
             "suppressed": left_out,
             **_explained_loss(decision.explained),
-            **findings,
+            **({"findings": _sentences(decision.findings)} if denied else {}),
+            "sentence": sentence(fact),
         }
         write_often(self._often_log, level, "decision", fields)
 
-    def _often(self, event: str, market: str, findings: tuple[Finding, ...], at_ns: int, **fields: str) -> None:
+    def _often(
+        self,
+        event: str,
+        fact: ObservationJudged | ReferenceJudged | OrderJudged | ShadowWould,
+        market: str,
+        **fields: str,
+    ) -> None:
         """Write a line about something that can come a thousand times a second."""
+        findings = fact.findings
         worst = max(findings, key=lambda finding: finding.severity, default=None)
         known = market if market in self._markets or market == GLOBAL_SCOPE else "other"
-        left_out = self._repeats[_Kind(event, known, worst.reason if worst else "")].admit(at_ns)
+        left_out = self._repeats[_Kind(event, known, worst.reason if worst else "")].admit(fact.at_ns)
         if left_out is None:
             return
         self._log.warning(
             event,
-            at=stamp(at_ns),
+            at=rfc3339(fact.at_ns),
             market=market,
             **fields,
             reasons=_distinct(findings),
-            findings=[sentence(finding) for finding in findings],
+            findings=_sentences(findings),
             suppressed=left_out,
+            sentence=sentence(fact),
         )
 
     def _rare(self, fact: Fact) -> None:
-        at = stamp(fact.at_ns)
-        match fact:
-            case BreakerChanged():
-                self._breaker_changed(fact)
-            case PhaseChanged():
-                change = {"before": fact.before, "after": fact.after}
-                self._log.info("phase", at=at, market=fact.market, **change, actor=fact.actor, note=fact.note)
-            case HaltChanged():
-                event = "halt" if fact.halted else "resume"
-                expiry = {} if fact.expires_ns is None else {"expires_at": stamp(fact.expires_ns)}
-                self._log.warning(event, at=at, scope=fact.scope, actor=fact.actor, reason=fact.reason, **expiry)
-            case MarketWarm():
-                self._log.info("market_warm", at=at, market=fact.market)
-            case PolicyChanged():
-                self._markets = (self._markets | set(fact.added)) - set(fact.removed)
-                changes = {"added": list(fact.added), "removed": list(fact.removed)}
-                self._log.info("policy", at=at, policy_revision=fact.revision, **changes)
-            case CommandRefused():
-                refusal = {"subject": fact.subject, "observed": fact.observed, "expected": fact.expected}
-                self._log.warning("command_refused", at=at, **refusal)
-            case CheckRefused():
-                self._log.warning("check_refused", at=at, request_id=fact.request_id, differing=fact.differing)
-            case _:
-                log_act(self._log, fact)
+        described = _state_change(fact) or _act(fact)
+        if described is not None:
+            event, warn, fields = described
+            write = self._log.warning if warn else self._log.info
+            write(event, at=rfc3339(fact.at_ns), **fields, sentence=sentence(fact))
 
-    def _breaker_changed(self, fact: BreakerChanged) -> None:
-        write = self._log.warning if fact.after is BreakerState.OPEN else self._log.info
-        write(
-            "breaker",
-            at=stamp(fact.at_ns),
-            scope=fact.scope,
-            before=_breaker(fact.before),
-            after=_breaker(fact.after),
-            latched=fact.latched,
-            generation=fact.generation,
-            reasons=_distinct(fact.findings),
-            findings=[sentence(finding) for finding in fact.findings],
-            actor=fact.actor,
-            note=fact.note,
-        )
+
+_Described = tuple[str, bool, dict[str, Any]]
+"""The event's name, whether it is a warning, and its fields."""
+
+
+def _state_change(fact: Fact) -> _Described | None:
+    match fact:
+        case BreakerChanged(before=before, after=after, findings=findings):
+            states = {"before": _breaker(before), "after": _breaker(after)}
+            found = {"reasons": _distinct(findings), "findings": _sentences(findings)}
+            rest = _of(fact, "scope", "latched", "generation", "actor", "note")
+            return "breaker", after is BreakerState.OPEN, {**rest, **states, **found}
+        case PhaseChanged():
+            return "phase", False, _of(fact, "market", "before", "after", "actor", "note")
+        case HaltChanged():
+            expiry = {} if fact.expires_ns is None else {"expires_at": rfc3339(fact.expires_ns)}
+            return "halt" if fact.halted else "resume", True, {**_of(fact, "scope", "actor", "reason"), **expiry}
+        case MarketWarm():
+            return "market_warm", False, _of(fact, "market")
+        case MarketReopened():
+            return "market_reopened", False, {"market": fact.market, "held_s": fact.held_ns / SECOND_NS}
+        case PolicyChanged():
+            return "policy", False, {"policy_revision": fact.revision, **_of(fact, "added", "removed")}
+        case CommandRefused():
+            return "command_refused", True, _of(fact, "subject", "observed", "expected")
+        case CheckRefused():
+            return "check_refused", True, _of(fact, "request_id", "differing")
+        case _:
+            return None
+
+
+def _act(fact: Fact) -> _Described | None:
+    """Describe what operators do; None for what was accepted, which the metrics count."""
+    match fact:
+        case MaintenanceBegan():
+            return "maintenance_began", True, _of(fact, "actor", "reason", "checkpoint")
+        case StateValidated(outcomes=found):
+            not_clean = [outcome_line(one) for one in found if one.outcome is not Outcome.OK]
+            counts = dict(Counter(str(one.outcome) for one in found))
+            validated = {"actor": fact.actor, "outcomes": counts, "not_clean": not_clean[:SHOWN_MAX]}
+            return "state_validated", bool(not_clean), validated
+        case MaintenanceEnded():
+            fields = {**_of(fact, "actor", "reason", "latched"), "clean": len(fact.clean)}
+            return "maintenance_ended", bool(fact.latched), fields
+        case Rebaselined(before=before, after=after):
+            step = {"before": None if before is None else str(before), "after": None if after is None else str(after)}
+            return "rebaselined", True, {**_of(fact, "market", "actor", "reason", "checkpoint"), **step}
+        case ActProposed():
+            fields = {**_of(fact, "act", "scopes", "actor", "reason"), "expires_at": rfc3339(fact.expires_ns)}
+            return "act_proposed", True, fields
+        case _:
+            return None
+
+
+def _of(fact: Fact, *names: str) -> dict[str, Any]:
+    return {name: getattr(fact, name) for name in names}
 
 
 def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:
@@ -206,8 +246,12 @@ def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:
     if loss is None:
         return {}
     if loss.low is None or loss.high is None:
-        return {"explained_loss": loss.verdict, "unknown_markets": list(loss.unknown[:UNKNOWN_SHOWN_MAX])}
+        return {"explained_loss": loss.verdict, "unknown_markets": list(loss.unknown[:SHOWN_MAX])}
     return {"explained_loss": loss.verdict, "surplus_low": show(loss.low), "surplus_high": show(loss.high)}
+
+
+def _sentences(findings: Iterable[Finding]) -> list[str]:
+    return [finding_sentence(finding) for finding in findings]
 
 
 def _reasons(findings: tuple[Finding, ...], *, shadow: bool) -> list[str]:

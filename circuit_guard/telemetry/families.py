@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -10,9 +12,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from circuit_guard.telemetry.door import DoorMetrics
-
 NAMESPACE = "circuit_guard"
+Family = TypeVar("Family", Counter, Gauge)
 
 DECISION_BUCKETS_S = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25)
 LAG_BUCKETS_S = (1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0)
@@ -24,19 +25,31 @@ class Families:
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no hints
         self._registry = registry
+        self._by_label: dict[str, list[Counter | Gauge]] = {"market": [], "scope": []}
         self._define_decisions()
         self._define_inputs()
         self._define_state()
         self._define_acts()
         self._define_policy()
         self._define_process()
-        self.door = DoorMetrics(registry)
+        self._define_admission()
+
+    def remove(self, scope: str) -> None:
+        """Drop every series of a market that the policy no longer names."""
+        for label, families in self._by_label.items():
+            for family in families:
+                family.remove_by_labels({label: scope})
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, namespace=NAMESPACE, registry=self._registry)
+        return self._kept(Counter(name, text, labels, namespace=NAMESPACE, registry=self._registry), labels)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, namespace=NAMESPACE, registry=self._registry)
+        return self._kept(Gauge(name, text, labels, namespace=NAMESPACE, registry=self._registry), labels)
+
+    def _kept(self, family: Family, labels: tuple[str, ...]) -> Family:
+        for label in self._by_label.keys() & labels:
+            self._by_label[label].append(family)
+        return family
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, namespace=NAMESPACE, registry=self._registry, buckets=buckets)
@@ -197,3 +210,27 @@ class Families:
             "event_loop_lag_seconds", "How late the event loop was with each tick.", LAG_BUCKETS_S
         )
         self.build_info = self._gauge("build_info", "1 for the version that is running.", "version")
+
+    def _define_admission(self) -> None:
+        self.rpcs_refused = self._counter(
+            "rpcs_refused_total",
+            "RPCs refused before anything of them took effect; expired: the caller's deadline had passed.",
+            "reason",
+        )
+        self.checks_waiting = self._gauge("checks_waiting", "Requests of liquidators in work or waiting.")
+        self.identities = self._gauge(
+            "identities", "Identities in the settings; 0: everybody who can connect may do everything."
+        )
+        self.insecure_listener = self._gauge(
+            "insecure_listener",
+            "1 if others than this machine can reach the listener, and it does not know who they are.",
+            "listener",
+        )
+        self.certificate_expiry = self._gauge(
+            "certificate_expiry_timestamp_seconds",
+            "When the server certificate in use expires; +Inf without TLS.",
+        )
+        self.certificate_current = self._gauge(
+            "certificate_reload_successful",
+            "1 if the certificate's files are what is in use; 0: they are broken, and the pair before them is.",
+        )

@@ -29,6 +29,7 @@ from circuit_guard.core.reasons import Reason
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
+from circuit_guard.telemetry.admission import AdmissionMetrics
 from circuit_guard.telemetry.families import Families
 from circuit_guard.telemetry.series import (
     ACCEPTED,
@@ -37,7 +38,6 @@ from circuit_guard.telemetry.series import (
     MarketCounts,
     MarketGauges,
     ScopeSeries,
-    remove_market,
 )
 
 OTHER = "other"
@@ -69,7 +69,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._families = Families(self.registry)
-        self.door = self._families.door
+        self.admission = AdmissionMetrics(self._families)
         self._counts = {market: MarketCounts(self._families, market) for market in policy.markets}
         self._states = {market: MarketGauges(self._families, market) for market in policy.markets}
         self._other = MarketCounts(self._families, OTHER)
@@ -98,6 +98,8 @@ class Metrics:
                 case ReferenceJudged():
                     self._counts_of(fact.market).references[ACCEPTED if fact.accepted else REJECTED].inc()
                     self._count_rejection("reference", fact)
+                case OrderJudged():
+                    self._count_order(fact)
                 case _:
                     self._count_other(fact)
 
@@ -117,7 +119,6 @@ class Metrics:
     def show_guard(self, breaker: Breaker, halt: Halt | None, vitals: Vitals) -> None:
         """Set the gauges of the GLOBAL breaker and halt and of the process."""
         self._global.show(breaker, halt)
-        self._global.holds.show_global(breaker, halt)
         self.show_vitals(vitals)
 
     def show_vitals(self, vitals: Vitals) -> None:
@@ -182,8 +183,6 @@ class Metrics:
 
     def _count_other(self, fact: Fact) -> None:
         match fact:
-            case OrderJudged():
-                self._count_order(fact)
             case BreakerChanged():
                 self._count_transition(fact)
             case ShadowWould():
@@ -195,21 +194,17 @@ class Metrics:
                 self._families.checks_refused.inc()
             case CommandRefused():
                 self._families.commands_refused.inc()
-            case StateValidated() | Rebaselined():
-                self._count_act(fact)
+            case Rebaselined():
+                self._families.rebaselines.inc()
+            case StateValidated():
+                for found in fact.outcomes:
+                    self._families.states_validated.labels(found.outcome).inc()
 
     def _count_transition(self, fact: BreakerChanged) -> None:
         if fact.scope == GLOBAL_SCOPE:
             self._global.transitions[fact.after].inc()
         elif fact.scope in self._states:
             self._states[fact.scope].scope.transitions[fact.after].inc()
-
-    def _count_act(self, fact: StateValidated | Rebaselined) -> None:
-        if isinstance(fact, Rebaselined):
-            self._families.rebaselines.inc()
-            return
-        for found in fact.outcomes:
-            self._families.states_validated.labels(found.outcome).inc()
 
     def _count_order(self, fact: OrderJudged) -> None:
         self._counts_of(fact.market).orders[fact.verdict].inc()
@@ -226,7 +221,7 @@ class Metrics:
         for market in fact.removed:
             self._counts.pop(market, None)  # a recovered policy may name markets that this process never had
             self._states.pop(market, None)
-            remove_market(self._families, market)
+            self._families.remove(market)
         for market in fact.added:
             self._counts[market] = MarketCounts(self._families, market)
             self._states[market] = MarketGauges(self._families, market)

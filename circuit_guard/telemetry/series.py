@@ -2,20 +2,83 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from math import inf, nan
+from typing import NamedTuple
 
 from prometheus_client import Gauge
 
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.market import Halt
+from circuit_guard.core.phase import DENYING_PHASES
+from circuit_guard.core.reasons import Reason
 from circuit_guard.core.status import BreakerStatus, MarketStatus
-from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Phase, Verdict
-from circuit_guard.telemetry.costs import MarketCosts
+from circuit_guard.core.types import (
+    SECOND_NS,
+    BreakerState,
+    CheckKind,
+    Decision,
+    ExplainedLoss,
+    Explanation,
+    Lift,
+    Phase,
+    Severity,
+    Verdict,
+)
 from circuit_guard.telemetry.families import Families
-from circuit_guard.telemetry.holds import HoldSeries
 
 ACCEPTED, REDELIVERED, REJECTED = "accepted", "redelivered", "rejected"
 HEADROOM_RULES = ("staleness", "divergence", "funding_continuity", "funding_rate")
+ASKED_WITHIN_NS = 60 * SECOND_NS
+"""An engine asks again while it wants a closure; one that it has not asked about for so long does not wait."""
+ACCOUNTS_MAX = 10_000
+"""Accounts remembered for one market; beyond that the one asked about longest ago is forgotten."""
+Held = dict[tuple[str, str], int]
+"""Since when (nanoseconds), by reason and by who lifts it."""
+
+
+class _Waiting(NamedTuple):
+    asked_ns: int
+    shortfall: Decimal
+
+
+class MarketCosts:
+    """The closures of one market by what trusted values say of the account, and those of them that wait.
+
+    Only checks that carry their account are seen. An account waits from a denial whose loss is EXPLAINED until it is
+    allowed, is no longer under water, or is not asked about any more.
+    """
+
+    def __init__(self, families: Families, market: str) -> None:
+        self._verdicts = {verdict: families.explained_losses.labels(market, verdict) for verdict in Explanation}
+        self._denials = families.explained_denials.labels(market)
+        self._held_closures = families.held_closures.labels(market)
+        self._held_shortfall = families.held_shortfall.labels(market)
+        self._waiting: dict[str, _Waiting] = {}
+
+    def count(self, decision: Decision) -> None:
+        """Count a decision, and remember or forget its account."""
+        loss = decision.explained
+        if loss is None:
+            return
+        self._verdicts[loss.verdict].inc()
+        self._waiting.pop(decision.account_id, None)
+        if decision.verdict is Verdict.ALLOW or loss.high is None or not _justified(decision, loss):
+            return
+        self._denials.inc()
+        self._waiting[decision.account_id] = _Waiting(decision.at_ns, -loss.high)
+        if len(self._waiting) > ACCOUNTS_MAX:
+            del self._waiting[next(iter(self._waiting))]
+
+    def show(self, now_ns: int) -> None:
+        """Set the gauges of what waits now."""
+        while self._waiting:
+            oldest = next(iter(self._waiting))
+            if now_ns - self._waiting[oldest].asked_ns <= ASKED_WITHIN_NS:
+                break
+            del self._waiting[oldest]
+        self._held_closures.set(len(self._waiting))
+        self._held_shortfall.set(float(sum(one.shortfall for one in self._waiting.values())))
 
 
 class MarketCounts:
@@ -37,21 +100,33 @@ class MarketCounts:
 
 
 class ScopeSeries:
-    """The breaker and the halt of a market, or of GLOBAL."""
+    """The breaker and the halt of a market, or of GLOBAL, and one series for each reason that holds it now."""
 
     def __init__(self, families: Families, scope: str) -> None:
         self._state = {state: families.breaker_state.labels(scope, state) for state in BreakerState}
         self._latched = families.breaker_latched.labels(scope)
         self._halted = families.halted.labels(scope)
         self.transitions = {state: families.breaker_transitions.labels(scope, state) for state in BreakerState}
-        self.holds = HoldSeries(families, scope)
+        self._hold_since = families.hold_since
+        self._scope = scope
+        self._shown: Held = {}
         _unknown(*self._state.values(), self._latched, self._halted)
 
-    def show(self, breaker: Breaker | BreakerStatus, halt: Halt | None) -> None:
-        """Set the gauges."""
+    def show(self, breaker: Breaker | BreakerStatus, halt: Halt | None, closed_since_ns: int | None = None) -> None:
+        """Set the gauges; `closed_since_ns`: since when a phase denies closures, None where it does not."""
         _choose(self._state, breaker.state)
         self._latched.set(breaker.latched)
         self._halted.set(halt is not None)
+        held = _held(breaker, halt)
+        if closed_since_ns is not None:
+            held[Reason.PHASE_DENIES, Lift.EXCHANGE] = closed_since_ns
+        if held == self._shown:
+            return
+        for reason, lifted_by in self._shown.keys() - held.keys():
+            self._hold_since.remove(self._scope, reason, lifted_by)
+        for (reason, lifted_by), since_ns in held.items():
+            self._hold_since.labels(self._scope, reason, lifted_by).set(since_ns / SECOND_NS)
+        self._shown = held
 
 
 class MarketGauges:
@@ -73,8 +148,8 @@ class MarketGauges:
 
     def show(self, status: MarketStatus) -> None:
         """Set the gauges."""
-        self.scope.show(status.breaker, status.halt)
-        self.scope.holds.show_market(status)
+        closed = status.phase in DENYING_PHASES
+        self.scope.show(status.breaker, status.halt, status.phase_since_ns if closed else None)
         _choose(self._phase, status.phase)
         self._warm.set(status.warm)
         self._fresh_references.set(status.reference_count)
@@ -90,32 +165,22 @@ class MarketGauges:
         self._held.set(held_ns / SECOND_NS)
 
 
-def remove_market(families: Families, market: str) -> None:
-    """Drop every series of a market that the policy no longer names."""
-    by_market = (
-        families.decisions,
-        families.shadow_denials,
-        families.orders,
-        families.observations,
-        families.references,
-        families.phase,
-        families.market_warm,
-        families.fresh_references,
-        families.data_age,
-        families.headroom,
-        families.held,
-        families.hold_overdue,
-        families.ramp,
-        families.explained_losses,
-        families.explained_denials,
-        families.held_closures,
-        families.held_shortfall,
-    )
-    for family in by_market:
-        family.remove_by_labels({"market": market})
-    by_scope = (families.breaker_state, families.breaker_latched, families.breaker_transitions, families.halted)
-    for family in (*by_scope, families.hold_since):
-        family.remove_by_labels({"scope": market})
+def _justified(decision: Decision, loss: ExplainedLoss) -> bool:
+    """Return whether the closure is due. A tainted account is under water for a value that was never true."""
+    tainted = any(finding.reason == Reason.ACCOUNT_TAINTED for finding in decision.findings)
+    return loss.verdict is Explanation.EXPLAINED and not tainted
+
+
+def _held(breaker: Breaker | BreakerStatus, halt: Halt | None) -> Held:
+    held: Held = {}
+    if breaker.state is BreakerState.OPEN:
+        lifted_by = Lift.OPERATOR if breaker.latched else Lift.EVIDENCE
+        opened = [finding.reason for finding in breaker.findings if finding.severity >= Severity.TRIP]
+        for reason in opened or [Reason.BREAKER_OPEN]:
+            held[reason, lifted_by] = breaker.since_ns
+    if halt is not None:
+        held[Reason.OPERATOR_HALT, Lift.OPERATOR] = halt.since_ns
+    return held
 
 
 def _unknown(*gauges: Gauge) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.formatting import rfc3339
 from circuit_guard.core.market import Halt
 from circuit_guard.core.reasons import lift, sentence
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import SECOND_NS, Finding
-from circuit_guard.web import words
 from circuit_guard.web.board import View
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ def document(view: View, markets: Iterable[MarketStatus]) -> Iterator[str]:
     """Yield the whole document in pieces: a head, then one market at a time, in the order given."""
     status = view.status
     head: Json = {
-        "at": words.machine_time(view.at_ns),
+        "at": rfc3339(view.at_ns),
         "ready": not view.not_ready,
         "not_ready_reasons": view.not_ready,
         "failed": view.failed,
@@ -53,7 +53,7 @@ def _guard(status: GuardStatus) -> Json:
         and {
             "actor": running.actor,
             "reason": running.reason,
-            "since": words.machine_time(running.since_ns),
+            "since": rfc3339(running.since_ns),
             "checkpoint_name": running.checkpoint,
             "validated_at": _instant(running.validated.at_ns if running.validated else None),
         },
@@ -63,7 +63,7 @@ def _guard(status: GuardStatus) -> Json:
                 "scopes": proposal.scopes,
                 "actor": proposal.actor,
                 "reason": proposal.reason,
-                "expires_at": words.machine_time(proposal.expires_ns),
+                "expires_at": rfc3339(proposal.expires_ns),
             }
             for proposal in status.proposals
         ],
@@ -79,7 +79,7 @@ def _market(status: MarketStatus) -> Json:
         "denied": bool(status.denying),
         "phase": status.phase,
         "commanded_phase": status.commanded_phase,
-        "phase_since": words.machine_time(status.phase_since_ns),
+        "phase_since": rfc3339(status.phase_since_ns),
         "breaker": _breaker(status.breaker),
         "halt": _halt(status.halt),
         "denying": _findings(status.denying),
@@ -106,7 +106,7 @@ def _breaker(breaker: Breaker | BreakerStatus) -> Json:
     return {
         "state": breaker.state,
         "latched": breaker.latched,
-        "since": words.machine_time(breaker.since_ns),
+        "since": rfc3339(breaker.since_ns),
         "generation": breaker.generation,
         "findings": _findings(breaker.findings),
     }
@@ -115,7 +115,7 @@ def _breaker(breaker: Breaker | BreakerStatus) -> Json:
 def _halt(halt: Halt | None) -> Json | None:
     if halt is None:
         return None
-    since, expires = words.machine_time(halt.since_ns), _instant(halt.expires_ns)
+    since, expires = rfc3339(halt.since_ns), _instant(halt.expires_ns)
     return {"actor": halt.actor, "reason": halt.reason, "since": since, "expires_at": expires}
 
 
@@ -147,4 +147,4 @@ def _seconds(duration_ns: int | None) -> float | None:
 
 
 def _instant(at_ns: int | None) -> str | None:
-    return None if at_ns is None else words.machine_time(at_ns)
+    return None if at_ns is None else rfc3339(at_ns)

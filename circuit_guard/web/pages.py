@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from circuit_guard.core.status import GuardStatus, MarketStatus
+from circuit_guard.core import explain, formatting, sentences
+from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE
-from circuit_guard.web import api, chart, details, words
+from circuit_guard.web import api, chart, presentation
 from circuit_guard.web.board import Board, View
-from circuit_guard.web.explain import explain_global
 from circuit_guard.web.history import History
-from circuit_guard.web.paging import page_of
-from circuit_guard.web.rows import ranked, rooms_of, row_of, summary
-from circuit_guard.web.slices import joined, mapped
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 TEMPLATES = ("base.html", "parts.html", "figure.html", "overview.html", "market.html", "decisions.html", "problem.html")
-
 FEW = 20
-"""So many markets are found without a filter."""
+"""Up to this many markets are found without a filter."""
+SLICE_S = 0.001
+"""An answer is built for this long before others get their turn."""
 
 
 class Pages:
@@ -38,10 +41,11 @@ class Pages:
         view, status = self._board.view, self._board.view.status
         if status is None:
             return await self._page("overview.html", view)
-        page = page_of(await ranked(status.markets), request.query.get("q", ""), request.query.get("page", ""))
+        wanted, number = request.query.get("q", ""), request.query.get("page", "")
+        page = presentation.page_of(await ranked(status.markets), wanted, number)
         maintenance = status.maintenance is not None
-        rows = await mapped(lambda market: row_of(market, view.at_ns, in_maintenance=maintenance), page.markets)
-        return await self._page("overview.html", view, rows=rows, page=page, everything=explain_global(status))
+        rows = await mapped(lambda market: presentation.row_of(market, in_maintenance=maintenance), page.markets)
+        return await self._page("overview.html", view, rows=rows, page=page, everything=explain.explain_global(status))
 
     async def market(self, request: web.Request) -> web.Response:
         """Return one market: why it is held, its charts, its headroom, what happened and what was answered."""
@@ -54,19 +58,19 @@ class Pages:
             "market.html",
             view,
             name=name,
-            row=row_of(market, view.at_ns, in_maintenance=view.status.maintenance is not None),
+            row=presentation.row_of(market, in_maintenance=view.status.maintenance is not None),
             market=market,
-            everything=explain_global(view.status),
-            rooms=rooms_of(market),
-            values=details.values(market),
-            figures=details.figures(kept, whole),
-            timeline=details.timeline(kept, whole),
-            answers=details.answers(kept.decisions()),
+            everything=explain.explain_global(view.status),
+            rooms=presentation.rooms_of(market),
+            values=presentation.values(market),
+            figures=presentation.figures(kept, whole),
+            timeline=presentation.timeline(kept, whole),
+            answers=kept.decisions(),
         )
 
     async def decisions(self, _request: web.Request) -> web.Response:
         """Return the last decisions over all markets."""
-        return await self._page("decisions.html", self._board.view, answers=details.answers(self._history.latest()))
+        return await self._page("decisions.html", self._board.view, answers=self._history.latest())
 
     async def status(self, _request: web.Request) -> web.Response:
         """Return the status as JSON."""
@@ -91,14 +95,39 @@ class Pages:
         """Return what is known of a market, None where that is nothing. Raise 404 where the policy does not name it."""
         if not self._history.knows(name):
             raise web.HTTPNotFound(
-                text=f"The policy names no market {name[:80]!r}. The overview has all that it names."
+                text=f"The policy names no market {name[:80]!r}. The overview lists the markets it names."
             )
         return self._board.market(name)
 
     async def _page(self, template: str, view: View, status_code: int = 200, **values: Any) -> web.Response:
-        shared = {"view": view, "status": view.status, "headline": _headline(view.status), "notes": _notes(view.status)}
+        status = view.status
+        headline, notes = ("", []) if status is None else (explain.headline(status), explain.notes(status))
+        shared = {"view": view, "status": status, "headline": headline, "notes": notes}
         text = await joined(self._templates[template].generate(**shared, **values))
         return web.Response(text=text, content_type="text/html", status=status_code)
+
+
+async def mapped(compute: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return the result for each item, letting the checks that wait go first again and again."""
+    loop = asyncio.get_running_loop()
+    results, turn_s = [], loop.time() + SLICE_S
+    for item in items:
+        results.append(compute(item))
+        if loop.time() > turn_s:
+            await asyncio.sleep(0)
+            turn_s = loop.time() + SLICE_S
+    return results
+
+
+async def joined(pieces: Iterable[str]) -> str:
+    """Return the pieces, which are built one by one, as one text."""
+    return "".join(await mapped(str, pieces))
+
+
+async def ranked(markets: Sequence[MarketStatus]) -> list[MarketStatus]:
+    """Return the markets in the order of their ranks."""
+    ranks = await mapped(presentation.rank, markets)
+    return [market for _, market in sorted(zip(ranks, markets, strict=True), key=itemgetter(0))]
 
 
 @cache
@@ -111,26 +140,11 @@ def _templates() -> dict[str, Template]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"words": words, "chart": chart, "FEW": FEW}
+    environment.globals |= {
+        "formatting": formatting,
+        "sentences": sentences,
+        "shown": presentation,
+        "chart": chart,
+        "FEW": FEW,
+    }
     return {name: environment.get_template(name) for name in TEMPLATES}
-
-
-def _headline(status: GuardStatus | None) -> str:
-    return "" if status is None else summary(status)
-
-
-def _notes(status: GuardStatus | None) -> list[str]:
-    """Return what holds for the whole guard and is not as usual, one line each."""
-    if status is None:
-        return []
-    notes = []
-    if status.shadow:
-        notes.append("SHADOW: whatever is denied below goes through, except for operators' halts.")
-    if (running := status.maintenance) is not None:
-        when = f"since {words.instant(running.since_ns)}, for {words.lasting(status.at_ns - running.since_ns)}"
-        notes.append(f"MAINTENANCE {when}, by {running.actor}: {running.reason}; checkpoint {running.checkpoint}.")
-    for asked in status.proposals:
-        what = f"{asked.act} of {', '.join(asked.scopes[:6])}, proposed by {asked.actor}: {asked.reason}"
-        until = words.instant(asked.expires_ns)
-        notes.append(f"NOT IN EFFECT: {what}; somebody else has to ask for the same before {until}.")
-    return notes

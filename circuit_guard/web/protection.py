@@ -60,7 +60,7 @@ def explaining(explain: Explain) -> Middleware:
             return response
         except Exception:  # noqa: BLE001  # whatever it is, people get a sentence
             _log.exception("page_failed", path=request.path)
-            told = "This page could not be built, and the log says why. The guard judges on: ask circuit-guard status."
+            told = "This page could not be built; the log says why. Checks are still judged: run circuit-guard status."
             return await explain(request, web.HTTPInternalServerError.status_code, told)
 
     return explaining_
@@ -96,7 +96,7 @@ async def same_site(request: web.Request, handler: Handler) -> web.StreamRespons
     """Refuse what the page of another origin requests; a link from there that somebody follows is answered."""
     origin, mode = request.headers.get("Sec-Fetch-Site", "none"), request.headers.get("Sec-Fetch-Mode", "")
     if origin not in ("none", "same-origin") and mode != "navigate":
-        raise web.HTTPForbidden(text="Another site's page asked for this, expected this page itself or a person.")
+        raise web.HTTPForbidden(text="Another site's page requested this, expected this page itself or a person.")
     return await handler(request)
 
 
@@ -116,7 +116,7 @@ class Bounded:
             if request.path.startswith("/events/"):
                 return await handler(request)
             if self._running >= self._requests_max:
-                sentence = f"{self._running} requests are being answered, at most {self._requests_max} may be."
+                sentence = f"{self._running} requests are running, and the limit is {self._requests_max}. Try again."
                 raise web.HTTPServiceUnavailable(text=sentence)
             self._running += 1
             try:

@@ -44,7 +44,7 @@ class Streams:
         `progress` is a number that is another one when what the client looks at has changed.
         """
         if self._clients >= self._limits.clients_max:
-            sentence = f"{self._clients} pages are live, at most {self._limits.clients_max} may be. Reload to refresh."
+            sentence = f"{self._clients} pages are live, the limit is {self._limits.clients_max}. Reload to refresh."
             raise web.HTTPServiceUnavailable(text=sentence)
         response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/event-stream"})
         self._clients += 1

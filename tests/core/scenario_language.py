@@ -5,7 +5,7 @@
     10:01:00 observe funding=0
     check short
     ----
-    observation REJECTED
+    BTC-USD-PERP: observation of exchange rejected
       funding_jump: ...
 
 A command is `[TIME] NAME words key=value`; without a time it happens at the time of the one before. The exchange and

@@ -5,91 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from circuit_guard.core import facts as f
+from circuit_guard.core import formatting, sentences
 from circuit_guard.core.facts import Fact
-from circuit_guard.core.reasons import ask_again_ns, lift
+from circuit_guard.core.reasons import ask_again_ns, lift, sentence
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
-from circuit_guard.core.types import SECOND_NS, Finding, MarketOutcome, Outcome, Severity, Verdict, show, show_seconds
+from circuit_guard.core.types import Finding, Severity, Verdict, show
 from tests.core import world
 
 
 def finding_line(finding: Finding) -> str:
-    """Return one finding with its severity, and who or what ends it. A warning ends nothing and needs no ending."""
-    wait_ns = ask_again_ns(finding)
-    ending = f"lifted by {lift(finding)}" + ("" if wait_ns is None else f", ask again in {wait_ns // SECOND_NS} s")
+    """Return one finding with its severity, and how it ends. A warning denies nothing and needs no ending."""
+    ending = formatting.ending(lift(finding), ask_again_ns(finding)).removesuffix(".")
     shadow = "in shadow, " if finding.shadow else ""
     if finding.severity is Severity.WARN:
-        ending = "nothing is held"
-    what = f"{finding.subject} was {finding.observed}, expected {finding.limit}"
-    return f"{finding.reason}: {what} ({shadow}{finding.severity.name}, {ending})"
+        ending = "it does not deny"
+    return f"{finding.reason}: {sentence(finding)} ({shadow}{finding.severity.name}: {ending})"
 
 
-def fact_lines(fact: Fact) -> list[str]:  # noqa: C901  # one case a fact
-    """Return a fact as a line, and its findings as indented lines below."""
+def fact_lines(fact: Fact) -> list[str]:
+    """Return a fact as a line, and what explains it as indented lines below."""
+    scope = sentences.scope_of(fact)
+    line = f"{scope}: {sentences.headline(fact)}" if scope else sentences.headline(fact)
     match fact:
-        case f.ObservationJudged(accepted=accepted, redelivered=redelivered, findings=findings):
-            again = " again: redelivered" if redelivered else ""
-            return _with(f"observation {'accepted' if accepted else 'REJECTED'}{again}", findings)
-        case f.ObservationReconsidered():
-            return [f"{fact.market} observation reconsidered: the references have followed it"]
-        case f.ReferenceJudged(accepted=accepted, findings=findings):
-            return _with(f"reference {fact.source} {'accepted' if accepted else 'REJECTED'}", findings)
         case f.BreakerChanged():
-            latched = ", latched" if fact.latched else ""
-            who = f" by {fact.actor}: {fact.note}" if fact.actor else ""
-            reasons = ", ".join(dict.fromkeys(finding.reason for finding in fact.findings))
-            why = f" for {reasons}" if reasons and not who else ""
-            return [f"{fact.scope} breaker {fact.before} -> {fact.after}{latched}{why}{who}"]
-        case f.PhaseChanged():
-            who = f" by {fact.actor}" if fact.actor else ""
-            return [f"{fact.market} phase {fact.before} -> {fact.after}{who}: {fact.note}"]
-        case f.HaltChanged():
-            until = "" if fact.expires_ns is None else f" until {world.clock(fact.expires_ns)}"
-            who = f" by {fact.actor}" if fact.actor else ""
-            return [f"{fact.scope} {'halted' if fact.halted else 'resumed'}{until}{who}: {fact.reason}"]
-        case f.MarketWarm():
-            return [f"{fact.market} is warm"]
-        case f.MarketReopened():
-            return [f"{fact.market} re-opens after {show_seconds(fact.held_ns)}, at a rising rate"]
-        case f.MaintenanceBegan():
-            return [f"maintenance begun by {fact.actor}: {fact.reason}"]
-        case f.StateValidated():
-            return [_outcome_line(outcome) for outcome in fact.outcomes]
-        case f.MaintenanceEnded():
-            latched = f", latched {', '.join(fact.latched)}" if fact.latched else ""
-            return [f"maintenance ended by {fact.actor}: clean {', '.join(fact.clean) or 'none'}{latched}"]
-        case f.Rebaselined(after=None):
-            return [f"{fact.market} accounts repaired, says {fact.actor}: {fact.reason}"]
-        case f.Rebaselined():
-            to = "" if fact.checkpoint is None else f" (checkpoint {fact.checkpoint})"
-            step = f"{show(fact.before)} -> {show(fact.after)}{to}"
-            return [f"{fact.market} funding index rebaselined {step} by {fact.actor}: {fact.reason}"]
-        case f.ActProposed():
-            until = world.clock(fact.expires_ns)
-            return [f"{fact.act} of {', '.join(fact.scopes)} proposed by {fact.actor}, waits for another until {until}"]
-        case f.ShadowWould():
-            return [f"{fact.scope} shadow would: {', '.join(finding.reason for finding in fact.findings)}"]
-        case f.PolicyChanged():
-            names = [f"{sign}{name}" for sign, group in (("+", fact.added), ("-", fact.removed)) for name in group]
-            return [" ".join([f"policy {fact.revision} in force", *names])]
-        case f.CommandRefused():
-            return [f"REFUSED: {fact.subject} was {fact.observed}, expected {fact.expected}"]
-        case f.DecisionMade(decision=decision, repeated=repeated):
-            again = " again: the same request_id" if repeated else ""
-            shadow = f", enforcing every rule {decision.shadow_verdict}"
-            differs = shadow if decision.shadow_verdict is not decision.verdict else ""
-            return _with(f"{decision.verdict}{again}{differs}", decision.findings)
-        case f.CheckRefused():
-            return [f"REFUSED: request {fact.request_id} was asked before with another {fact.differing}"]
-        case f.OrderJudged(verdict=verdict, findings=findings):
-            return _with(f"{verdict} order {fact.order_id}", findings)
-
-
-def _outcome_line(outcome: MarketOutcome) -> str:
-    if outcome.outcome is Outcome.OK:
-        return f"{outcome.market} ok"
-    swapped = f" with {outcome.swapped_with}" if outcome.swapped_with else ""
-    what = f"{outcome.subject} was {outcome.observed}, expected {outcome.limit}"
-    return f"{outcome.market} {outcome.outcome}{swapped}: {what}"
+            return [line]
+        case f.StateValidated(outcomes=outcomes):
+            return [line, *(f"  {sentences.outcome_line(outcome)}" for outcome in outcomes)]
+        case _:
+            return [line, *(f"  {finding_line(finding)}" for finding in sentences.findings_of(fact))]
 
 
 def is_news(fact: Fact) -> bool:
@@ -103,9 +46,9 @@ def summary(facts: Iterable[Fact]) -> Iterator[str]:
     for fact in facts:
         match fact:
             case f.ObservationJudged(accepted=False, findings=findings):
-                _count(counts, f"{fact.market} observations REJECTED", findings)
+                _count(counts, f"{fact.market} observations rejected", findings)
             case f.ReferenceJudged(accepted=False, findings=findings):
-                _count(counts, f"{fact.source} references REJECTED", findings)
+                _count(counts, f"{fact.source} references rejected", findings)
             case f.DecisionMade(decision=decision):
                 denying = decision.findings if decision.verdict is Verdict.DENY else ()
                 _count(counts, f"checks {decision.verdict}", denying)
@@ -140,13 +83,9 @@ def _market_lines(market: MarketStatus) -> Iterator[str]:
 
 
 def _breaker(breaker: BreakerStatus) -> str:
-    latched = " latched" if breaker.latched else ""
-    reasons = ", ".join(dict.fromkeys(finding.reason for finding in breaker.findings))
-    return f"breaker {breaker.state}{latched}" + (f" for {reasons}" if reasons else "")
-
-
-def _with(line: str, findings: Sequence[Finding]) -> list[str]:
-    return [line, *(f"  {finding_line(finding)}" for finding in findings)]
+    reasons = sentences.codes(breaker.findings)
+    state = f"breaker {formatting.breaker(breaker.state, latched=breaker.latched)}"
+    return state + (f" for {reasons}" if reasons else "")
 
 
 def _count(counts: dict[str, int], what: str, findings: Sequence[Finding]) -> None:

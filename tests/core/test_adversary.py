@@ -250,7 +250,7 @@ def test_funding_step_when_it_stays_unpredicted_for_minutes_then_it_trips() -> N
         funding = Decimal("20511.94897") - Decimal(second) / 200
         list(answers(scenario, f"10:0{1 + second // 60}:{second % 60:02} references"))
         told += answers(scenario, f"observe funding={funding}")
-    assert any("breaker CLOSED -> OPEN" in line for line in told)
+    assert any("breaker OPEN" in line for line in told)
 
 
 def test_divergence_when_mark_and_funding_are_published_apart_then_it_still_trips() -> None:
@@ -261,7 +261,7 @@ def test_divergence_when_mark_and_funding_are_published_apart_then_it_still_trip
         list(answers(scenario, f"10:01:{second:02} references"))
         told += answers(scenario, "observe mark=90000 funding=none rate=none premium=none")
         told += answers(scenario, f"10:01:{second:02}.5 observe mark=none index=none")
-    assert any("breaker CLOSED -> OPEN" in line for line in told)
+    assert any("breaker OPEN" in line for line in told)
 
 
 @pytest.mark.parametrize("price", ["NaN", "sNaN"])
@@ -320,7 +320,7 @@ def test_shadow_when_wrong_callers_would_trip_the_market_then_that_is_recorded()
         check short funding=0
         10:01:01 check short funding=0
     """)
-    assert "shadow would: basis_funding" in answer
+    assert "this would have acted for basis_funding" in answer
 
 
 def test_feed_position_when_a_sequence_or_epoch_was_absurdly_high_then_a_reset_ends_it() -> None:

@@ -13,7 +13,7 @@ from circuit_guard.core.types import BreakerState
 from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
-from circuit_guard.runtime.persistence import remembering
+from circuit_guard.runtime.persistence import journal_session
 from tests.driver import BTC, START_NS, Driver, policy_of
 
 
@@ -26,7 +26,7 @@ async def test_recovery_when_a_latched_breaker_is_closed_then_the_guard_refuses_
         await journal.checkpoint(state, policy)
 
     engine = Engine(policy, Driver(policy).clock)
-    async with remembering(engine, JournalSettings(directory=tmp_path)):
+    async with journal_session(engine, JournalSettings(directory=tmp_path)):
         [reason] = engine.ready()
         assert f"the recovered state cannot be true: {BTC}: a latched breaker is OPEN" in reason
         with pytest.raises(EngineFailed, match="a latched breaker is OPEN"):

@@ -61,15 +61,18 @@ def test_timeline_when_a_day_was_bad_then_has_every_act_with_its_actor_and_reaso
     for expected in (
         f"{ETH}: closures halted by alice: thin book",
         f"{ETH}: closures resumed by alice: deep again",
-        "all: a command was refused: markets was DOGE, expected markets that the policy names",
+        "all: command refused: markets was DOGE, expected markets that the policy names",
         f"{BTC}, {ETH}: phase RECOVERING to POST_ONLY by deploy (only resting orders are taken): release",
-        f"{BTC}: breaker reset by alice: the index is right again",
+        f"{BTC}: breaker CLOSED: reset by alice: the index is right again",
         "all: circuit_guard 0.0.1 starts to write, on host-1",
     ):
         assert expected in lines, "\n".join(lines)
     assert any(line.startswith(f"{BTC}: first corrupt value: the funding index moved further") for line in lines)
-    assert any(line.startswith(f"{BTC}: latch: closures stopped until an operator resets it: ") for line in lines)
-    assert any(" takes effect, adding " in line for line in lines)
+    assert any(
+        line.startswith(f"{BTC}: breaker OPEN (denying), latched for funding_jump, until an operator resets it: ")
+        for line in lines
+    )
+    assert any(" in force, added " in line for line in lines)
     times = [row[0] for row in timeline_section(bad_day).elements[0].rows]  # type: ignore[union-attr]
     assert times == sorted(times)
 
@@ -302,6 +305,6 @@ async def test_acts_when_they_happen_twice_then_both_are_told(tmp_path: Path) ->
     lines = timeline(read_incident(tmp_path, WHOLE_DAY))
 
     for reason in ("once", "twice"):
-        assert f"{BTC}: breaker reset by alice: {reason}" in lines
+        assert f"{BTC}: breaker CLOSED: reset by alice: {reason}" in lines
         assert f"{BTC}: closures resumed by carol: {reason}" in lines
-        assert any(line.startswith(f"{BTC}: closures halted by bob, until ") for line in lines)
+        assert any(line.startswith(f"{BTC}: closures halted by bob until ") for line in lines)

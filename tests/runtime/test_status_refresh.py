@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from circuit_guard.runtime.status_refresh import MARKETS_PER_TURN, Showing
+from circuit_guard.runtime.status_refresh import MARKETS_PER_TURN, StatusRefresh
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
 from circuit_guard.web.history import History
@@ -29,33 +29,35 @@ def _clock() -> Readings:
     return Readings()
 
 
-def showing_of(markets: int, clock: Readings) -> Showing:
+def refresh_of(markets: int, clock: Readings) -> StatusRefresh:
     policy = policy_of(BTC)
     policy = replace(policy, markets={f"M{number:02d}-USD-PERP": policy.markets[BTC] for number in range(markets)})
     metrics, history = Metrics(policy, "1.2.3", START_NS), History(policy.markets)
     driver = Driver(policy, [metrics, history])
-    return Showing(driver.engine, metrics, LogPipeline("error", "json", io.StringIO()), history, clock)
+    return StatusRefresh(driver.engine, metrics, LogPipeline("error", "json", io.StringIO()), history, clock)
 
 
-async def test_showing_when_it_took_long_then_it_rests_until_it_takes_a_twentieth_of_the_time(clock: Readings) -> None:
-    showing = showing_of(1, clock)
+async def test_refresh_when_it_took_long_then_it_rests_until_it_takes_a_twentieth_of_the_time(
+    clock: Readings,
+) -> None:
+    refresh = refresh_of(1, clock)
     clock.next = [99.0]
-    assert showing.due(), "at the first tick"
+    assert refresh.due(), "at the first tick"
     clock.next = [100.0, 100.01, 100.3]
-    await showing.refresh(None, 0.0, serving=True)
-    assert showing.due(), "0.01 s of 0.3 s is less than a twentieth"
+    await refresh.refresh(None, 0.0, serving=True)
+    assert refresh.due(), "0.01 s of 0.3 s is less than a twentieth"
 
     clock.next = [200.0, 200.5, 209.9, 210.1]
-    await showing.refresh(None, 0.0, serving=True)
-    assert not showing.due(), "0.5 s of 9.9 s is more than a twentieth"
-    assert showing.due()
+    await refresh.refresh(None, 0.0, serving=True)
+    assert not refresh.due(), "0.5 s of 9.9 s is more than a twentieth"
+    assert refresh.due()
 
 
-async def test_showing_when_others_had_their_turn_meanwhile_then_that_does_not_count(clock: Readings) -> None:
-    showing = showing_of(MARKETS_PER_TURN * 2 + 1, clock)
+async def test_refresh_when_others_had_their_turn_meanwhile_then_that_does_not_count(clock: Readings) -> None:
+    refresh = refresh_of(MARKETS_PER_TURN * 2 + 1, clock)
     turns = [100.01, 101.0, 101.01, 102.0]
     clock.next = [100.0, *turns, 102.03, 102.9]
-    await showing.refresh(None, 0.0, serving=True)
-    assert not showing.due(), "0.05 s of 0.92 s is more than a twentieth"
+    await refresh.refresh(None, 0.0, serving=True)
+    assert not refresh.due(), "0.05 s of 0.92 s is more than a twentieth"
     clock.next = [103.1]
-    assert showing.due(), "though 2 s have passed, 0.05 s were its own"
+    assert refresh.due(), "though 2 s have passed, 0.05 s were its own"

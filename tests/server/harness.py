@@ -23,7 +23,8 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.server.build import GuardServer, create_server
-from circuit_guard.telemetry.door import DoorMetrics
+from circuit_guard.telemetry.admission import AdmissionMetrics
+from circuit_guard.telemetry.families import Families
 from circuit_guard.v1 import (
     admin_pb2_grpc,
     liquidation_pb2,
@@ -66,7 +67,7 @@ class Harness:
             limits=per_client or LimitSettings(),
         )
         self.registry = CollectorRegistry()
-        metrics = DoorMetrics(self.registry)
+        metrics = AdmissionMetrics(Families(self.registry))
         self.server: GuardServer = create_server(self.engine, settings, self.reload_policy, metrics)
         self.channel = aio.insecure_channel(self.server.address)
         self.liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self.channel)

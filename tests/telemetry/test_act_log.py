@@ -67,8 +67,10 @@ def test_maintenance_when_it_runs_then_each_act_is_one_line(warm: Logged) -> Non
     assert (began["actor"], began["reason"], began["checkpoint"]) == ("ana", "upgrade", "maintenance-1")
     assert (validated["level"], validated["actor"]) == ("warning", "deploy")
     assert validated["outcomes"] == {"funding_jump": 1, "ok": 1, "missing": 1}
-    assert validated["not_clean"][0].startswith(f"{BTC} funding_jump: funding_index was 0, a step of -20511")
-    assert validated["not_clean"][1].startswith(f"{SOL} missing: market was not in the dump, expected a row")
+    assert validated["not_clean"][0].startswith(
+        f"{BTC} funding_jump: funding cannot have moved the funding index there: funding_index was 0, a step of -20511"
+    )
+    assert validated["not_clean"][1].startswith(f"{SOL} missing: something is missing from the dump: market was")
     assert (ended["actor"], ended["reason"], ended["clean"], ended["latched"]) == ("ana", "upgraded", 1, [BTC, SOL])
 
 
@@ -93,7 +95,7 @@ def test_validation_when_two_markets_are_swapped_then_the_line_names_both(warm: 
     engine.step(ValidateState(engine.now_ns(), rows, "deploy"))
 
     [line] = warm.lines("state_validated")
-    assert line["not_clean"][0].startswith(f"{BTC} swapped with {ETH}: funding_index was 700")
+    assert line["not_clean"][0].startswith(f"{BTC} swapped: the value of {ETH} stands here: funding_index was 700")
 
 
 def test_rebaseline_when_an_operator_sets_a_value_then_the_line_has_both(warm: Logged) -> None:

@@ -62,6 +62,7 @@ def test_decision_when_it_is_allowed_then_one_line_says_everything(warm: Logged)
         "took_us": 0,
         "repeated": False,
         "suppressed": 0,
+        "sentence": f"ALLOW {BTC} [LIQUIDATION of account-1, request-7]",
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from circuit_guard.core.inputs import Account, HaltCommand, PhaseCommand, Position, ResetCommand, ResumeCommand
 from circuit_guard.core.types import SECOND_NS, Explanation, Phase
-from circuit_guard.telemetry import costs
+from circuit_guard.telemetry import series
 from tests.driver import BTC, ETH, INDEX, START_NS, policy_of
 from tests.telemetry.observed import SOL, Measured
 
@@ -170,7 +170,7 @@ def test_cost_when_nobody_asks_any_more_then_the_account_waits_for_a_minute(warm
 def test_cost_when_more_accounts_wait_than_are_remembered_then_the_first_are_forgotten(
     warm: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "ACCOUNTS_MAX", 3)
+    monkeypatch.setattr(series, "ACCOUNTS_MAX", 3)
     halt(warm)
     for number in range(5):
         check = warm.driver.check(request_id=str(number), account=UNDER_WATER)

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from circuit_guard.core.inputs import HaltCommand
 from circuit_guard.core.policy import Policy
-from circuit_guard.runtime.status_refresh import Showing
+from circuit_guard.runtime.status_refresh import StatusRefresh
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
 from circuit_guard.web.history import History
@@ -50,8 +50,8 @@ class Web:
         self.metrics = Metrics(policy, "1.2.3", START_NS)
         self.driver = Driver(policy, [self.metrics, self.history])
         self.log_pipeline = LogPipeline("error", "json", io.StringIO())
-        self.showing = Showing(self.driver.engine, self.metrics, self.log_pipeline, self.history)
-        self.board = self.showing.board
+        self.status_refresh = StatusRefresh(self.driver.engine, self.metrics, self.log_pipeline, self.history)
+        self.board = self.status_refresh.board
         self.site = Site(self.board, self.history, self.metrics.registry, authorizing, limits or StreamLimits())
         self.client: TestClient[Any, Any] = TestClient(TestServer(self.site.application(LISTEN_HOST)))
 
@@ -72,7 +72,7 @@ class Web:
 
     async def show(self) -> None:
         """Show what is."""
-        await self.showing.refresh(None, 0.0, serving=not self.driver.engine.ready())
+        await self.status_refresh.refresh(None, 0.0, serving=not self.driver.engine.ready())
 
     async def run(self, seconds: int, *markets: str) -> None:
         """Let honest data arrive once a second, each followed by a tick."""

@@ -8,9 +8,18 @@ from math import isclose, nan
 import pytest
 
 from circuit_guard.web import chart
-from circuit_guard.web.axis import Axis, spanning, time_ticks, value_ticks
-from circuit_guard.web.chart import FUNDING_INDEX, MARK_PRICE, Mark, described, draw
-from circuit_guard.web.samples import Sample
+from circuit_guard.web.chart import (
+    FUNDING_INDEX,
+    MARK_PRICE,
+    Axis,
+    Mark,
+    described,
+    draw,
+    spanning,
+    time_ticks,
+    value_ticks,
+)
+from circuit_guard.web.history import Sample
 
 T0 = 1_768_780_800.0
 """2026-01-19 00:00:00 UTC."""

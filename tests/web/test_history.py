@@ -14,8 +14,17 @@ import pytest
 from circuit_guard.core.inputs import Basis
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Verdict
 from circuit_guard.web import history as histories
-from circuit_guard.web.history import ALLOWED_MAX, DENIED_MAX, EVENTS_MAX, LATEST_MAX, History
-from circuit_guard.web.samples import SAMPLES_MAX, WIDTH, Ring, Sample
+from circuit_guard.web.history import (
+    ALLOWED_MAX,
+    DENIED_MAX,
+    EVENTS_MAX,
+    LATEST_MAX,
+    SAMPLES_MAX,
+    WIDTH,
+    History,
+    Ring,
+    Sample,
+)
 from tests.driver import BTC, ETH, INDEX, PRICE, Driver, policy_of
 
 BYTES_PER_MARKET_MAX = 80_000

@@ -90,7 +90,7 @@ async def test_market_when_decisions_were_made_then_they_have_their_evidence(tri
         "basis_funding",
         "basis.funding_index was 0",
         "account-1",
-        "UNEXPLAINED: healthy by",
+        "UNEXPLAINED: healthy at every admissible value, by at least",
     ):
         assert evidence in denied
     assert "ALLOW" in allowed
@@ -103,9 +103,9 @@ async def test_market_when_things_happened_then_they_are_listed_newest_first(tri
     page = await tripped.get(f"/markets/{BTC}")
 
     happened = re.findall(r"<time>(2026[^<]*)</time> <span>(.*?)</span>", page.html)
-    assert happened[0] == ("2026-01-19 00:01:02Z", "GLOBAL halted by bob: checking")
-    assert happened[1][1].startswith("breaker OPEN (denying), latched: funding_jump: ")
-    assert happened[-1][1] == "warm: its closures are judged from now on"
+    assert happened[0] == ("2026-01-19 00:01:02Z", "GLOBAL: closures halted by bob: checking")
+    assert happened[1][1].startswith("breaker OPEN (denying), latched for funding_jump, until an operator resets it: ")
+    assert happened[-1][1] == "market is warm: its closures are judged from now on"
 
 
 @pytest.mark.parametrize("name", ["NOPE-USD-PERP", "GLOBAL", "btc-usd-perp", "..%2f..%2fetc%2fpasswd", "<b>x"])

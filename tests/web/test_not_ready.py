@@ -41,8 +41,8 @@ async def test_pages_when_the_engine_refuses_then_they_say_why_and_show_no_marke
         page = await guard.get(path)
 
     assert f"NOT READY {PROBLEM}" in page
-    assert "Every check gets an error, which a caller has to treat as a deny." in page
-    assert "nothing is shown, so that nothing false is" in page
+    assert "Every check gets an error, and callers must treat it as a deny." in page
+    assert "so it shows nothing" in page
     for cold in ("RECOVERING", "CLOSED", "warming", "markets deny", "Headroom"):
         assert cold not in page
 
@@ -79,7 +79,7 @@ async def test_pages_when_the_engine_stopped_then_what_was_known_is_shown_as_vou
         page = await guard.get("/")
 
     assert "NOT READY the engine stopped on InvariantViolated" in page
-    assert "What follows is what the guard knew when it stopped; nobody vouches for it." in page
+    assert "Below is what the guard knew when it stopped. It may be wrong now." in page
     assert "Closures go through" not in page.html.partition("</main>")[0].partition('<p class="note">')[0]
     assert BTC in page
 
@@ -92,11 +92,11 @@ async def test_pages_when_the_state_cannot_be_shown_then_they_say_since_when() -
         await guard.show()
         page = await guard.get("/")
 
-    assert "This page could not be brought up to date. It is as of 2026-01-19 00:00:40Z" in page
+    assert "This page could not be updated. It is as of 2026-01-19 00:00:40Z" in page
     assert guard.metrics.registry.get_sample_value("circuit_guard_state_refresh_failures_total") == 1
 
 
 async def test_pages_when_the_guard_has_just_started_then_they_say_so() -> None:
     async with web() as guard:
         assert "NOT READY the guard is starting" in await guard.get("/")
-        assert "Nothing is known of this market now." in await guard.get(f"/markets/{BTC}")
+        assert "Nothing is known about this market now." in await guard.get(f"/markets/{BTC}")

@@ -38,7 +38,8 @@ async def test_overview_when_a_market_latched_then_it_is_first_and_explained() -
     assert "since 2026-01-19 00:00:40Z, for 1 min 10 s" in page
     assert "opened for funding_jump: the funding index moved further than funding can move it" in page
     assert "funding_index was 0, a step of -20511, expected 20511 +/-" in page
-    assert f'an operator, once the cause is gone: circuit-guard reset {ETH} --actor NAME --reason "WHY"' in page
+    assert "An operator must reset the breaker once the cause is gone: " in page
+    assert f'circuit-guard reset {ETH} --actor NAME --reason "WHY"' in page
 
 
 async def test_overview_when_everything_is_halted_then_global_is_explained_before_the_markets() -> None:
@@ -70,7 +71,7 @@ async def test_overview_when_people_write_markup_then_it_stays_text() -> None:
 async def test_overview_when_the_guard_is_in_shadow_then_it_says_that_nothing_is_enforced() -> None:
     async with web(policy=policy_of(BTC, guard="shadow = true")) as guard:
         await guard.tick()
-        assert "SHADOW: whatever is denied below goes through" in await guard.get("/")
+        assert "SHADOW: the denials below are not enforced" in await guard.get("/")
 
 
 async def test_overview_when_there_are_many_markets_then_it_has_pages_and_a_filter() -> None:

@@ -112,7 +112,7 @@ async def test_requests_when_too_many_run_then_further_ones_are_told_to_come_aga
     await asyncio.sleep(0)
     with pytest.raises(aiohttp_web.HTTPServiceUnavailable) as refused:
         await bounded.middleware(request, slow)
-    assert refused.value.text == "2 requests are being answered, at most 2 may be."
+    assert refused.value.text == "2 requests are running, and the limit is 2. Try again."
     release.set()
     await asyncio.gather(*running)
 
@@ -127,7 +127,7 @@ async def test_handler_when_it_fails_then_people_are_told_where_to_look(caplog: 
         page = await guard.get(f"/markets/{guard.board.view.status.markets[0].market}")  # type: ignore[union-attr]
 
     assert page.status == 500
-    assert "The guard judges on: ask circuit-guard status." in page
+    assert "Checks are still judged: run circuit-guard status." in page
 
 
 async def test_site_when_given_a_middleware_that_authorizes_then_it_sees_every_handler() -> None:

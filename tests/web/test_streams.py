@@ -109,7 +109,7 @@ async def test_streams_when_there_are_too_many_then_the_next_is_told_so_and_one_
         assert await clients_left(guard) == 0
 
     assert refused.status == 503
-    assert "2 pages are live, at most 2 may be. Reload to refresh." in refused.html
+    assert "2 pages are live, the limit is 2. Reload to refresh." in refused.html
 
 
 async def test_stream_when_a_client_does_not_read_then_it_is_dropped() -> None:

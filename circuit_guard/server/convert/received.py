@@ -14,29 +14,9 @@ from typing import TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from circuit_guard.core import facts
 from circuit_guard.core.envelope import Interval
-from circuit_guard.core.facts import (
-    ActProposed,
-    BreakerChanged,
-    CheckRefused,
-    CommandRefused,
-    DecisionMade,
-    Fact,
-    HaltChanged,
-    MaintenanceBegan,
-    MaintenanceEnded,
-    MarketReopened,
-    MarketWarm,
-    ObservationJudged,
-    ObservationReconsidered,
-    OrderJudged,
-    PhaseChanged,
-    PolicyChanged,
-    Rebaselined,
-    ReferenceJudged,
-    ShadowWould,
-    StateValidated,
-)
+from circuit_guard.core.facts import Fact
 from circuit_guard.core.market import Halt
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
@@ -122,7 +102,7 @@ def market(message: status_pb2.MarketStatus) -> MarketStatus:
     )
 
 
-def proposal(message: types_pb2.Proposal) -> ActProposed:
+def proposal(message: types_pb2.Proposal) -> facts.ActProposed:
     """Return an act that waits for a second actor; when it was proposed is not in the message."""
     return _proposed(message, 0)
 
@@ -144,7 +124,7 @@ def outcome(message: types_pb2.MarketOutcome) -> MarketOutcome:
     return MarketOutcome(message.market, kind, message.subject, message.observed, message.limit, message.swapped_with)
 
 
-def decision(message: liquidation_pb2.LiquidationDecision) -> DecisionMade:
+def decision(message: liquidation_pb2.LiquidationDecision) -> facts.DecisionMade:
     """Return the answer to a check."""
     made = Decision(
         decision_id=message.decision_id,
@@ -161,7 +141,7 @@ def decision(message: liquidation_pb2.LiquidationDecision) -> DecisionMade:
         policy_revision=message.policy_revision,
         explained=explained_loss(message.explained_loss) if message.HasField("explained_loss") else None,
     )
-    return DecisionMade(made.at_ns, made, message.repeated)
+    return facts.DecisionMade(made.at_ns, made, message.repeated)
 
 
 def explained_loss(message: liquidation_pb2.ExplainedLoss) -> ExplainedLoss:
@@ -174,9 +154,9 @@ def explained_loss(message: liquidation_pb2.ExplainedLoss) -> ExplainedLoss:
     )
 
 
-def judgement(message: order_pb2.OrderJudgement) -> OrderJudged:
+def judgement(message: order_pb2.OrderJudgement) -> facts.OrderJudged:
     """Return the answer for an order."""
-    return OrderJudged(
+    return facts.OrderJudged(
         time_ns(message.judged_at),
         message.order_id,
         message.market,
@@ -191,13 +171,13 @@ def event(message: event_pb2.Event) -> Fact:  # noqa: C901  # one case for each 
     match message.WhichOneof("kind"):
         case "observation_rejected":
             judged = message.observation_rejected
-            return ObservationJudged(at_ns, judged.market, judged.source, False, False, findings(judged.findings))
+            return facts.ObservationJudged(at_ns, judged.market, judged.source, False, False, findings(judged.findings))
         case "reference_rejected":
             judged = message.reference_rejected
-            return ReferenceJudged(at_ns, judged.market, judged.source, False, findings(judged.findings))
+            return facts.ReferenceJudged(at_ns, judged.market, judged.source, False, findings(judged.findings))
         case "observation_reconsidered":
             again = message.observation_reconsidered
-            return ObservationReconsidered(at_ns, again.market, again.source)
+            return facts.ObservationReconsidered(at_ns, again.market, again.source)
         case "decision":
             return decision(message.decision)
         case "order_denied":
@@ -209,15 +189,15 @@ def event(message: event_pb2.Event) -> Fact:  # noqa: C901  # one case for each 
         case "halt_changed":
             halt = message.halt_changed
             expires_ns = time_ns(halt.expires_at) if halt.HasField("expires_at") else None
-            return HaltChanged(at_ns, halt.scope, halt.halted, halt.actor, halt.reason, expires_ns)
+            return facts.HaltChanged(at_ns, halt.scope, halt.halted, halt.actor, halt.reason, expires_ns)
         case "market_warm":
-            return MarketWarm(at_ns, message.market_warm.market)
+            return facts.MarketWarm(at_ns, message.market_warm.market)
         case "market_reopened":
             reopened = message.market_reopened
-            return MarketReopened(at_ns, reopened.market, duration_ns(reopened.held))
+            return facts.MarketReopened(at_ns, reopened.market, duration_ns(reopened.held))
         case "shadow_would":
             would = message.shadow_would
-            return ShadowWould(at_ns, would.scope, findings(would.findings))
+            return facts.ShadowWould(at_ns, would.scope, findings(would.findings))
         case _:
             return _act(message, at_ns)
 
@@ -226,32 +206,32 @@ def _act(message: event_pb2.Event, at_ns: int) -> Fact:
     match message.WhichOneof("kind"):
         case "maintenance_began":
             began = message.maintenance_began
-            return MaintenanceBegan(at_ns, began.actor, began.reason, began.checkpoint_name)
+            return facts.MaintenanceBegan(at_ns, began.actor, began.reason, began.checkpoint_name)
         case "state_validated":
             validated = message.state_validated
             found = (*_clean(validated.clean_count), *map(outcome, validated.not_clean))
-            return StateValidated(at_ns, validated.actor, found)
+            return facts.StateValidated(at_ns, validated.actor, found)
         case "maintenance_ended":
             ended = message.maintenance_ended
-            return MaintenanceEnded(at_ns, ended.actor, ended.reason, tuple(ended.clean), tuple(ended.latched))
+            return facts.MaintenanceEnded(at_ns, ended.actor, ended.reason, tuple(ended.clean), tuple(ended.latched))
         case "rebaselined":
             return _rebaselined(message.rebaselined, at_ns)
         case "act_proposed":
             return _proposed(message.act_proposed, at_ns)
         case "policy_changed":
             policy = message.policy_changed
-            return PolicyChanged(at_ns, policy.revision, tuple(policy.added), tuple(policy.removed))
+            return facts.PolicyChanged(at_ns, policy.revision, tuple(policy.added), tuple(policy.removed))
         case "command_refused":
             command = message.command_refused
-            return CommandRefused(at_ns, command.subject, command.observed, command.expected)
+            return facts.CommandRefused(at_ns, command.subject, command.observed, command.expected)
         case "check_refused":
-            return CheckRefused(at_ns, message.check_refused.request_id, message.check_refused.differing)
+            return facts.CheckRefused(at_ns, message.check_refused.request_id, message.check_refused.differing)
         case kind:
             raise WireError("event.kind", str(kind), "a kind that this version knows")
 
 
-def _breaker_changed(message: event_pb2.BreakerChanged, at_ns: int) -> BreakerChanged:
-    return BreakerChanged(
+def _breaker_changed(message: event_pb2.BreakerChanged, at_ns: int) -> facts.BreakerChanged:
+    return facts.BreakerChanged(
         at_ns,
         scope=message.scope,
         before=_known(BREAKER_STATES, message.before, "before"),
@@ -264,13 +244,13 @@ def _breaker_changed(message: event_pb2.BreakerChanged, at_ns: int) -> BreakerCh
     )
 
 
-def _phase_changed(message: event_pb2.PhaseChanged, at_ns: int) -> PhaseChanged:
+def _phase_changed(message: event_pb2.PhaseChanged, at_ns: int) -> facts.PhaseChanged:
     before, after = _known(PHASES, message.before, "before"), _known(PHASES, message.after, "after")
-    return PhaseChanged(at_ns, message.market, before, after, message.actor, message.note)
+    return facts.PhaseChanged(at_ns, message.market, before, after, message.actor, message.note)
 
 
-def _rebaselined(message: event_pb2.Rebaselined, at_ns: int) -> Rebaselined:
-    return Rebaselined(
+def _rebaselined(message: event_pb2.Rebaselined, at_ns: int) -> facts.Rebaselined:
+    return facts.Rebaselined(
         at_ns,
         market=message.market,
         before=_decimal(message.funding_index_before),
@@ -281,8 +261,8 @@ def _rebaselined(message: event_pb2.Rebaselined, at_ns: int) -> Rebaselined:
     )
 
 
-def _proposed(message: types_pb2.Proposal, at_ns: int) -> ActProposed:
-    return ActProposed(
+def _proposed(message: types_pb2.Proposal, at_ns: int) -> facts.ActProposed:
+    return facts.ActProposed(
         at_ns, message.act, tuple(message.scopes), message.actor, message.reason, time_ns(message.expires_at)
     )
 
@@ -291,7 +271,7 @@ def _maintenance(message: status_pb2.MaintenanceStatus) -> Maintenance:
     validated = None
     if message.HasField("validated_at"):
         not_clean = (MarketOutcome("", Outcome.MISSING),) * message.not_clean_count
-        validated = StateValidated(time_ns(message.validated_at), "", (*_clean(message.clean_count), *not_clean))
+        validated = facts.StateValidated(time_ns(message.validated_at), "", (*_clean(message.clean_count), *not_clean))
     return Maintenance(message.actor, message.reason, time_ns(message.since), message.checkpoint_name, validated)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import structlog
 
 from circuit_guard.config.settings import Settings, exposed
-from circuit_guard.telemetry.door import DoorMetrics
+from circuit_guard.telemetry.admission import AdmissionMetrics
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def announce(settings: Settings, address: str, metrics: DoorMetrics) -> None:
+def announce(settings: Settings, address: str, metrics: AdmissionMetrics) -> None:
     """Log and show who may connect to the address that the guard listens on, and what they may do."""
     security, insecure = settings.security, exposed(settings)
     metrics.started(len(security.identities), [path.partition(".")[0] for path in insecure])

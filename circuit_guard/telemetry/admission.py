@@ -1,0 +1,51 @@
+"""Who may come in, in metrics: who was refused, what was shed, and the certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from math import inf
+
+from circuit_guard.telemetry.families import Families
+
+LISTENERS = ("grpc", "http")
+
+
+class Refused(StrEnum):
+    """Why an RPC was refused before anything of it took effect."""
+
+    NOT_AUTHENTICATED = "not_authenticated"
+    ROLE_MISSING = "role_missing"
+    SOURCE_NOT_PERMITTED = "source_not_permitted"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    EXPIRED = "expired"
+
+
+class AdmissionMetrics:
+    """The metrics of who may come in. No label is anything that a caller has written."""
+
+    def __init__(self, families: Families) -> None:
+        self._families = families
+        self._refused = {reason: families.rpcs_refused.labels(reason) for reason in Refused}
+        self._insecure = {listener: families.insecure_listener.labels(listener) for listener in LISTENERS}
+        self.certificate(inf, True)
+
+    def refused(self, reason: Refused) -> None:
+        """Count an RPC that was refused."""
+        self._refused[reason].inc()
+
+    def waiting(self, requests: Callable[[], int]) -> None:
+        """Show how many requests of liquidators there are, whenever somebody looks."""
+        self._families.checks_waiting.set_function(requests)
+
+    def certificate(self, expires_s: float, reloaded: bool) -> None:  # noqa: FBT001  # as `CertificateWatch` tells it
+        """Show when the certificate in use expires, and whether the files on the disk are that certificate."""
+        self._families.certificate_expiry.set(expires_s)
+        self._families.certificate_current.set(reloaded)
+
+    def started(self, identities: int, insecure: list[str]) -> None:
+        """Show who may come in: how many identities there are, and which listeners are insecure."""
+        self._families.identities.set(identities)
+        for listener, gauge in self._insecure.items():
+            gauge.set(listener in insecure)
