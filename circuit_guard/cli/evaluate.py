@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from circuit_guard.evaluation.outcome import Evaluation
 
 ALL = "all"
+FAULTS = (
+    "none, reset, reset_then_growth, restore_jump, swap, stale_restore, double_application, sign_flip, "
+    "rate_over_cap, rollback, mark_swap, cross_contamination, mark_zero, scale_1000, decimals, freeze, "
+    "mark_bias, slow_walk, thin_post_only_book, single_venue_wick_followed, references_corrupt_x10, "
+    "references_silent, references_late_10s, two_writers, partial_write, future_stamp, stale_stamps, "
+    "guard_restart, reset_while_guard_down, caller_corrupt, caller_stale, caller_margin_table"
+)
+"""The kinds of faults, for the help; a test compares them with the catalogue, which is imported where it runs."""
 PLOT_SUFFIXES = (".png", ".svg")
 SEEDS_MAX = 100_000
 
@@ -32,7 +40,7 @@ SEEDS_MAX = 100_000
 def evaluate(
     recordings: Annotated[list[Path], typer.Argument(metavar="RECORDINGS", help="Recordings without faults.")],
     faults: Annotated[
-        str, typer.Option("--faults", metavar="KINDS", help="Kinds of faults, separated by commas: reset,swap.")
+        str, typer.Option("--faults", metavar="KINDS", help=f"Kinds of faults, separated by commas: {FAULTS}.")
     ] = ALL,
     seeds: Annotated[
         int, typer.Option(min=1, max=SEEDS_MAX, help="How often each fault is put into each recording.")
@@ -49,7 +57,6 @@ def evaluate(
 
     Each recording and seed gives 16 minutes of at most 8 markets with accounts. Every fault is put into these, and the
     guard and the published rules of others judge the result. Equal arguments give equal figures, whatever --jobs is.
-    An unknown kind of fault prints all kinds.
     """
     from circuit_guard.evaluation.evaluate import GARBAGE_THRESHOLD, Plan
     from circuit_guard.evaluation.table import render

@@ -121,7 +121,7 @@ def _note(value: object, scope: str) -> str:
             name = f" {scope}" if scope else ""
             return f"checkpoint{name} of the state after record {value.covers}, SHA-256 {value.digest}"
         case DecisionsDropped():
-            return f"the {counted(value.count, 'decision')} before this were not recorded: the disk was too slow"
+            return f"{counted(value.count, 'decision')} before this not recorded: the disk was too slow"
         case _:
             return ""
 

@@ -17,9 +17,9 @@ from circuit_guard.cli.rpc import Guard
 from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation
-from circuit_guard.core.formatting import breaker, counted, instant, lasting, markets, rounded, scopes
+from circuit_guard.core.formatting import breaker, counted, instant, lasting, rounded, scopes
 from circuit_guard.core.status import GuardStatus, MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, Outcome, Phase, show, show_seconds
+from circuit_guard.core.types import GLOBAL_SCOPE, Phase, show, show_seconds
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import status_pb2
 
@@ -71,18 +71,14 @@ def overview(console: Console, found: GuardStatus, not_ready: Sequence[str] = ()
 
 def headline(found: GuardStatus) -> Text:
     """Return how many markets deny, at which instant, under which policy."""
-    denying, count = sum(bool(market.denying) for market in found.markets), len(found.markets)
-    summary = f"{denying} of {count} markets deny closures" if denying else f"all {count} markets let closures through"
-    text = Text(summary, style="bold red" if denying else "bold green")
+    denied = any(market.denying for market in found.markets)
+    text = Text(explain.headline(found), style="bold red" if denied else "bold green")
     return text.append(f"   {instant(found.at_ns)}   policy {found.policy_revision}", style="not bold default")
 
 
 def notes(found: GuardStatus, not_ready: Sequence[str] = ()) -> list[Text]:
-    """Return a line for everything unusual about the whole guard: maintenance, proposals, readiness, shadow."""
-    lines = [*_maintenance(found), *_proposals(found), *_readiness(not_ready)]
-    if found.shadow:
-        lines.append("SHADOW: everything denied below still goes through, except for operators' halts")
-    return [Text(line, style="yellow") for line in lines]
+    """Return a line for everything unusual about the whole guard: shadow, maintenance, proposals, readiness."""
+    return [Text(line, style="yellow") for line in (*explain.notes(found), *_readiness(not_ready))]
 
 
 def explained(found: Sequence[Explanation], at_ns: int) -> list[RenderableType]:
@@ -144,27 +140,6 @@ def _index(message: status_pb2.GuardStatus, market: str) -> int:
         expected = f"one that the policy names: {', '.join(known)}"
         raise CommandError(f"market was {market}, expected {expected}", ExitCode.BAD_INPUT)
     return known.index(market)
-
-
-def _maintenance(found: GuardStatus) -> Iterator[str]:
-    running = found.maintenance
-    if running is None:
-        return
-    when = f"since {instant(running.since_ns)}, for {lasting(found.at_ns - running.since_ns)}"
-    yield f"MAINTENANCE {when}, by {running.actor}: {running.reason}; checkpoint {running.checkpoint}"
-    if running.validated is None:
-        yield "MAINTENANCE nothing is validated yet: circuit-guard maintenance validate DUMP --actor NAME"
-    else:
-        outcomes = running.validated.outcomes
-        clean = sum(one.outcome is Outcome.OK for one in outcomes)
-        counts = f"{markets(clean)} clean, {len(outcomes) - clean} not clean"
-        yield f"MAINTENANCE state validated at {instant(running.validated.at_ns)}: {counts}"
-
-
-def _proposals(found: GuardStatus) -> Iterator[str]:
-    for asked in found.proposals:
-        what = f"{asked.act} of {scopes(asked.scopes)}, proposed by {asked.actor}: {asked.reason}"
-        yield f"NOT IN EFFECT: {what}; somebody else must ask for the same before {instant(asked.expires_ns)}"
 
 
 def _readiness(not_ready: Sequence[str]) -> Iterator[str]:

@@ -77,6 +77,6 @@ async def test_replay_when_decisions_were_dropped_then_the_journal_says_so_and_t
     assert "0 decisions compared, 0 different, 1 missing\n" in shown.stdout
     assert '1 of the missing were dropped under overflow = "drop"; the journal says so\n' in shown.stdout
     assert (json.loads(report.stdout)["missing"], json.loads(report.stdout)["dropped"]) == (1, 1)
-    assert "1 decisions before this were not recorded: the disk was too slow" in (
+    assert "1 decision before this not recorded: the disk was too slow" in (
         run("journal", "show", str(tmp_path)).stdout
     )

@@ -21,7 +21,7 @@ def test_status_when_a_market_is_latched_then_one_screen_explains_it(guard: Guar
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert lines[0].startswith("1 of 3 markets deny closures   ")
+    assert lines[0].startswith("1 of 3 markets denies closures   ")
     assert lines[2] == f"{BTC}   breaker OPEN (denying), latched, phase RECOVERING"
     assert lines[3].startswith("  since  ")
     assert lines[4].startswith("  why    opened for funding_jump: the funding index moved further than funding can")
@@ -99,8 +99,7 @@ def test_status_when_the_guard_is_in_shadow_then_that_is_said(tmp_path: Path) ->
         guard.latch(BTC)
 
         assert (
-            "SHADOW: everything denied below still goes through, except for operators' halts\n"
-            in guard.run("status").stdout
+            "SHADOW: whatever is denied below goes through, except for operators' halts\n" in guard.run("status").stdout
         )
         honest = ("check", "--market", BTC, "--size", "-1", "--mark", PRICE, "--funding-index", INDEX)
         result = guard.run(*honest)

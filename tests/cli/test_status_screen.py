@@ -77,7 +77,7 @@ def test_notes_when_a_maintenance_was_validated_then_its_counts_are_told() -> No
 
     assert [note.plain for note in notes(guard(market(), maintenance=running))] == [
         "MAINTENANCE since 1970-01-01 02:36:40Z, for 10 min 0 s, by alice: upgrade; checkpoint maintenance-1",
-        "MAINTENANCE state validated at 1970-01-01 02:45:00Z: 1 market clean, 2 not clean",
+        "MAINTENANCE state validated at 1970-01-01 02:45:00Z: 1 market clean, 2 not",
     ]
 
 
@@ -174,7 +174,7 @@ def test_overview_when_more_goes_wrong_than_fits_then_the_table_has_the_reasons(
 def test_overview_when_nothing_denies_then_that_is_the_first_line() -> None:
     lines = rendered(overview(console_of(), guard(market("AAA"), market("BBB"))))
 
-    assert lines[0].startswith("all 2 markets let closures through   1970-01-01 02:46:40Z")
+    assert lines[0].startswith("Closures go through in all 2 markets   1970-01-01 02:46:40Z")
     assert lines[-1].split()[:2] == ["BBB", "allowed"]
 
 
