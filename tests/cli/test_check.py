@@ -31,7 +31,7 @@ def test_check_when_the_caller_computed_with_a_corrupt_index_then_the_deny_expla
     assert lines[0].startswith("DENY   LIQUIDATION of circuit-guard-check in")
     assert lines[1].startswith("  basis_funding  The caller computed with a funding index that cannot be true: ")
     assert "basis.funding_index was 0, expected 205" in lines[1]
-    assert lines[1].endswith(". The caller must ask another question; asking again will not help.")
+    assert lines[1].endswith(". The caller must ask with other values; asking again will not help.")
     assert [line.split()[0] for line in lines[2:]] == ["state", "decision", "policy"]
 
 

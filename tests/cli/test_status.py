@@ -98,9 +98,7 @@ def test_status_when_the_guard_is_in_shadow_then_that_is_said(tmp_path: Path) ->
     with running(tmp_path, POLICY + "[guard]\nshadow = true\n") as guard:
         guard.latch(BTC)
 
-        assert (
-            "SHADOW: whatever is denied below goes through, except for operators' halts\n" in guard.run("status").stdout
-        )
+        assert "SHADOW: the denials below are not enforced, except operators' halts\n" in guard.run("status").stdout
         honest = ("check", "--market", BTC, "--size", "-1", "--mark", PRICE, "--funding-index", INDEX)
         result = guard.run(*honest)
 

@@ -165,7 +165,7 @@ def test_status_page_when_nobody_is_known_then_it_says_nothing_of_the_guard(proc
 @pytest.mark.parametrize(
     ("arguments", "env", "message"),
     [
-        (("--cert", "a.pem"), {}, "--ca was not given, expected it beside --cert and --key"),
+        (("--cert", "a.pem"), {}, "--ca was not given, expected it with --cert and --key"),
         (("--ca", "none.pem"), {}, "none.pem"),
         (("--ca", "none.pem", "--cert", "a.pem"), {}, "key"),
         (("--token-file", "none"), {}, "--token-file was none, expected a readable file with a token"),
