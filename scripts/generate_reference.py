@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from circuit_guard.cli.main import app
 from circuit_guard.client.metrics import ClientMetrics
 from circuit_guard.core.formatting import LIFTED_BY
-from circuit_guard.core.reasons import REASONS, Reason
+from circuit_guard.core.reasons import REASONS, rule_of
 from circuit_guard.telemetry.families import Families
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -56,8 +56,8 @@ COMMANDS_HEAD = """
 def reference() -> str:
     """Return the whole page."""
     rows = [
-        f"| `{reason}` | {REASONS[reason].rule} | {REASONS[reason].sentence} | {LIFTED_BY[REASONS[reason].lift]} |"
-        for reason in Reason
+        f"| `{reason}` | {rule_of(reason)} | {REASONS[reason].sentence} | {LIFTED_BY[REASONS[reason].ends[0]]} |"
+        for reason in REASONS
     ]
     return HEAD + "\n".join(rows) + METRICS_HEAD + metrics() + COMMANDS_HEAD + commands()
 

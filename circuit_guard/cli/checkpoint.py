@@ -1,4 +1,4 @@
-"""`checkpoint`: what the guard kept of the markets' state, in use or not."""
+"""`checkpoint`: what the guard kept of the markets' state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from circuit_guard.cli import options, state_dump, words
+from circuit_guard.cli import options, state_dump
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
+from circuit_guard.core import formatting
 from circuit_guard.core.acts import StateRow
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.market import Halt, MarketState
-from circuit_guard.core.types import BreakerState
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone
 from circuit_guard.journal.reader import JournalReader
@@ -34,7 +34,7 @@ Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The checkpoint, as
 
 @app.command("list")
 def list_(directory: Directory, json: options.Json = False) -> None:
-    """Print every checkpoint, oldest first. Named ones are kept longest; of others the state may be dropped."""
+    """Print every checkpoint, oldest first. Named ones are kept longest; the state of others may be dropped."""
     with JournalReader(directory) as reader:
         found = reader.checkpoints()
     if json:
@@ -53,7 +53,7 @@ def list_(directory: Directory, json: options.Json = False) -> None:
 def show(directory: Directory, number: Id, json: options.Json = False) -> None:
     """Print what a checkpoint holds of each market.
 
-    Exit code 2: there is none of this number, or its state is not kept.
+    Exit code 2: there is no checkpoint with this number, or its state is no longer kept.
     """
     checkpoint, content = _read(directory, number)
     state = content.state
@@ -66,14 +66,14 @@ def show(directory: Directory, number: Id, json: options.Json = False) -> None:
     name = f", {checkpoint.name}" if checkpoint.name else ""
     display(Text(f"checkpoint {number}{name}, of {format_time(checkpoint.at_ns)}", style="bold"))
     display(f"SHA-256 {checkpoint.digest}, policy {content.policy.revision}")
-    display(f"GLOBAL {_breaker_words(state.global_breaker)}{_halt_words(state.global_halt)}")
+    display(f"GLOBAL breaker {_breaker_words(state.global_breaker)}{_halt_words(state.global_halt)}")
     rows = table(screen(), "MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING INDEX", "AS OF")
     for name, market in markets.items():
         trusted = market.trusted
         rows.add_row(
             name,
             market.phase.effective(),
-            _breaker_words(market.breaker).removeprefix("breaker "),
+            _breaker_words(market.breaker),
             "" if market.halt is None else market.halt.actor,
             *(_text(value) or "none" for value in (trusted.mark_price, trusted.index_price, trusted.funding_index)),
             _as_of(market),
@@ -94,9 +94,9 @@ def export(
     markets = dict(_markets(content))
     trusted = {name: market for name, market in markets.items() if _as_of_ns(market)}
     state_dump.write((_row(name, market) for name, market in trusted.items()), output)
-    screen().print(f"{output}: {words.markets(len(trusted))}", style="green")
+    screen().print(f"{output}: {formatting.markets(len(trusted))}", style="green")
     if left_out := [name for name in markets if name not in trusted]:
-        screen(stderr=True).print(f"left out, as nothing was trusted of them yet: {', '.join(left_out)}")
+        screen(stderr=True).print(f"left out, because nothing is trusted of them yet: {', '.join(left_out)}")
 
 
 def _read(directory: Path, number: int) -> tuple[Checkpoint, CheckpointContent]:
@@ -107,7 +107,7 @@ def _read(directory: Path, number: int) -> tuple[Checkpoint, CheckpointContent]:
         raise CommandError(f"the checkpoint was {number}, expected {expected}", ExitCode.BAD_INPUT)
     if checkpoint.text is None:
         problem = "its state was dropped by retention"
-        raise CheckpointGone(number, problem, "name another one, of about that time")
+        raise CheckpointGone(number, problem, "name another one of about that time")
     return checkpoint, checkpoint.content()
 
 
@@ -167,8 +167,7 @@ def _halt(halt: Halt | None) -> dict[str, object] | None:
 
 
 def _breaker_words(breaker: Breaker) -> str:
-    denying = " (denying)" if breaker.state is BreakerState.OPEN else ""
-    return f"breaker {breaker.state}{denying}{', latched' if breaker.latched else ''}"
+    return formatting.breaker(breaker.state, latched=breaker.latched)
 
 
 def _halt_words(halt: Halt | None) -> str:

@@ -1,4 +1,7 @@
-"""`evaluate`: lay faults into honest recordings, have the guard and the rules of others judge them, and compare."""
+"""`evaluate`: put faults into honest recordings, let the guard and the rules of others judge them, and compare.
+
+The evaluation is imported where it runs: a guard does not load it.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +10,57 @@ import os
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
 from circuit_guard.cli import options
 from circuit_guard.cli.bundled import bundled
-from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen
+from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, progress
 from circuit_guard.config.policy import read_policy_file
-from circuit_guard.evaluation.evaluate import GARBAGE_THRESHOLD, Plan
-from circuit_guard.evaluation.evaluate import evaluate as run
-from circuit_guard.evaluation.faults import KINDS
-from circuit_guard.evaluation.outcome import Evaluation
-from circuit_guard.evaluation.table import render
+
+if TYPE_CHECKING:
+    from circuit_guard.evaluation.evaluate import Plan
+    from circuit_guard.evaluation.outcome import Evaluation
 
 ALL = "all"
+FAULTS = (
+    "none, reset, reset_then_growth, restore_jump, swap, stale_restore, double_application, sign_flip, "
+    "rate_over_cap, rollback, mark_swap, cross_contamination, mark_zero, scale_1000, decimals, freeze, "
+    "mark_bias, slow_walk, thin_post_only_book, single_venue_wick_followed, references_corrupt_x10, "
+    "references_silent, references_late_10s, two_writers, partial_write, future_stamp, stale_stamps, "
+    "guard_restart, reset_while_guard_down, caller_corrupt, caller_stale, caller_margin_table"
+)
+"""The kinds of faults, for the help; a test compares them with the catalogue, which is imported where it runs."""
 PLOT_SUFFIXES = (".png", ".svg")
 SEEDS_MAX = 100_000
 
 
 def evaluate(
-    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDINGS", help="Recordings without a fault.")],
+    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDINGS", help="Recordings without faults.")],
     faults: Annotated[
-        str, typer.Option("--faults", metavar="KINDS", help=f"Kinds of faults, with commas: {', '.join(KINDS)}.")
+        str, typer.Option("--faults", metavar="KINDS", help=f"Kinds of faults, separated by commas: {FAULTS}.")
     ] = ALL,
     seeds: Annotated[
-        int, typer.Option(min=1, max=SEEDS_MAX, help="How often each fault is laid into each recording.")
+        int, typer.Option(min=1, max=SEEDS_MAX, help="How often each fault is put into each recording.")
     ] = 5,
-    policy: Annotated[Path | None, typer.Option(help="The policy file; the bundled one if not given.")] = None,
-    against: Annotated[Path | None, typer.Option(help="Another policy file: what would it change?")] = None,
+    policy: Annotated[Path | None, typer.Option(help="The policy file; without it, the bundled one.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another policy file, to see what it would change.")] = None,
     plot: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Also draw it: a .png or .svg file; may be repeated.")
+        list[Path] | None, typer.Option(metavar="FILE", help="Also draw it into a .png or .svg file; may be repeated.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors if not given.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; without it, as many as processors.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Lay faults into honest recordings, and count what guards let through and what they hold.
+    """Put faults into honest recordings, and count what guards let through and what they hold.
 
-    Each recording and seed gives 16 minutes of at most 8 markets with accounts on them. Every fault is laid into these,
-    and judged by the guard and by the published rules of others. Equal arguments give equal figures, whatever --jobs.
+    Each recording and seed gives 16 minutes of at most 8 markets with accounts. Every fault is put into these, and the
+    guard and the published rules of others judge the result. Equal arguments give equal figures, whatever --jobs is.
     """
+    from circuit_guard.evaluation.evaluate import GARBAGE_THRESHOLD, Plan
+    from circuit_guard.evaluation.table import render
+
     kinds = _kinds(faults)
     plots = plot or []
     for path in plots:
@@ -71,6 +84,8 @@ def evaluate(
 
 
 def _kinds(text: str) -> tuple[str, ...]:
+    from circuit_guard.evaluation.faults import KINDS
+
     if text == ALL:
         return KINDS
     kinds = tuple(dict.fromkeys(kind.strip() for kind in text.split(",")))
@@ -96,11 +111,11 @@ def _require_plotting(path: Path) -> None:
 
 def _evaluated(plan: Plan) -> Evaluation:
     """Run the plan with a progress bar on standard error, where that is a terminal."""
-    console = screen(stderr=True)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-        return run(plan, lambda done, count: progress.update(task, completed=done, total=count))
+    from circuit_guard.evaluation.evaluate import evaluate as run
+
+    with progress(MofNCompleteColumn()) as shown:
+        task = shown.add_task("evaluating", total=None)
+        return run(plan, lambda done, count: shown.update(task, completed=done, total=count))
 
 
 def _draw(evaluation: Evaluation, path: Path) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from circuit_guard.cli import options
-from circuit_guard.cli.output import CommandError, ExitCode, print_json, screen
+from circuit_guard.cli.output import CommandError, ExitCode, print_json, progress, screen
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
 from circuit_guard.report.compose import compose
@@ -46,20 +45,20 @@ def group() -> None:
 
 @app.command("report")
 def report(
-    from_: Annotated[str, typer.Option("--from", metavar="TIME", help="Where the window begins, with its zone.")],
-    to: Annotated[str, typer.Option("--to", metavar="TIME", help="Where it ends; after all was sound again.")],
+    from_: Annotated[str, typer.Option("--from", metavar="TIME", help="When the window begins, with its zone.")],
+    to: Annotated[str, typer.Option("--to", metavar="TIME", help="When it ends; after everything was sound again.")],
     journal: Annotated[
         Path,
         typer.Option("--journal", metavar="DIRECTORY", envvar=JOURNAL_VARIABLE, help="The guard's state directory."),
     ] = Path("state"),
     out: Annotated[Path, typer.Option("--out", metavar="DIRECTORY", help="Where to write the three files.")] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Write the report of an incident as Markdown, as one HTML page, and a ledger of compensation as CSV.
+    """Write the report of an incident as Markdown and as one HTML page, and a ledger of compensation as CSV.
 
-    Everything comes from the journal, which a guard may be writing meanwhile. The files are named by the window. Exit
-    code 1: there is nothing to report, the window is pruned, or a file is there already. 2: a time, the journal or the
+    Everything comes from the journal; a guard may be writing it at the same time. The window names the files. Exit
+    code 1: there is nothing to report, the window is pruned, or a file exists already. 2: a time, the journal or the
     output directory cannot be used.
     """
     window = _window(from_, to)
@@ -99,23 +98,19 @@ def _outputs(directory: Path, window: Window, force: bool) -> Outputs:
     name = f"incident-{stamp(window.from_ns)}-{stamp(window.to_ns)}"
     outputs = Outputs(*(directory / f"{name}{suffix}" for suffix in (".md", ".html", ".csv")))
     if not directory.is_dir():
-        raise CommandError(f"--out was {directory}, expected a directory that is there", ExitCode.BAD_INPUT)
+        raise CommandError(f"--out was {directory}, expected a directory that exists", ExitCode.BAD_INPUT)
     there = [path.name for path in outputs if path.exists()]
     if there and not force:
-        raise CommandError(f"{directory} has {', '.join(there)} already: --force replaces them", ExitCode.DENIED)
+        raise CommandError(f"{directory} has {', '.join(there)} already; --force replaces them", ExitCode.DENIED)
     return outputs
 
 
 def _read(journal: Path, window: Window) -> Incident:
     """Read with a progress bar on standard error, where that is a terminal."""
-    console = screen(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(str(journal), total=None)
+    with progress() as bar:
+        task = bar.add_task(str(journal), total=None)
         try:
-            return read_incident(
-                journal, window, lambda done, count: progress.update(task, completed=done, total=count)
-            )
+            return read_incident(journal, window, lambda done, count: bar.update(task, completed=done, total=count))
         except NothingToReport as nothing:
             raise CommandError(f"{journal}: {nothing}", ExitCode.DENIED) from nothing
 
@@ -125,7 +120,7 @@ def _write(outputs: Outputs, texts: tuple[str, str, str]) -> None:
         try:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
-            problem = f"{path}: cannot be written ({error.strerror}); name a directory with --out that can be"
+            problem = f"{path}: cannot be written ({error.strerror}); name a writable directory with --out"
             raise CommandError(problem, ExitCode.BAD_INPUT) from error
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from circuit_guard.cli import options, record_lines
+from circuit_guard.cli import lines, options
 from circuit_guard.cli.output import CommandError, ExitCode, print_json, screen
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
@@ -47,15 +47,15 @@ def verify(
     head: Annotated[
         list[str] | None,
         typer.Option(
-            "--head", metavar="CHAIN=HASH", help="A head noted before, which must still be there; one a chain."
+            "--head", metavar="CHAIN=HASH", help="A head you noted before, which must still be there; one per chain."
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Prove that nothing in a journal was changed, removed or moved, in use or not.
+    """Prove that nothing in a journal was changed, removed or moved. A guard may be writing it.
 
-    Exit code 1: a record is not as it was written, the message names the first; or none has a noted head. 2: the
-    journal cannot be read.
+    Exit code 1: a record is not as it was written, and the message names the first; or no record has a head you noted.
+    2: the journal cannot be read.
     """
     noted = _heads(head or [])
     with JournalReader(directory) as reader:
@@ -79,8 +79,8 @@ def _print_proof(directory: Path, report: VerifyReport) -> None:
     span = f" from {report.first_sequence} to {report.last_sequence}" if report.records else ""
     console.print(f"{report.records} records{span}, {report.checkpoints} of them checkpoints")
     for chain, sequence in report.noted.items():
-        console.print(f"The noted head of {chain} is that of record {sequence}")
-    console.print("Note the heads where nobody who can write to this file can write:")
+        console.print(f"The head you noted for {chain} is that of record {sequence}")
+    console.print("Note these heads in a place that nobody who can write this file can write to:")
     for chain, head in report.heads.items():
         console.print(f"  {chain:<8}  {head}")
 
@@ -89,18 +89,19 @@ def _print_proof(directory: Path, report: VerifyReport) -> None:
 def show(
     directory: Directory,
     last: Annotated[
-        int | None, typer.Option("--last", min=1, metavar="N", help=f"Only so many, the last; {LAST} without --since.")
+        int | None, typer.Option("--last", min=1, metavar="N", help=f"Only the last N; without it and --since, {LAST}.")
     ] = None,
     kind: Kinds = None,
     market: Annotated[
-        str | None, typer.Option("--market", metavar="M", help="Only of this market, or of GLOBAL.")
+        str | None, typer.Option("--market", metavar="M", help="Only records of this market, or of GLOBAL.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Only from this time on: 2026-01-19T04:30:00Z.")
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only from this time on: 2026-01-19T04:30:00Z."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for a machine.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line for a machine.")] = False,
 ) -> None:
-    """Print records, one a line, in use or not."""
+    """Print records, one per line. A guard may be writing the journal."""
     since_ns = _time("--since", since)
     last = LAST if last is None and since_ns is None else last
     with JournalReader(directory) as reader:
@@ -111,9 +112,9 @@ def show(
             if json:
                 sys.stdout.write(json_line(record) + "\n")
             else:
-                console.print(record_lines.line(record))
+                console.print(lines.of_record(record))
     if not count:
-        screen(stderr=True).print("no record is like that")
+        screen(stderr=True).print("no record matches")
 
 
 @app.command("export")
@@ -122,7 +123,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .jsonl or .parquet.")],
     kind: Kinds = None,
 ) -> None:
-    """Write records to a file for other programs, in use or not. It is proved on the way, and whole or not there."""
+    """Write records to a file for other programs. The journal is proved on the way; if that fails, there is no file."""
     write = EXPORTS.get(output.suffix)
     if write is None:
         raise typer.BadParameter(f"--output was {output}, expected a name that ends in {' or '.join(EXPORTS)}")
@@ -139,9 +140,9 @@ def prune(
     ] = JournalOptions().bytes_max,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Drop what need not be kept, and give the space back; a guard that runs does that itself.
+    """Drop what need not be kept, and free the space. A running guard does that itself.
 
-    Age counts from the last record. Exit code 1: a guard holds the directory, and the message says which.
+    Age counts from the last record. Exit code 1: a guard holds the directory; the message says which.
     """
     with JournalReader(directory) as reader:
         newest_ns = max((record.at_ns for record in _from(reader, _end(reader) - LOOK_BACK_FIRST)), default=0)
@@ -212,7 +213,7 @@ def _heads(options: list[str]) -> dict[Chain, bytes]:
             expected = "recorder=HASH or audit=HASH, a hash of 64 hexadecimal digits as `journal verify` prints it"
             raise typer.BadParameter(f"--head was {shown(option)}, expected {expected}")
         if Chain(match["chain"]) in heads:
-            raise typer.BadParameter(f"--head {match['chain']} was given twice, expected one head a chain")
+            raise typer.BadParameter(f"--head {match['chain']} was given twice, expected one head per chain")
         heads[Chain(match["chain"])] = bytes.fromhex(match["hash"])
     return heads
 

@@ -9,34 +9,33 @@ from typer.core import TyperGroup
 
 from circuit_guard import __version__
 from circuit_guard.cli import (
-    ask,
+    acts,
+    check,
     checkpoint,
     demo,
     evaluate,
-    files,
     incident,
     journal,
-    look,
     maintenance,
-    operate,
     policy,
     probe,
-    rebaseline,
     recording,
     replay,
     serve,
+    settings,
+    status,
     token,
     watch,
 )
 from circuit_guard.cli import options as shared
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.cli.rpc import IDENTIFICATION
-from circuit_guard.errors import DocumentError, RecordingError
+from circuit_guard.errors import DocumentError, RecordingError, WireError
 from circuit_guard.journal.errors import JournalError
 
 EXIT_CODES = (
     "Exit codes: 0 done, or ALLOW; 1 DENY, a file that does not pass, or nothing could be changed; "
-    "2 a command line, file or value that cannot be used; 3 the guard gave no answer: treat it as a deny."
+    "2 a command line, file or value that cannot be used; 3 the guard gave no answer: treat it as a DENY."
 )
 
 
@@ -51,6 +50,8 @@ class Commands(TyperGroup):
             _end(failure.message, failure.exit_code)
         except (DocumentError, JournalError, RecordingError) as error:
             _end(str(error), ExitCode.BAD_INPUT)
+        except WireError as error:
+            _end(f"the guard's answer cannot be read, it may be of another version: {error}", ExitCode.NO_ANSWER)
 
 
 app = typer.Typer(
@@ -64,22 +65,22 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
-app.command()(ask.check)
-app.command()(look.status)
+app.command()(check.check)
+app.command()(status.status)
 app.command()(probe.probe)
 app.command()(watch.watch)
-app.command()(operate.halt)
-app.command()(operate.resume)
-app.command()(operate.reset)
-app.command()(operate.phase)
-app.command()(operate.reload)
-app.command()(rebaseline.rebaseline)
+app.command()(acts.halt)
+app.command()(acts.resume)
+app.command()(acts.reset)
+app.command()(acts.phase)
+app.command()(acts.reload)
+app.command()(acts.rebaseline)
 app.command()(replay.replay)
 app.command()(evaluate.evaluate)
 app.command()(demo.demo)
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(policy.app, name="policy")
-app.add_typer(files.settings, name="settings")
+app.add_typer(settings.app, name="settings")
 app.add_typer(recording.app, name="recording")
 app.add_typer(journal.app, name="journal")
 app.add_typer(checkpoint.app, name="checkpoint")

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich.text import Text
 
-from circuit_guard.cli import options, state_dump, words
-from circuit_guard.cli.explain import AUDIT
+from circuit_guard.cli import options, state_dump, wire
 from circuit_guard.cli.output import ExitCode, as_json, display, print_json
 from circuit_guard.cli.rpc import Guard
-from circuit_guard.core.acts import StateRow
-from circuit_guard.core.types import SECOND_NS
-from circuit_guard.v1 import maintenance_pb2, types_pb2
+from circuit_guard.core import sentences
+from circuit_guard.core.explain import AUDIT
+from circuit_guard.core.formatting import markets
+from circuit_guard.core.types import MarketOutcome, Outcome
+from circuit_guard.server.convert import received
+from circuit_guard.v1 import maintenance_pb2
 
 app = typer.Typer(
     help="Restart the exchange: begin, validate its state before it publishes, end.", no_args_is_help=True
 )
 
 Unvalidated = Annotated[
-    bool, typer.Option("--unvalidated", help="Although nothing was validated: every market then latches.")
+    bool, typer.Option("--unvalidated", help="End it even if nothing was validated: every market then latches.")
 ]
 
 
@@ -38,7 +38,7 @@ def begin(
 ) -> None:
     """Deny every closure, and keep a checkpoint of what is trusted now.
 
-    Exit code 1: a maintenance runs already, or the guard keeps no journal; nothing was changed.
+    Exit code 1: nothing was changed. Either a maintenance runs already, or the guard keeps no journal.
     """
     request = maintenance_pb2.BeginMaintenanceRequest(actor=actor, reason=reason)
     with Guard(address, timeout) as guard:
@@ -59,19 +59,19 @@ def validate(
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
 ) -> None:
-    """Hold a dump of the restarted exchange's state against what was last trusted, before it is published.
+    """Compare a dump of the restarted exchange's state with what was last trusted, before it is published.
 
-    Exit code 0: every market is clean. 1: one is not, or no maintenance has begun: publish nothing. 2: the dump cannot
-    be used. 3: no answer.
+    Exit code 0: every market is clean. 1: a market is not clean, or no maintenance has begun; publish nothing. 2: the
+    dump cannot be used. 3: no answer.
     """
-    rows = [_row(row) for row in state_dump.read(dump)]
+    rows = map(wire.state_row, state_dump.read(dump))
     request = maintenance_pb2.ValidateStateRequest(actor=actor, rows=rows)
     with Guard(address, timeout) as guard:
         response: maintenance_pb2.ValidateStateResponse = guard.call(guard.maintenance.ValidateState, request)
     if json:
         print_json(as_json(response))
     else:
-        for line in _found(response):
+        for line in _found([received.outcome(one) for one in response.outcomes]):
             display(line)
     raise typer.Exit(ExitCode.OK if response.clean else ExitCode.DENIED)
 
@@ -85,9 +85,9 @@ def end(
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
 ) -> None:
-    """Let the markets that were clean into POST_ONLY, and latch the others.
+    """Put the clean markets into POST_ONLY, and latch the others.
 
-    Exit code 1: no maintenance has begun, or nothing was validated; nothing was changed.
+    Exit code 1: nothing was changed. Either no maintenance has begun, or nothing was validated.
     """
     request = maintenance_pb2.EndMaintenanceRequest(actor=actor, reason=reason, unvalidated=unvalidated)
     with Guard(address, timeout) as guard:
@@ -97,38 +97,22 @@ def end(
         return
     display(Text(f"maintenance ended by {actor}", style="bold"))
     if response.clean:
-        count = words.markets(len(response.clean))
-        display(Text(f"{count} in POST_ONLY, to open on evidence: {', '.join(response.clean)}", style="green"))
+        count = f"{markets(len(response.clean))} in POST_ONLY, opening once data are good"
+        display(Text(f"{count}: {', '.join(response.clean)}", style="green"))
     if response.latched:
-        display(
-            Text(f"{words.markets(len(response.latched))} latched: {', '.join(response.latched)}", style="bold red")
-        )
+        display(Text(f"{markets(len(response.latched))} latched: {', '.join(response.latched)}", style="bold red"))
         display(f"once the cause is gone: circuit-guard reset {' '.join(response.latched)} {AUDIT}")
 
 
-def _row(row: StateRow) -> maintenance_pb2.StateRow:
-    second, nanos = divmod(row.event_time_ns, SECOND_NS)
-    return maintenance_pb2.StateRow(
-        market=row.market,
-        event_time=Timestamp(seconds=second, nanos=nanos),
-        mark_price=_text(row.mark_price),
-        index_price=_text(row.index_price),
-        funding_index=_text(row.funding_index),
-    )
-
-
-def _text(value: Decimal | None) -> str:
-    return "" if value is None else str(value)
-
-
-def _found(response: maintenance_pb2.ValidateStateResponse) -> list[Text]:
+def _found(outcomes: list[MarketOutcome]) -> list[Text]:
     """Return a line for each market that is not clean, then how many there are of each kind."""
-    not_clean = [one for one in response.outcomes if one.outcome != types_pb2.OUTCOME_OK]
-    lines = [Text(words.outcome(one), style="red") for one in not_clean]
-    clean = words.markets(len(response.outcomes) - len(not_clean))
+    not_clean = [one for one in outcomes if one.outcome is not Outcome.OK]
+    clean = markets(len(outcomes) - len(not_clean))
     if not not_clean:
         return [Text(f"{clean} clean: end the maintenance, then publish", style="bold green")]
-    kinds = Counter(words.outcome_name(one.outcome) for one in not_clean)
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    lines.append(Text(f"{words.markets(len(not_clean))} not clean ({counts}): publish nothing", style="bold red"))
-    return [*lines, Text(f"{clean} clean")]
+    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(one.outcome for one in not_clean).most_common())
+    return [
+        *(Text(sentences.outcome_line(one), style="red") for one in not_clean),
+        Text(f"{markets(len(not_clean))} not clean ({counts}): publish nothing", style="bold red"),
+        Text(f"{clean} clean"),
+    ]

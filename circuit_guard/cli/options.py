@@ -34,7 +34,7 @@ OWN_VARIABLES = frozenset(
         TOKEN_FILE_VARIABLE,
     }
 )
-"""The environment variables that belong to the command line, and are no settings."""
+"""The environment variables of the command line itself. They are not settings."""
 
 Address = Annotated[
     str, typer.Option("--address", envvar=ADDRESS_VARIABLE, help="Where the guard listens: host:port or unix:path.")
@@ -43,12 +43,10 @@ Timeout = Annotated[
     float, typer.Option("--timeout", min=0.001, max=600.0, help="Seconds to wait for an answer.", metavar="SECONDS")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for a machine.")]
-Actor = Annotated[
-    str, typer.Option("--actor", envvar=ACTOR_VARIABLE, help="Who does it: a person's name, for the audit.")
-]
+Actor = Annotated[str, typer.Option("--actor", envvar=ACTOR_VARIABLE, help="Who does this: your name, for the audit.")]
 Ca = Annotated[
     Path | None,
-    typer.Option("--ca", envvar=CA_VARIABLE, help="TLS: the authority that signed the guard's certificate, PEM."),
+    typer.Option("--ca", envvar=CA_VARIABLE, help="TLS: the CA that signed the guard's certificate, PEM."),
 ]
 Cert = Annotated[Path | None, typer.Option("--cert", envvar=CERT_VARIABLE, help="mTLS: your certificate, PEM.")]
 Key = Annotated[Path | None, typer.Option("--key", envvar=KEY_VARIABLE, help="mTLS: its key, PEM.")]
@@ -57,12 +55,12 @@ TokenFile = Annotated[
     typer.Option(
         "--token-file",
         envvar=TOKEN_FILE_VARIABLE,
-        help=f"A file with your bearer token; or put the token into {TOKEN_VARIABLE}.",
+        help=f"A file with your bearer token. Or set {TOKEN_VARIABLE} to the token.",
     ),
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why it is done, for the audit.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why you do this, for the audit.")]
 Markets = Annotated[list[str] | None, typer.Argument(metavar="MARKETS", help="Markets, for instance BTC-USD-PERP.")]
-All = Annotated[bool, typer.Option("--all", help="Everything, by one act over the scope GLOBAL.")]
+All = Annotated[bool, typer.Option("--all", help="Everything at once: the scope GLOBAL.")]
 
 ADDRESS = DEFAULT_ADDRESS
 TIMEOUT_S = DEFAULT_TIMEOUT_S
@@ -78,9 +76,9 @@ def scopes_of(markets: list[str] | None, everything: bool) -> list[str]:
 
 
 def identification(ca: Path | None, cert: Path | None, key: Path | None, token_file: Path | None) -> Identification:
-    """Return how to show a guard who asks. Raise CommandError for files that do not go together or cannot be read."""
+    """Return who asks. Raise CommandError for files that do not go together or cannot be read."""
     if ca is None and (cert or key):
-        raise CommandError("--ca was not given, expected it beside --cert and --key", ExitCode.BAD_INPUT)
+        raise CommandError("--ca was not given, expected it with --cert and --key", ExitCode.BAD_INPUT)
     try:
         tls = None if ca is None else Tls(ca, cert, key)
     except ArgumentError as error:

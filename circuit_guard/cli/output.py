@@ -1,4 +1,4 @@
-"""What the commands share about speaking: exit codes, failures, and a screen that also reads well in a pipe."""
+"""Exit codes, failures, and output that reads well on a screen and in a pipe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich import box
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from circuit_guard.errors import CircuitGuardError
@@ -70,6 +71,13 @@ def display(renderable: RenderableType) -> None:
     with console.capture() as captured:
         console.print(renderable)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def progress(how_far: ProgressColumn | None = None) -> Progress:
+    """Return a progress bar on standard error, where that is a terminal; `how_far` shows it, a share if not given."""
+    console = screen(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), how_far or TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def print_json(value: object) -> None:

@@ -1,4 +1,4 @@
-"""`probe`: whether a guard lives, or is ready, for whatever starts and restarts it."""
+"""`probe`: whether a guard lives or is ready, for supervisors and orchestrators."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from circuit_guard.server.services.health import LIVENESS, READINESS
 
 def probe(
     live: Annotated[
-        bool, typer.Option("--live", help="Ask whether it lives, whatever the market data are: for restarts.")
+        bool, typer.Option("--live", help="Ask whether it lives, whatever the market data; for restarts.")
     ] = False,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
 ) -> None:
-    """Say whether a guard is ready, or with --live whether it lives. One line, for probes.
+    """Say in one line whether a guard is ready, or with --live whether it lives.
 
-    It reaches grpc.listen, and grpc.health_listen as well.
+    The address can be that of grpc.listen or of grpc.health_listen.
 
     Exit code 1: it is not. 3: no answer.
     """
@@ -31,6 +31,6 @@ def probe(
         answer: health_pb2.HealthCheckResponse = guard.call(guard.health.Check, request)
     asked = "live" if live else "ready"
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        why = "it drains" if live else "circuit-guard status says why"
+        why = "it is draining" if live else "circuit-guard status says why"
         raise CommandError(f"the guard at {address} is not {asked}: {why}", ExitCode.DENIED)
     screen().print(f"the guard at {address} is {asked}")

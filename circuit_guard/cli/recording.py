@@ -12,7 +12,6 @@ import typer
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.core.inputs import Observation, PhaseCommand, Reference
 from circuit_guard.errors import RecordingError
-from circuit_guard.evaluation.incident import SEED, write_incident
 from circuit_guard.recording.candles import CandleOptions, from_candles
 from circuit_guard.recording.entries import Fault, LabelledCheck
 from circuit_guard.recording.fields import format_time, parse_decimal
@@ -30,7 +29,7 @@ KINDS: dict[type, str] = {
     Fault: "faults",
 }
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="The recording to write; gzipped where it ends in .gz.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The recording to write; gzipped if it ends in .gz.")]
 
 
 @app.command("check")
@@ -64,13 +63,14 @@ def candles(
     reference: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SOURCE=FILE", help="Candles of an independent venue; repeat it for three. Without: derived ones."
+            metavar="SOURCE=FILE",
+            help="Candles of an independent venue; give three. Without it, derived ones.",
         ),
     ] = None,
     step: Annotated[int, typer.Option(min=1, max=3600, metavar="SECONDS", help="Time between observations.")] = 5,
-    funding_index_start: Annotated[str, typer.Option(metavar="INDEX", help="The funding index to begin with.")] = "0",
+    funding_index_start: Annotated[str, typer.Option(metavar="INDEX", help="The funding index at the start.")] = "0",
     funding_period: Annotated[
-        int, typer.Option(min=60, max=604_800, metavar="SECONDS", help="What a funding rate refers to.")
+        int, typer.Option(min=60, max=604_800, metavar="SECONDS", help="The period that a funding rate is for.")
     ] = 28_800,
     max_funding_rate: Annotated[str, typer.Option(metavar="RATE", help="The cap on a funding rate.")] = "0.05",
 ) -> None:
@@ -99,9 +99,13 @@ def candles(
 
 @app.command("incident")
 def incident(
-    output: Output, seed: Annotated[int, typer.Option(min=0, help="Another seed is another incident.")] = SEED
+    output: Output,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another incident; without it, the bundled one.")] = None,
 ) -> None:
-    """Write the bundled incident anew: equal seeds give equal recordings."""
+    """Generate the bundled incident again. Equal seeds give equal recordings."""
+    from circuit_guard.evaluation.incident import SEED, write_incident  # a guard does not load the evaluation
+
+    seed = SEED if seed is None else seed
     count = write_incident(output, seed)
     screen().print(f"{output}: {count} entries, seed {seed}", style="green")
 

@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from circuit_guard import __version__
 from circuit_guard.cli import options
-from circuit_guard.cli.output import ExitCode, display, print_json, screen
+from circuit_guard.cli.output import ExitCode, display, print_json, progress, screen
 from circuit_guard.config.policy import read_policy_file
 from circuit_guard.recording.fields import JsonObject
 from circuit_guard.recording.journal_replay import JournalReplay, replay_journal
@@ -24,7 +23,7 @@ from circuit_guard.recording.report import render
 RETRY_FOR_S_MAX = 3600
 OF_RECORDINGS = "FILES, --policy, --retry-for and --journal-out"
 GARBAGE_THRESHOLD = 200_000
-"""A replay makes millions of short-lived values and no cycles: looking for those more often only costs time."""
+"""A replay makes millions of short-lived values and no cycles; collecting more often only costs time."""
 
 
 def replay(
@@ -38,31 +37,31 @@ def replay(
             min=0,
             max=RETRY_FOR_S_MAX,
             metavar="SECONDS",
-            help=f"A denied check of a recording is asked again each second; {RETRY_FOR_S} s if not given.",
+            help=f"How long to ask again, once per second, about a denied check; without it, {RETRY_FOR_S} s.",
         ),
     ] = None,
     journal_out: Annotated[
         Path | None,
-        typer.Option(metavar="DIRECTORY", help="Leave the journal of one recording here, as a guard would have."),
+        typer.Option(metavar="DIRECTORY", help="Write the journal of one recording here, as a guard would."),
     ] = None,
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="DIRECTORY", help="Instead: the journal of this state directory."),
+        typer.Option("--journal", metavar="DIRECTORY", help="Replay the journal of this state directory instead."),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Run recordings through the guard's core, or a journal once more.
+    """Run recordings, or a journal, through the guard's core.
 
-    Recordings: each from a cold start, with a score of the answers. Equal recordings and policies give equal digests.
+    Recordings: each starts cold and gets a score of the answers. Equal recordings and policies give equal digests.
 
-    --journal: every recorded decision must come out again, bit for bit, from the recorded inputs and policies.
+    --journal: the recorded inputs and policies must give every recorded decision again, bit for bit.
 
-    Exit code 1: a decision of the journal comes out otherwise. 2: a file cannot be used; the message says where.
+    Exit code 1: a decision of the journal comes out different. 2: a file cannot be used; the message says where.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
     if journal is not None:
         if files or policy is not None or retry_for is not None or journal_out is not None:
-            raise typer.BadParameter(f"--journal stands alone: {OF_RECORDINGS} are for recordings")
+            raise typer.BadParameter(f"give --journal alone: {OF_RECORDINGS} are for recordings")
         _show_journal(journal, _replayed_journal(journal), json)
         return
     if not files:
@@ -83,11 +82,11 @@ def replay(
 def _replayed(files: list[Path], policy: Path, retry_for_s: int) -> JsonObject:
     """Replay with a progress bar on standard error, where that is a terminal."""
     policy_file = read_policy_file(policy)
-    with _progress() as progress:
-        tasks = {path: progress.add_task(path.name, total=None) for path in files}
+    with progress() as bar:
+        tasks = {path: bar.add_task(path.name, total=None) for path in files}
 
         def show(path: Path, done: int, size: int) -> None:
-            progress.update(tasks[path], completed=done, total=size)
+            bar.update(tasks[path], completed=done, total=size)
 
         return replay_files(files, policy_file, retry_for_s, show)
 
@@ -101,15 +100,9 @@ def _recorded(files: list[Path], policy: Path, retry_for_s: int, directory: Path
 
 
 def _replayed_journal(directory: Path) -> JournalReplay:
-    with _progress() as progress:
-        task = progress.add_task(str(directory), total=None)
-        return replay_journal(directory, lambda done, count: progress.update(task, completed=done, total=count))
-
-
-def _progress() -> Progress:
-    console = screen(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with progress() as bar:
+        task = bar.add_task(str(directory), total=None)
+        return replay_journal(directory, lambda done, count: bar.update(task, completed=done, total=count))
 
 
 def _show_journal(directory: Path, result: JournalReplay, json: bool) -> None:
@@ -129,11 +122,11 @@ def _print_comparison(console: Console, directory: Path, result: JournalReplay) 
     console.print(f"{result.decisions} decisions compared, {result.different} different, {result.missing} missing")
     console.print(f"digest of the decisions {result.digest}")
     if result.cut_off:
-        console.print(f"{result.cut_off} inputs are the last before an end, and their decisions were not recorded")
+        console.print(f"{result.cut_off} inputs are the last before a stop; their decisions were not recorded")
     if result.dropped:
-        console.print(f'{result.dropped} of the missing were dropped under overflow = "drop", as the journal says')
+        console.print(f'{result.dropped} of the missing were dropped under overflow = "drop"; the journal says so')
     if removed := result.missing - result.dropped:
-        console.print(f"{removed} are missing without a word: removed, or dropped just before the process was killed")
+        console.print(f"{removed} are missing unexplained: removed, or dropped just before the process was killed")
     if first := result.first_difference:
         console.print(f"first difference: record {first.sequence}, {first.field}", style="bold")
         console.print(f"  recorded  {first.recorded}")
@@ -141,4 +134,4 @@ def _print_comparison(console: Console, directory: Path, result: JournalReplay) 
     foreign = [version for version in result.versions if version != __version__]
     if foreign:
         wrote = ", ".join(foreign)
-        console.print(f"Written by circuit_guard {wrote}, run by {__version__}: another version may decide otherwise.")
+        console.print(f"Written by circuit_guard {wrote}, run by {__version__}: versions may decide differently.")

@@ -136,13 +136,13 @@ class Guard:
         if code is grpc.StatusCode.UNAVAILABLE and not answered:
             sentence = f"no guard answers at {self.address}: is `circuit-guard serve` running?"
             if "refused" not in details and (self._encrypted or any(sign in details for sign in _SIGNS_OF_TLS)):
-                sentence += f" Or it takes other certificates than these, or none ({details})"
+                sentence += f" Or it wants other certificates, or no TLS at all ({details})"
         elif code in _NOT_ALLOWED:
             sentence = f"the guard at {self.address} refused: {details}"
         elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
             sentence = f"the guard at {self.address} did not answer within {self.timeout_s:g} s"
         elif code is grpc.StatusCode.UNIMPLEMENTED:
-            sentence = f"what answers at {self.address} is no circuit_guard, or one of another version: {details}"
+            sentence = f"the server at {self.address} is not circuit_guard, or is another version of it: {details}"
         else:
             sentence = f"the guard at {self.address} gave no answer ({code.name}): {details}"
         return CommandError(sentence, ExitCode.NO_ANSWER)

@@ -12,14 +12,13 @@ import typer
 from circuit_guard.cli.options import OWN_VARIABLES, SETTINGS_VARIABLE
 from circuit_guard.cli.output import screen
 from circuit_guard.config.settings import Settings, load_settings
-from circuit_guard.runtime import app
 
 
 def serve(
     settings: Annotated[
         Path | None,
         typer.Option(
-            "--settings", envvar=SETTINGS_VARIABLE, help="The settings file. Without it: the built-in defaults."
+            "--settings", envvar=SETTINGS_VARIABLE, help="The settings file; without it, the built-in defaults."
         ),
     ] = None,
     policy: Annotated[
@@ -28,8 +27,10 @@ def serve(
 ) -> None:
     """Run a guard until SIGTERM or Ctrl-C, then drain.
 
-    Exit code 2: settings or policy are not valid. 1: an address cannot be had.
+    Exit code 1: the guard cannot listen on an address. 2: the settings or the policy are not valid.
     """
+    from circuit_guard.runtime import app  # only this command and `demo` run a guard
+
     loaded = settings_in_force(settings, policy)
     _say_which(settings, loaded)
     raise typer.Exit(app.serve(loaded))

@@ -21,12 +21,12 @@ def token() -> None:
 def new() -> None:
     """Make a token.
 
-    Standard output gets the token and nothing else, once: nobody can print it again. Standard error gets the line for
-    its identity in the settings, which holds only its hash.
+    Prints the token once, to standard output; nobody can print it again. Prints the line for its identity in the
+    settings, which holds only the hash, to standard error.
     """
     made = new_token()
     console = screen(stderr=True)
-    console.print("For the identity in the settings (security.identities.NAME); the guard reads them when it starts:")
+    console.print("Put this line into the identity in the settings (security.identities.NAME) and restart the guard:")
     console.print(f'token_sha256 = ["{token_sha256(made)}"]')
-    console.print("For whoever is this identity, in a file that only they can read; it is not shown again:")
+    console.print("Give the token to the identity's holder, in a file only they can read. It is not shown again:")
     sys.stdout.write(f"{made}\n")

@@ -14,9 +14,11 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from circuit_guard.cli import event_lines, options, status_notes, status_view
+from circuit_guard.cli import lines, options
 from circuit_guard.cli.output import CommandError, as_json, screen
 from circuit_guard.cli.rpc import Guard
+from circuit_guard.cli.status import headline, markets_table, notes
+from circuit_guard.server.convert import received
 from circuit_guard.v1 import event_pb2, status_pb2
 
 REFRESH_S = 1.0
@@ -33,7 +35,7 @@ def watch(
 ) -> None:
     """Watch the guard until Ctrl-C.
 
-    A live table on a terminal; one line an event in a pipe, and with --json.
+    Shows a live table on a terminal. In a pipe, and with --json, prints one line per event.
     """
     console = screen()
     try:
@@ -51,7 +53,7 @@ def _print_events(console: Console, events: Iterator[event_pb2.Event], json: boo
         if json:
             sys.stdout.write(json_module.dumps(as_json(event), ensure_ascii=False) + "\n")
         else:
-            console.print(event_lines.line(event))
+            console.print(lines.of_event(event))
         sys.stdout.flush()
 
 
@@ -69,7 +71,7 @@ class _Reader(threading.Thread):
         """Read until the stream ends."""
         try:
             for event in self._events:
-                self.lines.append(event_lines.line(event))
+                self.lines.append(lines.of_event(event))
         except CommandError as failure:
             self.failure = failure
         finally:
@@ -87,14 +89,13 @@ def _watch_live(console: Console, guard: Guard, events: Iterator[event_pb2.Event
         raise reader.failure
 
 
-def live_screen(console: Console, status: status_pb2.GuardStatus, lines: list[Text]) -> RenderableType:
-    """Return the table of the markets with the last events below it, as many as there is room for."""
-    notes = status_notes.notes(status)
-    room = max(console.height - len(notes) - len(status.markets) - _FRAME_LINES, EVENTS_SHOWN_MIN)
-    shown = [_cut(line) for line in lines[-room:]] or [Text("nothing has happened yet", style="dim")]
-    return Group(
-        status_view.headline(status), *notes, status_view.markets_table(console, status, reasons_max=1), *shown
-    )
+def live_screen(console: Console, message: status_pb2.GuardStatus, events: list[Text]) -> RenderableType:
+    """Return the table of the markets with as many of the last events below it as there is room for."""
+    status = received.guard(message)
+    top = notes(status, message.not_ready_reasons)
+    room = max(console.height - len(top) - len(status.markets) - _FRAME_LINES, EVENTS_SHOWN_MIN)
+    shown = [_cut(line) for line in events[-room:]] or [Text("nothing has happened yet", style="dim")]
+    return Group(headline(status), *top, markets_table(console, status, reasons_max=1), *shown)
 
 
 def _cut(line: Text) -> Text:

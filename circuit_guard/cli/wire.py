@@ -1,4 +1,4 @@
-"""A recording's entries as the requests that a publisher, an operator and a liquidation engine would send."""
+"""Core types as the requests that a publisher, an operator and a liquidation engine send."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from decimal import Decimal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from circuit_guard.core.acts import StateRow
 from circuit_guard.core.inputs import Account, Check, Observation, PhaseCommand, Position, Reference
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS
 from circuit_guard.recording.accounts import margin_texts
-from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2
+from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2
 
 
 def observation(observed: Observation) -> market_data_pb2.Observation:
@@ -67,6 +68,17 @@ def check(asked: Check) -> liquidation_pb2.LiquidationCheck:
 def account(held: Account) -> liquidation_pb2.Account:
     """Return the account of a question."""
     return liquidation_pb2.Account(collateral=_text(held.collateral), positions=map(_position, held.positions))
+
+
+def state_row(row: StateRow) -> maintenance_pb2.StateRow:
+    """Return one market of a dump as a deploy script sends it."""
+    return maintenance_pb2.StateRow(
+        market=row.market,
+        event_time=_time(row.event_time_ns),
+        mark_price=_text(row.mark_price),
+        index_price=_text(row.index_price),
+        funding_index=_text(row.funding_index),
+    )
 
 
 def _position(position: Position) -> liquidation_pb2.Position:

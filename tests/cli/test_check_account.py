@@ -62,7 +62,7 @@ def test_check_when_the_account_is_under_water_then_both_bounds_are_in_words(gua
     result = guard.run(*HONEST, "--account-file", written(tmp_path, json.dumps(ACCOUNT)))
 
     said = re.fullmatch(
-        r"EXPLAINED: under water by at least (\S+) at every value that can honestly be, at worst by (\S+)",
+        r"EXPLAINED: under water at every admissible value, by at least (\S+) and at most (\S+)",
         loss_line(result.stdout),
     )
     assert said is not None, result.stdout
@@ -75,7 +75,7 @@ def test_check_when_the_account_is_healthy_then_it_is_unexplained(guard: Guard, 
 
     result = guard.run(*HONEST, "--account-file", written(tmp_path, changed("collateral", "90000")))
 
-    assert loss_line(result.stdout).startswith("UNEXPLAINED: healthy by at least 888")
+    assert loss_line(result.stdout).startswith("UNEXPLAINED: healthy at every admissible value, by at least 888")
 
 
 def test_check_when_the_margin_is_an_amount_in_a_file_with_a_mark_of_its_encoding_then_it_counts(
@@ -88,7 +88,7 @@ def test_check_when_the_margin_is_an_amount_in_a_file_with_a_mark_of_its_encodin
 
     result = guard.run(*HONEST, "--account-file", written(tmp_path, content))
 
-    assert loss_line(result.stdout).startswith("EXPLAINED: under water by at least 370")
+    assert loss_line(result.stdout).startswith("EXPLAINED: under water at every admissible value, by at least 370")
 
 
 def test_check_when_a_market_of_the_account_is_cold_then_nothing_can_be_said(untouched: Guard, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_check_when_a_market_of_the_account_is_cold_then_nothing_can_be_said(unt
 
     result = untouched.run(*HONEST, "--account-file", written(tmp_path, account))
 
-    assert loss_line(result.stdout) == f"NOT_EVALUATED: nothing can be said, as nothing is trusted of {ETH}"
+    assert loss_line(result.stdout) == f"NOT_EVALUATED: nothing is trusted of {ETH}, so nothing can be said"
     assert result.exit_code == 1
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from circuit_guard.cli.bundled import bundled
-from circuit_guard.cli.demo_clock import StoryClock
-from circuit_guard.cli.demo_score import Score
+from circuit_guard.cli.demo import Score, StoryClock
 from circuit_guard.cli.output import CommandError
 from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.inputs import Check, Observation
@@ -50,17 +49,17 @@ def test_demo_when_played_then_its_score_is_the_replays(told: subprocess.Complet
     "line",
     [
         "04:29:59  exchange    goes into maintenance (MAINTENANCE)",
-        "04:32:59  exchange    is back, post-only: only resting orders, so thin books (POST_ONLY)",
+        "04:32:59  exchange    is back in post-only: it takes only resting orders, so books are thin (POST_ONLY)",
         "04:32:59  fault       a race at the restart has set funding indices to zero: BTC-USD-PERP, BERA-USD-PERP",
         "04:33:00  exchange    publishes again, from a new process (epoch 2)",
-        "04:33:00  guard       BTC-USD-PERP observation rejected: the funding index moved further than",
-        "04:33:00  guard       BTC-USD-PERP breaker OPEN (denying), latched",
-        "04:33:00  guard       BERA-USD-PERP breaker OPEN (denying), latched",
+        "04:33:00  guard       BTC-USD-PERP: observation of exchange rejected: the funding index moved further than",
+        "04:33:00  guard       BTC-USD-PERP: breaker OPEN (denying), latched",
+        "04:33:00  guard       BERA-USD-PERP: breaker OPEN (denying), latched",
         "04:33:59  fault       a thin book pushes the mark price away from every other venue: PAXG-USD-PERP",
-        "04:34:35  guard       PAXG-USD-PERP breaker OPEN (denying)",
+        "04:34:35  guard       PAXG-USD-PERP: breaker OPEN (denying)",
         "04:34:59  fault       the true funding indices are put back",
         "04:36:59  exchange    opens (OPEN)",
-        "04:37:30  guard       RECOVERING -> OPEN on evidence",
+        "04:37:30  guard       RECOVERING to OPEN on evidence",
         "funding_reset    BTC-USD-PERP, BERA-USD-PERP  observation 1",
         "thin_book_skew   PAXG-USD-PERP                observation 1",
         "funding_restore  BTC-USD-PERP, BERA-USD-PERP  denied already",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from circuit_guard.cli.evaluate import FAULTS
+from circuit_guard.evaluation.faults import KINDS
 from circuit_guard.evaluation.peers import PEERS
 from tests.cli.running import run
 from tests.evaluation.evaluating import write_honest
@@ -143,4 +145,5 @@ def test_evaluate_when_help_is_wanted_then_the_faults_are_listed() -> None:
     result = run("evaluate", "--help")
 
     assert result.exit_code == 0
+    assert FAULTS.split(", ") == [*KINDS]
     assert "single_venue_wick_followed" in result.stdout

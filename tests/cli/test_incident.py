@@ -86,7 +86,7 @@ def test_report_when_a_file_is_there_then_it_is_kept_unless_forced(state: Path, 
     code, printed = report(state, tmp_path)
 
     assert (code, there.read_text(), len(list(tmp_path.iterdir()))) == (1, "mine", 1)
-    assert f"{tmp_path} has {NAME}.csv already: --force replaces them" in printed
+    assert f"{tmp_path} has {NAME}.csv already; --force replaces them" in printed
     assert report(state, tmp_path, "--force")[0] == 0
     assert there.read_text().startswith("account_id,")
 
@@ -174,7 +174,7 @@ def test_report_when_out_is_no_directory_then_says_so(state: Path, tmp_path: Pat
     code, printed = report(state, tmp_path / "none")
 
     assert code == 2
-    assert f"--out was {tmp_path / 'none'}, expected a directory that is there" in printed
+    assert f"--out was {tmp_path / 'none'}, expected a directory that exists" in printed
 
 
 def test_report_when_out_cannot_be_written_then_says_so(state: Path) -> None:
@@ -182,7 +182,7 @@ def test_report_when_out_cannot_be_written_then_says_so(state: Path) -> None:
 
     assert code == 2
     assert f"/proc/{NAME}.md: cannot be written (" in printed
-    assert "name a directory with --out that can be" in printed
+    assert "name a writable directory with --out" in printed
 
 
 def test_report_when_the_guard_is_running_then_it_is_reported_and_goes_on(recorded: Guard, tmp_path: Path) -> None:

@@ -117,10 +117,10 @@ async def test_prune_when_confirmed_then_what_need_not_be_kept_is_gone(tmp_path:
         (("journal", "show", ".", "--last", "0"), "--last"),
         (("journal", "show", ".", "--kind", "tick"), "--kind"),
         (("journal", "export", ".", "-o", "out.csv"), "--output was out.csv, expected a name that ends in .jsonl or"),
-        (("replay", "--journal", ".", "a.jsonl"), "--journal stands alone"),
-        (("replay", "--journal", ".", "--policy", "policy.toml"), "--journal stands alone"),
-        (("replay", "--journal", ".", "--retry-for", "3"), "--journal stands alone"),
-        (("replay", "--journal", ".", "--journal-out", "there"), "--journal stands alone"),
+        (("replay", "--journal", ".", "a.jsonl"), "give --journal alone"),
+        (("replay", "--journal", ".", "--policy", "policy.toml"), "give --journal alone"),
+        (("replay", "--journal", ".", "--retry-for", "3"), "give --journal alone"),
+        (("replay", "--journal", ".", "--journal-out", "there"), "give --journal alone"),
         (("replay",), "give FILES, recordings to replay, or --journal"),
         (("replay", "a.jsonl"), "recordings need --policy FILE"),
     ],
@@ -155,7 +155,7 @@ async def test_verify_when_the_noted_heads_are_still_there_then_it_says_of_which
     report = json.loads(run("journal", "verify", str(own), *options(noted), "--json").stdout)
 
     assert shown.exit_code == 0
-    assert f"The noted head of audit is that of record {count}\n" in shown.stdout
+    assert f"The head you noted for audit is that of record {count}\n" in shown.stdout
     assert report["ok"]
     assert report["noted"] == {"recorder": count - 1, "audit": count}
 
@@ -223,7 +223,7 @@ async def test_verify_when_the_noted_head_is_pruned_then_that_is_said_to_be_poss
         (["inputs=" + "0" * 64], '--head was "inputs=000'),
         (["audit=" + "0" * 63], "expected recorder=HASH or audit=HASH"),
         (["audit=" + "g" * 64], "expected recorder=HASH or audit=HASH"),
-        (["audit=" + "0" * 64] * 2, "--head audit was given twice, expected one head a chain"),
+        (["audit=" + "0" * 64] * 2, "--head audit was given twice, expected one head per chain"),
     ],
 )
 def test_verify_when_a_head_is_malformed_then_the_message_says_what_was_expected(

@@ -54,10 +54,10 @@ async def test_replay_when_decisions_are_missing_then_it_says_what_that_can_mean
     missing = run("replay", "--journal", str(own))
 
     assert cut.exit_code == 0
-    assert "1 inputs are the last before an end, and their decisions were not recorded\n" in cut.stdout
+    assert "1 inputs are the last before a stop; their decisions were not recorded\n" in cut.stdout
     assert missing.exit_code == 1
     assert "0 decisions compared, 0 different, 1 missing\n" in missing.stdout
-    assert "1 are missing without a word: removed, or dropped just before the process was killed\n" in missing.stdout
+    assert "1 are missing unexplained: removed, or dropped just before the process was killed\n" in missing.stdout
 
 
 async def test_replay_when_decisions_were_dropped_then_the_journal_says_so_and_that_is_no_difference(
@@ -75,8 +75,8 @@ async def test_replay_when_decisions_were_dropped_then_the_journal_says_so_and_t
 
     assert (shown.exit_code, report.exit_code) == (0, 0)
     assert "0 decisions compared, 0 different, 1 missing\n" in shown.stdout
-    assert '1 of the missing were dropped under overflow = "drop", as the journal says\n' in shown.stdout
+    assert '1 of the missing were dropped under overflow = "drop"; the journal says so\n' in shown.stdout
     assert (json.loads(report.stdout)["missing"], json.loads(report.stdout)["dropped"]) == (1, 1)
-    assert "1 decisions before this were not recorded: the disk was too slow" in (
+    assert "1 decision before this not recorded: the disk was too slow" in (
         run("journal", "show", str(tmp_path)).stdout
     )

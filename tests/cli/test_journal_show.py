@@ -30,26 +30,25 @@ def test_show_when_asked_for_nothing_special_then_the_last_records_are_lines(dir
 @pytest.mark.parametrize(
     "line",
     [
-        "1 2026-01-19 00:00:00.000Z START      circuit_guard 0.0.1 starts to write, on host-1 as process 4711",
-        "INPUT      BTC-USD-PERP observation of exchange, epoch 1, number 1: mark 92600, index 92600, funding index 2",
-        "INPUT      BTC-USD-PERP reference of kraken: 92600",
-        "INPUT      BTC-USD-PERP check: LIQUIDATION of account-1, size -0.5, computed with mark 92600, funding index 2",
-        "funding index 20511 [banded]",
-        "INPUT      1 orders to judge, in BTC-USD-PERP",
-        "INPUT      halt ETH-USD-PERP, says alice: thin book",
-        "INPUT      resume ETH-USD-PERP, says alice: deep again",
-        "INPUT      reset BTC-USD-PERP, says alice: the index is right again",
-        "INPUT      GLOBAL enters phase POST_ONLY, says deploy: release",
-        "INPUT      the guard has restarted with the state it had",
-        "FACT       ETH-USD-PERP halted by alice: thin book",
+        "1 2026-01-19 00:00:00.000Z START      circuit_guard 0.0.1 starts on host-1 as process 4711",
+        "INPUT      BTC-USD-PERP: observation of exchange, epoch 1, number 1: mark 92600, index 92600, funding index 2",
+        "INPUT      BTC-USD-PERP: reference of kraken: 92600",
+        ": check banded: LIQUIDATION of account-1, size -0.5, computed with mark 92600, funding index 20511\n",
+        "INPUT      1 order to judge, in BTC-USD-PERP",
+        "INPUT      alice halts ETH-USD-PERP: thin book",
+        "INPUT      alice resumes ETH-USD-PERP: deep again",
+        "INPUT      alice resets the breaker of BTC-USD-PERP: the index is right again",
+        "INPUT      deploy sets phase POST_ONLY in GLOBAL: release",
+        "INPUT      the guard restarted with the state it had",
+        "FACT       ETH-USD-PERP: closures halted by alice: thin book",
         "FACT       command refused: markets was DOGE, expected markets that the policy names",
-        "FACT       BTC-USD-PERP is warm: its closures are judged from now on",
-        "FACT       BTC-USD-PERP breaker CLOSED: reset by alice: the index is right again",
-        "2026-01-19 00:00:09.000Z FACT       BTC-USD-PERP breaker OPEN (denying), latched: the funding index moved",
+        "FACT       BTC-USD-PERP: market is warm: its closures are judged from now on",
+        "FACT       BTC-USD-PERP: breaker CLOSED: reset by alice: the index is right again",
+        "2026-01-19 00:00:09.000Z FACT       BTC-USD-PERP: breaker OPEN (denying), latched for funding_jump, until an",
         "DECISION   DENY BTC-USD-PERP: the market's breaker is OPEN (denying): BTC-USD-PERP was OPEN (denying) for",
         "2 2026-01-19 00:00:00.000Z CHECKPOINT checkpoint of the state after record 1, SHA-256 ",
         "POLICY     policy ",
-        " is to take effect",
+        " takes effect",
     ],
 )
 def test_show_when_all_is_shown_then_each_kind_has_its_words(directory: Path, line: str) -> None:
@@ -76,7 +75,7 @@ def test_show_when_narrowed_then_only_what_was_asked_for_is_shown(directory: Pat
 def test_show_when_no_record_matches_then_that_is_said(directory: Path) -> None:
     result = run("journal", "show", str(directory), "--market", "DOGE")
 
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no record is like that\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no record matches\n")
 
 
 def test_show_when_what_was_asked_for_is_far_back_then_it_is_found(tmp_path: Path) -> None:
@@ -89,7 +88,7 @@ def test_show_when_what_was_asked_for_is_far_back_then_it_is_found(tmp_path: Pat
     found = run("journal", "show", str(tmp_path), "--market", ETH).stdout
     since = run("journal", "show", str(tmp_path), "--since", "2026-01-19T00:06:40Z").stdout.splitlines()
 
-    what = f"{ETH} observation of exchange, epoch 1, number 300: no value"
+    what = f"{ETH}: observation of exchange, epoch 1, number 300: no value"
     assert found == f"     301 2026-01-19 00:05:00.000Z INPUT      {what}\n"
     assert len(since) == 9_600
 

@@ -77,7 +77,7 @@ def test_maintenance_when_one_market_was_reset_then_it_is_named_latched_and_the_
     assert ended.exit_code == 0
     assert ended.stdout.splitlines() == [
         "maintenance ended by alice",
-        f"2 markets in POST_ONLY, to open on evidence: {ETH}, {PAXG}",
+        f"2 markets in POST_ONLY, opening once data are good: {ETH}, {PAXG}",
         f"1 market latched: {BTC}",
         f'once the cause is gone: circuit-guard reset {BTC} --actor NAME --reason "WHY"',
     ]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from circuit_guard.cli import words
+from circuit_guard.core.formatting import lasting
+from circuit_guard.core.types import SECOND_NS
 from tests.cli.running import BTC, ETH, PAXG, POLICY, Guard, run, running
 
 WHO = ("--actor", "alice", "--reason", "drill")
@@ -21,7 +22,7 @@ def test_halt_when_markets_are_named_then_they_are_halted_and_nothing_else(guard
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert lines[0].endswith(f" {BTC} halted by alice: drill")
+    assert lines[0].endswith(f" {BTC}: closures halted by alice: drill")
     assert lines[2] == "Denying closures there now:"
     assert lines[3].startswith(f"{BTC}   HALTED by an operator")
     assert [m["market"] for m in json.loads(guard.run("status", "--json").stdout)["markets"] if "halt" in m] == [BTC]
@@ -34,8 +35,8 @@ def test_halt_when_it_is_for_some_time_then_it_says_until_when(guard: Guard, giv
 
     stamps = [datetime.fromisoformat(halt[name]) for name in ("since", "expires_at")]
     assert result.exit_code == 0
-    assert f" {BTC} halted by alice: drill; until {stamps[1]:%Y-%m-%d %H:%M:%S}Z\n" in result.stdout
-    assert words.lasting(stamps[1] - stamps[0]) == lasts
+    assert f" {BTC}: closures halted by alice until {stamps[1]:%Y-%m-%d %H:%M:%S}Z: drill\n" in result.stdout
+    assert lasting(int((stamps[1] - stamps[0]).total_seconds()) * SECOND_NS) == lasts
 
 
 @pytest.mark.parametrize("given", ["", "15", "0m", "-5m", "1.5h", "15 m", "15M", "1d", "99999999s"])
@@ -79,13 +80,14 @@ def test_commands_when_the_policy_wants_two_actors_then_the_first_only_proposes(
     act, scope = command[0], BTC if BTC in command else "GLOBAL"
     lines = first.stdout.splitlines()
     assert (first.exit_code, as_json.exit_code, second.exit_code) == (1, 1, 0)
-    assert f" {act} of {scope} proposed by alice: drill; not in effect before somebody else asks" in lines[0]
-    typed = f'circuit-guard {again} --actor NAME --reason "WHY"'
-    assert lines[1].startswith(f"Not in effect: somebody other than alice has to run {typed}, before ")
-    assert json.loads(as_json.stdout)["proposal"]["actor"] == "alice"
     assert (
-        f"\nNOT IN EFFECT: {act} of {scope}, proposed by alice: drill; somebody else has to ask for the same" in status
+        f" {act} of {scope} proposed by alice: drill; it takes effect if somebody else asks for the same before "
+        in lines[0]
     )
+    typed = f'circuit-guard {again} --actor NAME --reason "WHY"'
+    assert lines[1].startswith(f"Not in effect yet: somebody other than alice must run {typed} before ")
+    assert json.loads(as_json.stdout)["proposal"]["actor"] == "alice"
+    assert f"\nNOT IN EFFECT: {act} of {scope}, proposed by alice: drill; somebody else must ask for the same" in status
     assert "by alice and bob: agreed" in second.stdout
 
 
@@ -108,7 +110,7 @@ def test_resume_when_everything_was_halted_then_market_halts_remain(guard: Guard
     result = guard.run("resume", "--all", *WHO)
 
     lines = result.stdout.splitlines()
-    assert lines[0].endswith(" GLOBAL resumed by alice: drill")
+    assert lines[0].endswith(" GLOBAL: closures resumed by alice: drill")
     assert [line.split("   ")[0] for line in lines if "HALTED" in line] == [ETH]
 
 
@@ -118,7 +120,7 @@ def test_reset_when_a_market_was_latched_then_it_warms_up_again(guard: Guard) ->
     result = guard.run("reset", BTC, *WHO)
 
     assert result.exit_code == 0
-    assert f"{BTC} breaker CLOSED: reset by alice: drill\n" in result.stdout
+    assert f"{BTC}: breaker CLOSED: reset by alice: drill\n" in result.stdout
     assert "warming: " in result.stdout
     guard.observe(BTC, times=3)
     assert guard.run("status", BTC).stdout.count("in the band") == 1
@@ -128,7 +130,7 @@ def test_phase_when_set_then_the_change_is_told_and_again_changes_nothing(guard:
     first = guard.run("phase", "POST_ONLY", BTC, *WHO)
     again = guard.run("phase", "post_only", BTC, *WHO)
 
-    assert f" {BTC} phase RECOVERING -> POST_ONLY by alice: drill\n" in first.stdout
+    assert f" {BTC}: phase RECOVERING to POST_ONLY by alice (only resting orders are taken): drill\n" in first.stdout
     assert again.stdout.splitlines()[0] == "nothing changed: it was so already"
     assert (first.exit_code, again.exit_code) == (0, 0)
 
@@ -236,7 +238,7 @@ def test_commands_when_the_audit_lacks_a_name_or_a_reason_then_they_are_refused(
 def test_commands_when_the_actor_is_in_the_environment_then_it_is_used(guard: Guard) -> None:
     result = guard.run("halt", BTC, "--reason", "drill", env={"CIRCUIT_GUARD_ACTOR": "bob"})
 
-    assert " halted by bob: drill" in result.stdout
+    assert " closures halted by bob: drill" in result.stdout
 
 
 @pytest.mark.parametrize(

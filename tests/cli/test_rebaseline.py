@@ -19,7 +19,7 @@ def test_rebaseline_when_a_value_is_given_then_both_values_are_told(guard: Guard
 
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0].endswith(
-        f" {BTC} funding index is 0, instead of {INDEX}, says alice: rolled back"
+        f" {BTC}: funding index rebaselined from {INDEX} to 0 by alice: rolled back"
     )
     assert "still latched" not in result.stdout
     assert json.loads(guard.run("status", BTC, "--json").stdout)["funding_index"] == "0"
@@ -32,7 +32,7 @@ def test_rebaseline_when_the_breaker_is_latched_then_it_says_that_a_reset_is_nee
 
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == (
-        f'1 market still latched, a reset is needed: circuit-guard reset {BTC} --actor NAME --reason "WHY"'
+        f'1 market still latched; an operator must reset: circuit-guard reset {BTC} --actor NAME --reason "WHY"'
     )
 
 
@@ -50,10 +50,10 @@ def test_rebaseline_when_a_checkpoint_is_named_then_its_values_are_the_truth(rec
     healed = json.loads(recorded.run("status", BTC, "--json").stdout)
 
     assert one.exit_code == 0
-    assert f" {BTC} funding index is {INDEX}, of checkpoint {number}, instead of " in one.stdout
+    assert f" to {INDEX} (checkpoint {number}) by alice: rolled back\n" in one.stdout
     assert (every.exit_code, every.stderr[:28]) == (1, 'circuit-guard: scopes was "P')
-    assert "1 interval of wrong values: an account that was settled with one is denied" in status
-    assert f" {BTC} accounts are repaired, none is tainted any more, says alice: rolled back\n" in repaired.stdout
+    assert "1 interval of wrong values: an account settled with one of them is denied" in status
+    assert f" {BTC}: accounts repaired by alice: rolled back; no account is tainted here any more\n" in repaired.stdout
     assert healed["discarded_intervals"] == 0
 
 
@@ -76,12 +76,16 @@ def test_rebaseline_when_the_policy_wants_two_actors_then_the_first_only_propose
 
     lines = first.stdout.splitlines()
     assert (first.exit_code, as_json.exit_code, second.exit_code) == (1, 1, 0)
-    assert f" rebaseline of {BTC} proposed by alice: rolled back; not in effect before " in lines[0]
+    assert (
+        f" rebaseline of {BTC} proposed by alice: rolled back; it takes effect if somebody else asks for the same "
+        in lines[0]
+    )
     assert lines[1].startswith(
-        "Not in effect: somebody other than alice has to run circuit-guard rebaseline with the same values --actor NAME"
+        "Not in effect yet: somebody other than alice must run circuit-guard rebaseline with the same values "
+        '--actor NAME --reason "WHY" before '
     )
     assert json.loads(as_json.stdout)["proposal"]["act"] == "rebaseline"
-    assert "says alice and bob: yes" in second.stdout
+    assert " by alice and bob: yes" in second.stdout
 
 
 @pytest.mark.parametrize(

@@ -46,4 +46,4 @@ def test_call_when_another_server_answers_then_it_is_told_apart(foreign_address:
     result = run(*command, "--address", foreign_address)
 
     assert result.exit_code == 3
-    assert f"what answers at {foreign_address} is no circuit_guard, or one of another version" in result.stderr
+    assert f"the server at {foreign_address} is not circuit_guard, or is another version of it" in result.stderr

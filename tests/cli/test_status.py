@@ -21,12 +21,15 @@ def test_status_when_a_market_is_latched_then_one_screen_explains_it(guard: Guar
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert lines[0].startswith("1 of 3 markets deny closures   ")
+    assert lines[0].startswith("1 of 3 markets denies closures   ")
     assert lines[2] == f"{BTC}   breaker OPEN (denying), latched, phase RECOVERING"
-    assert lines[3].startswith("  since      ")
-    assert lines[4].startswith("  why        opened for funding_jump: the funding index moved further than funding can")
+    assert lines[3].startswith("  since  ")
+    assert lines[4].startswith("  why    opened for funding_jump: the funding index moved further than funding can")
     assert "funding_index was 0, " in lines[4]
-    assert lines[5] == f"  lifted by  an operator, once the cause is gone: circuit-guard reset {BTC} {AUDIT}"
+    assert (
+        lines[5]
+        == f"  next   An operator must reset the breaker once the cause is gone: circuit-guard reset {BTC} {AUDIT}"
+    )
     assert [line.split()[0] for line in lines[8:]] == [BTC, ETH, PAXG], "the denying market comes first"
 
 
@@ -37,9 +40,9 @@ def test_status_when_an_operator_has_halted_then_it_says_who_why_and_how_to_resu
     lines = guard.run("status", BTC).stdout.splitlines()
 
     start = lines.index(f"{BTC}   HALTED by an operator, breaker CLOSED, phase RECOVERING")
-    assert lines[start + 2].startswith("  why        alice halted it at ")
+    assert lines[start + 2].startswith("  why    alice halted it at ")
     assert lines[start + 2].endswith("Z: odd prints")
-    assert lines[start + 3] == f"  lifted by  an operator: circuit-guard resume {BTC} {AUDIT}"
+    assert lines[start + 3] == f"  next   An operator must resume it: circuit-guard resume {BTC} {AUDIT}"
 
 
 def test_status_when_everything_is_halted_then_global_is_explained_once_and_first(guard: Guard) -> None:
@@ -51,7 +54,7 @@ def test_status_when_everything_is_halted_then_global_is_explained_once_and_firs
 
     assert lines[0].startswith("3 of 3 markets deny closures")
     assert lines[2] == "GLOBAL   HALTED by an operator, breaker CLOSED"
-    assert lines[5] == f"  lifted by  an operator: circuit-guard resume --all {AUDIT}"
+    assert lines[5] == f"  next   An operator must resume it: circuit-guard resume --all {AUDIT}"
     assert not any(line.startswith(f"{BTC}   ") and "HALTED" in line for line in lines)
 
 
@@ -95,15 +98,13 @@ def test_status_when_the_guard_is_in_shadow_then_that_is_said(tmp_path: Path) ->
     with running(tmp_path, POLICY + "[guard]\nshadow = true\n") as guard:
         guard.latch(BTC)
 
-        assert (
-            "SHADOW: whatever is denied below goes through, except for operators' halts\n" in guard.run("status").stdout
-        )
+        assert "SHADOW: the denials below are not enforced, except operators' halts\n" in guard.run("status").stdout
         honest = ("check", "--market", BTC, "--size", "-1", "--mark", PRICE, "--funding-index", INDEX)
         result = guard.run(*honest)
 
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[0].endswith("(without shadow: DENY)")
-    assert "not enforced: the whole guard is in shadow" in result.stdout
+    assert result.stdout.splitlines()[0].endswith("(with every rule enforced: DENY)")
+    assert "Not enforced: the whole guard is in shadow." in result.stdout
 
 
 def test_status_when_markets_are_cold_then_it_says_what_readiness_waits_for(untouched: Guard) -> None:

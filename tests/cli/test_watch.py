@@ -65,7 +65,7 @@ def test_watch_when_piped_then_it_prints_one_line_an_event_and_ctrl_c_ends_it_wi
     guard.observe(times=3)
     watch = Watch("--address", guard.address)
 
-    assert watch.first_line(guard).endswith(f" {BTC} halted by alice: drill\n")
+    assert watch.first_line(guard).endswith(f" {BTC}: closures halted by alice: drill\n")
     guard.run("resume", BTC, "--actor", "alice", "--reason", "over")
     guard.run(*CHECK, "--request-id", "allowed")
     guard.run("check", "--market", BTC, "--size", "-1", "--request-id", "denied")

@@ -10,10 +10,7 @@ import grpc
 import pytest
 from rich.console import Console
 
-from circuit_guard.cli.demo_clock import StoryClock
-from circuit_guard.cli.demo_play import Player
-from circuit_guard.cli.demo_score import Score
-from circuit_guard.cli.demo_story import Narrator
+from circuit_guard.cli.demo import Narrator, Player, Score, StoryClock
 from circuit_guard.cli.rpc import CHANNEL_OPTIONS
 from circuit_guard.config.settings import load_settings
 from circuit_guard.core.types import SECOND_NS

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from circuit_guard.cli.demo import _play, _settings
-from circuit_guard.cli.demo_clock import StoryClock
+from circuit_guard.cli.demo import StoryClock, _play, _settings
 from circuit_guard.config.settings import JournalSettings
 from circuit_guard.engine.clock import SystemClock
 from circuit_guard.recording.reader import read_recording

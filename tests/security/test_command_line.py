@@ -125,7 +125,7 @@ def test_command_line_when_the_guard_wants_certificates_and_tokens_then_it_shows
     assert "bastion (as alice)" in as_("bastion.example", "status")[1]
     result = run("--ca", f"{folder}/ca.pem", "status", *at)
     assert result.exit_code == 3
-    assert "Or it takes other certificates than these, or none" in result.stderr
+    assert "Or it wants other certificates, or no TLS at all" in result.stderr
     assert run("status", *at).exit_code == 3
 
 
@@ -165,7 +165,7 @@ def test_status_page_when_nobody_is_known_then_it_says_nothing_of_the_guard(proc
 @pytest.mark.parametrize(
     ("arguments", "env", "message"),
     [
-        (("--cert", "a.pem"), {}, "--ca was not given, expected it beside --cert and --key"),
+        (("--cert", "a.pem"), {}, "--ca was not given, expected it with --cert and --key"),
         (("--ca", "none.pem"), {}, "none.pem"),
         (("--ca", "none.pem", "--cert", "a.pem"), {}, "key"),
         (("--token-file", "none"), {}, "--token-file was none, expected a readable file with a token"),

@@ -11,10 +11,7 @@ import grpc
 from rich.console import Console
 
 from circuit_guard.cli.bundled import bundled
-from circuit_guard.cli.demo_clock import StoryClock
-from circuit_guard.cli.demo_play import Player
-from circuit_guard.cli.demo_score import Score
-from circuit_guard.cli.demo_story import Narrator
+from circuit_guard.cli.demo import Narrator, Player, Score, StoryClock
 from circuit_guard.config.settings import (
     EngineSettings,
     GrpcSettings,

@@ -13,10 +13,10 @@ from circuit_guard.cli.output import CommandError, ExitCode, display, print_json
 from circuit_guard.config.settings import load_settings, settings_json_schema
 from circuit_guard.errors import SettingsError
 
-settings = typer.Typer(help="Check the settings: how the process runs.", no_args_is_help=True)
+app = typer.Typer(help="Check the settings: how the process runs.", no_args_is_help=True)
 
 
-@settings.command("check")
+@app.command("check")
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The settings file.")]) -> None:
     """Check a settings file together with the CIRCUIT_GUARD_ variables of this environment. Exit code 1: not valid."""
     environ = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
@@ -33,7 +33,7 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The setting
     display(rows)
 
 
-@settings.command("schema")
+@app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of the settings, for editors."""
     print_json(settings_json_schema())

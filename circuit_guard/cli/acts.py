@@ -1,0 +1,283 @@
+"""What operators do: `halt`, `resume`, `reset`, `phase`, `reload`, `rebaseline`. Each act names who does it and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from rich.text import Text
+
+from circuit_guard.cli import lines, options
+from circuit_guard.cli.output import ExitCode, as_json, display, print_json, screen
+from circuit_guard.cli.rpc import Guard
+from circuit_guard.cli.status import denying_in, explained
+from circuit_guard.core.explain import AUDIT
+from circuit_guard.core.formatting import instant, markets
+from circuit_guard.errors import shown
+from circuit_guard.server.convert import received
+from circuit_guard.v1 import admin_pb2, maintenance_pb2
+
+
+class Commanded(StrEnum):
+    """The phases that can be set: RECOVERING is entered by the guard itself."""
+
+    OPEN = "OPEN"
+    POST_ONLY = "POST_ONLY"
+    CANCEL_ONLY = "CANCEL_ONLY"
+    MAINTENANCE = "MAINTENANCE"
+
+
+_DURATION = re.compile("(?P<number>[1-9][0-9]{0,6})(?P<unit>[smh])")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+Response = TypeVar(
+    "Response",
+    admin_pb2.HaltResponse,
+    admin_pb2.ResumeResponse,
+    admin_pb2.ResetBreakerResponse,
+    admin_pb2.SetPhaseResponse,
+    maintenance_pb2.RebaselineResponse,
+)
+MayBeProposed = admin_pb2.ResumeResponse | admin_pb2.ResetBreakerResponse | maintenance_pb2.RebaselineResponse
+Scopes = Annotated[list[str], typer.Argument(metavar="SCOPES", help="Markets, or GLOBAL for the breaker over all.")]
+ThePhase = Annotated[
+    Commanded,
+    typer.Argument(metavar="PHASE", case_sensitive=False, help="OPEN, POST_ONLY, CANCEL_ONLY or MAINTENANCE."),
+]
+For = Annotated[
+    str | None,
+    typer.Option("--for", metavar="TIME", help="How long: 90s, 15m, 2h; at most 7 days. Without it, until `resume`."),
+]
+Rollback = Annotated[bool, typer.Option("--rollback", help="The chain was rolled back: cancel resting orders.")]
+Values = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint, markets alone."),
+]
+CheckpointId = Annotated[
+    int | None,
+    typer.Option(
+        "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
+    ),
+]
+EveryMarket = Annotated[bool, typer.Option("--all", help="With --checkpoint: every market of the policy.")]
+Repaired = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--repaired", metavar="MARKET", help="The exchange has repaired the accounts in this market; may be repeated."
+    ),
+]
+
+
+def halt(
+    actor: options.Actor,
+    reason: options.Reason,
+    markets: options.Markets = None,
+    everything: options.All = False,
+    for_: For = None,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Deny every closure in these markets until `resume`, or for the time given. No rule lifts it."""
+    scopes = options.scopes_of(markets, everything)
+    request = admin_pb2.HaltRequest(scopes=scopes, actor=actor, reason=reason, expires_after=_expiry(for_))
+    with Guard(address, timeout) as guard:
+        _told(guard, guard.admin.Halt, request, json)
+        if not json:
+            _print_denying(guard, scopes)
+
+
+def resume(
+    actor: options.Actor,
+    reason: options.Reason,
+    markets: options.Markets = None,
+    everything: options.All = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Lift operators' halts.
+
+    Lifts the halts of the markets named, or with --all the one over everything. Breakers stay as they are.
+
+    Exit code 1: nothing was resumed. Either a market is not halted, or the policy wants two actors and this is the
+    first: the act is only proposed.
+    """
+    scopes = options.scopes_of(markets, everything)
+    request = admin_pb2.ResumeRequest(scopes=scopes, actor=actor, reason=reason)
+    with Guard(address, timeout) as guard:
+        response = _told(guard, guard.admin.Resume, request, json)
+        _end_if_proposed(response, f"resume {'--all' if everything else ' '.join(scopes)}", json)
+        if not json:
+            _print_denying(guard, scopes)
+
+
+def reset(
+    scopes: Scopes,
+    actor: options.Actor,
+    reason: options.Reason,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Close breakers, latched or not.
+
+    A market must then show good data again before its closures go through.
+
+    Exit code 1: nothing was reset. Either a breaker is CLOSED already, or the policy wants two actors and this is the
+    first: the act is only proposed.
+    """
+    request = admin_pb2.ResetBreakerRequest(scopes=scopes, actor=actor, reason=reason)
+    with Guard(address, timeout) as guard:
+        response = _told(guard, guard.admin.ResetBreaker, request, json)
+        _end_if_proposed(response, f"reset {' '.join(scopes)}", json)
+        if not json:
+            _print_denying(guard, scopes)
+
+
+def phase(
+    phase: ThePhase,
+    actor: options.Actor,
+    reason: options.Reason,
+    markets: options.Markets = None,
+    everything: options.All = False,
+    rollback: Rollback = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Tell the guard which phase the exchange enters.
+
+    A market reaches OPEN through RECOVERING: it must show good data before it leaves another phase.
+    """
+    scopes = options.scopes_of(markets, everything)
+    request = admin_pb2.SetPhaseRequest(
+        phase=f"PHASE_{phase}", scopes=scopes, actor=actor, reason=reason, rollback=rollback
+    )
+    with Guard(address, timeout) as guard:
+        _told(guard, guard.admin.SetPhase, request, json)
+        if not json:
+            _print_denying(guard, scopes)
+
+
+def reload(
+    actor: options.Actor,
+    reason: options.Reason,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Make the guard read its policy file again.
+
+    Exit code 1: the file is not valid; the previous policy stays in force.
+    """
+    request = admin_pb2.ReloadPolicyRequest(actor=actor, reason=reason)
+    with Guard(address, timeout) as guard:
+        response: admin_pb2.ReloadPolicyResponse = guard.call(guard.admin.ReloadPolicy, request)
+    if json:
+        print_json(as_json(response))
+        return
+    changed = response.revision != response.previous_revision
+    now = f"policy {response.revision} is in force"
+    screen().print(f"{now}, instead of {response.previous_revision}" if changed else f"{now}, as before")
+    for word, named in (("added", response.added), ("removed", response.removed)):
+        if named:
+            screen().print(f"{word}: {', '.join(named)}")
+
+
+def rebaseline(
+    actor: options.Actor,
+    reason: options.Reason,
+    values: Values = None,
+    checkpoint: CheckpointId = None,
+    everything: EveryMarket = False,
+    repaired: Repaired = None,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Set the funding indices to trust from now on, whatever was trusted before.
+
+    Breakers and halts stay as they are. After a rollback name the checkpoint. The guard then denies closures of the
+    accounts that were settled with values published since, until the exchange has repaired them.
+
+    Exit code 1: the act is only proposed, or nothing could be changed.
+    """
+    request = maintenance_pb2.RebaselineRequest(actor=actor, reason=reason, repaired=repaired or ())
+    if checkpoint is None:
+        if everything:
+            raise typer.BadParameter("--all was given without --checkpoint, expected MARKET=INDEX for each market")
+        if not values and not repaired:
+            raise typer.BadParameter("name at least one MARKET=INDEX, or give --checkpoint, or --repaired")
+        request.baselines.extend(map(_baseline, values or ()))
+    else:
+        request.checkpoint_id = checkpoint
+        request.scopes.extend(options.scopes_of(values, everything))
+    with Guard(address, timeout) as guard:
+        response = _told(guard, guard.maintenance.Rebaseline, request, json)
+        _end_if_proposed(response, "rebaseline with the same values", json)
+        if not json:
+            _print_still_latched(guard, response)
+
+
+def _told(guard: Guard, method: Callable[..., Response], request: Message, json: bool) -> Response:
+    """Carry out a command, print what changed, and return the answer."""
+    response = guard.call(method, request)
+    if json:
+        print_json(as_json(response))
+        return response
+    for line in [lines.of_event(event) for event in response.events] or [Text("nothing changed: it was so already")]:
+        display(line)
+    return response
+
+
+def _print_denying(guard: Guard, scopes: list[str]) -> None:
+    """Print what denies closures in the scopes of a command after it."""
+    status = received.guard(guard.status())
+    denying = denying_in(status, scopes)
+    display(Text("\nDenying closures there now:" if denying else "\nNothing denies closures there now."))
+    for part in explained(denying, status.at_ns):
+        display(part)
+
+
+def _end_if_proposed(response: MayBeProposed, command: str, json: bool) -> None:
+    """End with exit code 1 where an act is only proposed. `command` is what a second actor types, without the audit."""
+    if not response.HasField("proposal"):
+        return
+    if not json:
+        asked = received.proposal(response.proposal)
+        who = f"somebody other than {asked.actor} must run circuit-guard {command} {AUDIT}"
+        display(f"Not in effect yet: {who} before {instant(asked.expires_ns)}.")
+    raise typer.Exit(ExitCode.DENIED)
+
+
+def _print_still_latched(guard: Guard, response: maintenance_pb2.RebaselineResponse) -> None:
+    """Print how to reset the breakers that are still latched: a rebaseline makes the values right, and no more."""
+    moved = {event.rebaselined.market for event in response.events if event.HasField("rebaselined")}
+    status = guard.status()
+    latched = [market.market for market in status.markets if market.market in moved and market.breaker.latched]
+    if latched:
+        command = f"circuit-guard reset {' '.join(latched)} {AUDIT}"
+        display(Text(f"{markets(len(latched))} still latched; an operator must reset: {command}", "bold red"))
+
+
+def _baseline(text: str) -> maintenance_pb2.Baseline:
+    market, equals, index = text.rpartition("=")
+    if not equals:
+        raise typer.BadParameter(f"the value was {text}, expected MARKET=INDEX, for instance BTC-USD-PERP=20511.93")
+    return maintenance_pb2.Baseline(market=market, funding_index=index)
+
+
+def _expiry(given: str | None) -> Duration | None:
+    if given is None:
+        return None
+    match = _DURATION.fullmatch(given)
+    if match is None:
+        expected = "a whole number with s, m or h, for instance 15m, at most 168h"
+        raise typer.BadParameter(f"--for was {shown(given)}, expected {expected}")
+    return Duration(seconds=int(match["number"]) * _UNITS_S[match["unit"]])
