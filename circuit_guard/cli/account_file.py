@@ -10,9 +10,7 @@ from pathlib import Path
 
 from circuit_guard.cli.output import CommandError, ExitCode
 from circuit_guard.core.inputs import Account
-from circuit_guard.recording.accounts import read_account
-from circuit_guard.recording.fields import FieldError
-from circuit_guard.recording.json_line import decode
+from circuit_guard.recording.format import FieldError, decode, read_account
 
 BYTES_MAX = 1024 * 1024
 

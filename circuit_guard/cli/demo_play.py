@@ -18,8 +18,8 @@ from circuit_guard.cli.demo_score import Score
 from circuit_guard.cli.demo_story import Narrator
 from circuit_guard.core.inputs import Basis, Check, Observation, PhaseCommand, Reference
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.recording.entries import Entry, Fault, LabelledCheck
-from circuit_guard.recording.replayer import RETRY_FOR_S, RETRY_INTERVAL_NS
+from circuit_guard.recording.format import Entry, Fault, LabelledCheck
+from circuit_guard.recording.replay import RETRY_FOR_S, RETRY_INTERVAL_NS
 from circuit_guard.v1 import (
     admin_pb2,
     admin_pb2_grpc,

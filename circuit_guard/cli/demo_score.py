@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from circuit_guard.core.inputs import Observation
-from circuit_guard.recording.entries import Fault, Label, LabelledCheck
+from circuit_guard.recording.format import Fault, Label, LabelledCheck
 
 
 @dataclass(slots=True)

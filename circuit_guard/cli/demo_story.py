@@ -13,8 +13,7 @@ from circuit_guard.cli.demo_score import Score
 from circuit_guard.cli.output import table
 from circuit_guard.core.inputs import Observation, PhaseCommand
 from circuit_guard.core.types import SECOND_NS, Phase
-from circuit_guard.recording.entries import Fault, Label, LabelledCheck
-from circuit_guard.recording.fields import format_time
+from circuit_guard.recording.format import Fault, Label, LabelledCheck, format_time
 from circuit_guard.v1 import event_pb2, liquidation_pb2, status_pb2, types_pb2
 
 _PHASES = {

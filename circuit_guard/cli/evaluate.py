@@ -16,9 +16,9 @@ from circuit_guard.cli import options
 from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen
 from circuit_guard.config.policy import read_policy_file
-from circuit_guard.evaluation.evaluate import GARBAGE_THRESHOLD, Plan
-from circuit_guard.evaluation.evaluate import evaluate as run
 from circuit_guard.evaluation.faults import KINDS
+from circuit_guard.evaluation.jobs import GARBAGE_THRESHOLD, Plan
+from circuit_guard.evaluation.jobs import evaluate as run
 from circuit_guard.evaluation.outcome import Evaluation
 from circuit_guard.evaluation.table import render
 

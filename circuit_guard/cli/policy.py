@@ -20,7 +20,7 @@ from circuit_guard.config.policy import load_policy, policy_json_schema
 from circuit_guard.core.policy import FirstSight, Halted, MarketPolicy, Policy
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import PolicyError
-from circuit_guard.recording.fields import parse_decimal
+from circuit_guard.recording.format import parse_decimal
 
 app = typer.Typer(help="Check the policy: what is enforced, before it is.", no_args_is_help=True)
 

@@ -11,9 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.outcome import Evaluation, GuardResult
-from circuit_guard.evaluation.tally import Tally
-from circuit_guard.recording.entries import Label
+from circuit_guard.evaluation.outcome import Evaluation, GuardResult, Tally
+from circuit_guard.recording.format import Label
 
 EXAMPLES_SHOWN_MAX = 20
 

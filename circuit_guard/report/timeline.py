@@ -27,8 +27,8 @@ from circuit_guard.core.types import (
     show_seconds,
 )
 from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Start
+from circuit_guard.report.document import clock
 from circuit_guard.report.evidence import Happening
-from circuit_guard.report.times import clock
 
 SAME_WITHIN_NS = 2 * SECOND_NS
 """The same happening in several markets within this time is one line."""

@@ -11,13 +11,11 @@ from circuit_guard.core.inputs import Observation, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.evaluation.feed import WARM_UP_NS
-from circuit_guard.evaluation.judge import GUARD_DOWN, Answer, GuardJudge
-from circuit_guard.evaluation.limits import hidden_max
-from circuit_guard.evaluation.noticing import Noticing
+from circuit_guard.evaluation.judge import GUARD_DOWN, Answer, GuardJudge, hidden_max
+from circuit_guard.evaluation.outcome import Tally, total
 from circuit_guard.evaluation.population import true_surplus
-from circuit_guard.evaluation.tally import Tally, total
-from circuit_guard.evaluation.trial import EXAMPLES_PER_RUN_MAX, Trial
-from circuit_guard.recording.entries import Fault, Label
+from circuit_guard.evaluation.trial import EXAMPLES_PER_RUN_MAX, Noticing, Trial
+from circuit_guard.recording.format import Fault, Label
 from tests.evaluation.evaluating import FEED, Puppet, moved, run_of, with_closures
 
 RESET = run_of("reset")
