@@ -46,7 +46,6 @@ class Example:
     """Why it was denied when first asked."""
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         return {
             "recording": self.recording,
             "fault": self.kind,
@@ -110,7 +109,6 @@ class Tally:
     examples: list[Example] = field(default_factory=list)
 
     def as_json(self) -> JsonObject:
-        """Return the counts as in the JSON object of an evaluation."""
         return {
             "runs": self.runs,
             "wrongful": {
@@ -202,7 +200,6 @@ class GuardResult:
         return total(self.by_kind.values())
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         summed = self.total()
         return {
             "guard": self.guard,
@@ -222,7 +219,6 @@ class Changed:
     only_against: int = 0
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         return {
             "asked": self.asked,
             "allowed_only_by_policy": self.only_policy,
@@ -252,7 +248,6 @@ class Difference:
         return summed
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         return {**{label.value: self.changed[label].as_json() for label in Label}, "examples": self.examples}
 
 

@@ -30,7 +30,6 @@ class Trip:
     severity: Severity
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of a replay."""
         return {
             "at": format_time(self.at_ns),
             "scope": self.scope,
@@ -54,37 +53,12 @@ class FaultOutcome:
     checks_before_detection: int = 0
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of a replay."""
         return {
             "kind": self.fault.kind,
             "markets": list(self.fault.markets),
             "at": format_time(self.fault.at_ns),
             "detected_at": None if self.detected_at_ns is None else format_time(self.detected_at_ns),
             "checks_before_detection": self.checks_before_detection,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A check whose answer disagreed with its truth, at least at first, for a person to look into."""
-
-    at_ns: int
-    request_id: str
-    market: str
-    label: Label
-    outcome: str
-    reasons: tuple[str, ...]
-    """Why it was denied when first asked."""
-
-    def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of a replay."""
-        return {
-            "at": format_time(self.at_ns),
-            "request_id": self.request_id,
-            "market": self.market,
-            "label": self.label.value,
-            "outcome": self.outcome,
-            "reasons": list(self.reasons),
         }
 
 
@@ -108,13 +82,13 @@ class ReplayResult:
     genuine: Counter[str] = field(default_factory=Counter)
     trips: list[Trip] = field(default_factory=list)
     faults: list[FaultOutcome] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    examples: list[JsonObject] = field(default_factory=list)
+    """Checks whose answer disagreed with their truth, at least at first; with the reasons of the first denial."""
     market_ns: int = 0
     halted_market_ns: int = 0
     digest: str = ""
 
     def as_json(self) -> JsonObject:
-        """Return the JSON object of a replay."""
         return {
             "inputs": self.inputs,
             "checks": self.checks,
@@ -132,7 +106,7 @@ class ReplayResult:
             },
             "trips": [trip.as_json() for trip in self.trips],
             "faults": [fault.as_json() for fault in self.faults],
-            "examples": [example.as_json() for example in self.examples],
+            "examples": self.examples,
             "market_seconds": self.market_ns / SECOND_NS,
             "halted_market_seconds": self.halted_market_ns / SECOND_NS,
             "digest": self.digest,
@@ -228,7 +202,14 @@ class Score:
         expected = "deny" if label is Label.WRONGFUL else "allow"
         if outcome != expected and len(self.result.examples) < EXAMPLES_MAX:
             self.result.examples.append(
-                Example(check.at_ns, check.request_id, check.market, label, outcome, asked.first_reasons)
+                {
+                    "at": format_time(check.at_ns),
+                    "request_id": check.request_id,
+                    "market": check.market,
+                    "label": label.value,
+                    "outcome": outcome,
+                    "reasons": list(asked.first_reasons),
+                }
             )
 
     def finish(self, end_ns: int) -> ReplayResult:

@@ -9,8 +9,8 @@ from typing import Any
 
 from circuit_guard.core.inputs import Observation
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.faults.funding import WEEK_H, honest_index, indexed, reset, to_zero
-from circuit_guard.evaluation.faults.site import HOUR_NS, Site, in_time_order
+from circuit_guard.evaluation.faults.funding import INDEX_ZERO, WEEK_H, aged, reset
+from circuit_guard.evaluation.faults.site import HOUR_NS, Change, Site, in_time_order
 from circuit_guard.evaluation.feed import FaultedFeed
 
 _PARTS = (
@@ -21,6 +21,12 @@ _PARTS = (
     ("mark_price", "funding_index"),
 )
 _DELIVERY_NS = SECOND_NS // 5
+_STALE: tuple[Callable[[Site], Change], ...] = (
+    lambda site: INDEX_ZERO,
+    lambda site: aged(site, site.random.randint(1, WEEK_H) * HOUR_NS),
+    lambda site: _older(site, ("mark_price", "index_price")),
+)
+"""What a second writer publishes from: an index of zero, one of hours ago, or prices of minutes ago."""
 
 
 def two_writers(site: Site) -> FaultedFeed:
@@ -29,7 +35,7 @@ def two_writers(site: Site) -> FaultedFeed:
     Its funding index is zero or hours old, or its prices are minutes old. Paradex, 19 January 2026: a service restarted
     while the old one still wrote.
     """
-    stale = site.random.choice((_index_zero, _index_of_hours_ago, _prices_of_minutes_ago))(site)
+    stale = site.random.choice(_STALE)(site)
     epoch = 1 + max(entry.epoch for own in site.feed.observations.values() for entry in own)
     sequences = dict.fromkeys(site.markets, 0)
     second: list[Observation] = []
@@ -40,19 +46,6 @@ def two_writers(site: Site) -> FaultedFeed:
             written = replace(stale(entry), at_ns=at_ns, event_time_ns=at_ns - _DELIVERY_NS)
             second.append(replace(written, epoch=epoch, feed_sequence=sequences[entry.market]))
     return site.faulted(in_time_order((*site.feed.entries, *second)))
-
-
-def _index_zero(_: Site) -> Callable[[Observation], Observation]:
-    return indexed(to_zero)
-
-
-def _index_of_hours_ago(site: Site) -> Callable[[Observation], Observation]:
-    age_ns = site.random.randint(1, WEEK_H) * HOUR_NS
-    return indexed(lambda entry: honest_index(entry) - site.accrual(entry.market, age_ns))
-
-
-def _prices_of_minutes_ago(site: Site) -> Callable[[Observation], Observation]:
-    return _older(site, ("mark_price", "index_price"))
 
 
 def partial_write(site: Site) -> FaultedFeed:
@@ -72,7 +65,7 @@ def _filled(entry: Observation, fields: tuple[str, ...], value: Decimal | None) 
     return replace(entry, **values)
 
 
-def _older(site: Site, fields: tuple[str, ...]) -> Callable[[Observation], Observation]:
+def _older(site: Site, fields: tuple[str, ...]) -> Change:
     """Return the change that fills fields from one to ten minutes before, or from as far back as the feed goes."""
     age_ns = site.seconds_ns(60, 600)
 
@@ -124,7 +117,7 @@ def caller_corrupt(site: Site) -> FaultedFeed:
 
     BitMEX, 13 May 2021: its own audit found such a mismatch and halted; a guard sees it in the basis of the check.
     """
-    return site.faulted(site.feed.entries, site.changed(indexed(to_zero)))
+    return site.faulted(site.feed.entries, site.changed(INDEX_ZERO))
 
 
 def caller_stale(site: Site) -> FaultedFeed:
