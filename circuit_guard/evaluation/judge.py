@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 class Judge(Protocol):
-    """Anybody who says whether a forced closure may go ahead, knowing only what is published and what is asked."""
+    """Decides whether a forced closure may go ahead, from what is published and what is asked alone."""
 
     @property
     def name(self) -> str:

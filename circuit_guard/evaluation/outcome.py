@@ -17,48 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, localcontext
 from statistics import median
+from typing import Any
 
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.evaluation.peers import PEERS
-from circuit_guard.recording.format import JsonObject, Label, format_time
+from circuit_guard.recording.format import JsonObject, Label
 
 EXAMPLES_MAX = 20
 CENT = Decimal("0.01")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """An answer that went wrong, with what it takes to lay the same fault again."""
-
-    recording: str
-    kind: str
-    seed: int
-    at_ns: int
-    request_id: str
-    market: str
-    label: Label
-    outcome: str
-    """`allowed_outside_limit`, `denied` or `allowed_on_retry`."""
-    true_surplus: Decimal
-    limit: Decimal | None
-    """The envelope's limit for this account, in quote currency; None where there was no envelope."""
-    reasons: tuple[str, ...]
-    """Why it was denied when first asked."""
-
-    def as_json(self) -> JsonObject:
-        return {
-            "recording": self.recording,
-            "fault": self.kind,
-            "seed": self.seed,
-            "at": format_time(self.at_ns),
-            "request_id": self.request_id,
-            "market": self.market,
-            "label": self.label.value,
-            "outcome": self.outcome,
-            "true_surplus": quote(self.true_surplus),
-            "limit": None if self.limit is None else quote(self.limit),
-            "reasons": list(self.reasons),
-        }
 
 
 @dataclass(slots=True)
@@ -106,7 +72,12 @@ class Tally:
     """What holding genuine closures cost: by how much their true surplus fell from the first question to the answer
     that let them through. One still denied after 12 s counts until its market is no longer halted; where it was not
     halted, until the engine no longer wants it; at most until the end of the run."""
-    examples: list[Example] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    """Answers that went wrong, as JSON objects with what it takes to lay the same fault again.
+
+    `outcome` is `allowed_outside_limit`, `denied` or `allowed_on_retry`; `limit` the envelope's limit for this account,
+    None where there was no envelope; `reasons` why it was denied when first asked.
+    """
 
     def as_json(self) -> JsonObject:
         return {
@@ -161,7 +132,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
         for tally in tallies:
             for each in fields(Tally):
                 setattr(summed, each.name, getattr(summed, each.name) + getattr(tally, each.name))
-            summed.examples.sort(key=lambda example: example.label is Label.GENUINE)
+            summed.examples.sort(key=lambda example: example["label"] == Label.GENUINE)
             del summed.examples[EXAMPLES_MAX:]
     return summed
 
@@ -206,7 +177,7 @@ class GuardResult:
             "source": SOURCES.get(self.guard, ""),
             "total": summed.as_json(),
             "faults": {kind: tally.as_json() for kind, tally in self.by_kind.items()},
-            "examples": [example.as_json() for example in summed.examples],
+            "examples": summed.examples,
         }
 
 

@@ -137,7 +137,7 @@ class _Row:
     capacities: list[Decimal]
     holders: list[int]
     under: int = 0
-    """The first so many are under water."""
+    """The number of accounts under water; they are the first ones."""
 
 
 @dataclass(slots=True)
@@ -288,8 +288,8 @@ class ModelAccount:
 class Closure:
     """A closure that an engine asks for, and the truth about it at the observations that made it ask.
 
-    Amounts are in quote currency. Whoever runs them passes over those of an account that it has closed already, and
-    asks again only before `wanted_until_ns`.
+    Amounts are in quote currency. A trial skips those of an account that it has closed already, and asks
+    again only before `wanted_until_ns`.
     """
 
     check: Check

@@ -13,7 +13,7 @@ from circuit_guard.core.reasons import Reason
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.evaluation.feed import WARM_UP_NS, FaultedFeed
 from circuit_guard.evaluation.judge import Answer, Judge, Told
-from circuit_guard.evaluation.outcome import DIFFERENCES_SHOWN_MAX, Difference, Example, Tally
+from circuit_guard.evaluation.outcome import DIFFERENCES_SHOWN_MAX, Difference, Tally, quote
 from circuit_guard.evaluation.population import Closure, true_surplus
 from circuit_guard.recording.format import Fault, Label, format_time
 from circuit_guard.recording.replay import RETRY_FOR_S, RETRY_INTERVAL_NS
@@ -317,21 +317,21 @@ class Trial:
     def _add_example(self, pending: Pending, outcome: str) -> None:
         if pending.closure.label is Label.GENUINE and len(self.tally.examples) >= EXAMPLES_PER_RUN_MAX:
             return
-        check, faulted = pending.closure.check, self._faulted
+        check, limit = pending.closure.check, self._limits.get(pending.closure.check.request_id)
         self.tally.examples.append(
-            Example(
-                self.run.recording,
-                faulted.kind,
-                self.run.seed,
-                check.at_ns,
-                check.request_id,
-                check.market,
-                pending.closure.label,
-                outcome,
-                pending.closure.true_surplus,
-                self._limits.get(check.request_id),
-                pending.answer.reasons,
-            )
+            {
+                "recording": self.run.recording,
+                "fault": self._faulted.kind,
+                "seed": self.run.seed,
+                "at": format_time(check.at_ns),
+                "request_id": check.request_id,
+                "market": check.market,
+                "label": pending.closure.label.value,
+                "outcome": outcome,
+                "true_surplus": quote(pending.closure.true_surplus),
+                "limit": None if limit is None else quote(limit),
+                "reasons": list(pending.answer.reasons),
+            }
         )
 
 

@@ -97,7 +97,7 @@ class JournalReplay:
     dropped: int = 0
     """Those of them that the journal says were dropped because the disk was too slow."""
     cut_off: int = 0
-    """Decisions that nobody can have recorded: of the last input before the journal ends or the process died."""
+    """Decisions that cannot have been recorded: those of the last input before the journal ends or the process died."""
     versions: list[str] = field(default_factory=list)
     """The versions of circuit_guard known to have written these records."""
     first_difference: Difference | None = None
@@ -252,7 +252,7 @@ class _Comparison:
             self._made = None
 
     def _settle(self, dropped: int) -> None:
-        """Count what is missing up to here, of which so many at most were dropped."""
+        """Count what is missing up to here, of which at most `dropped` were dropped."""
         self._result.missing += self._missing
         self._result.dropped += min(self._missing, dropped)
         if self._missing > dropped and self._first_missing is not None:

@@ -16,7 +16,7 @@ from circuit_guard.report.closures import CENT, Assessment, Closure
 from circuit_guard.report.document import exact
 from circuit_guard.report.evidence import Corruption
 from circuit_guard.report.incident import Figures, Incident, RollbackPoint, figures
-from circuit_guard.report.sections import summary, tainted_accounts, to_keep
+from circuit_guard.report.sections import summary, tainted_accounts
 
 COLUMNS = (
     "account_id",
@@ -128,8 +128,8 @@ def as_json(incident: Incident) -> JsonObject:
         "first_corrupt": [_corrupt(corruption) for corruption in incident.first.values()],
         "rollback": None if incident.rollback is None else _rollback(incident.rollback),
         "orders": {
-            "cancel": [seen.order.order_id for seen in incident.orders if not to_keep(seen)],
-            "keep": [seen.order.order_id for seen in incident.orders if to_keep(seen)],
+            "cancel": [seen.order.order_id for seen in incident.orders if not seen.order.take_profit_or_stop_loss],
+            "keep": [seen.order.order_id for seen in incident.orders if seen.order.take_profit_or_stop_loss],
         },
         "reconcile": _reconcile(incident),
     }

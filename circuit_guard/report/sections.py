@@ -150,10 +150,10 @@ s: what was closed, in base units, negative for a short position"""
 def closures_section(incident: Incident) -> Section:
     """Return every closure asked about."""
     told = (
-        "Every forced closure that the engine asked about, once where it was asked again. The explained loss says"
-        " whether the account was under water at every value that can honestly be (EXPLAINED) or healthy at all of"
-        " them (UNEXPLAINED), with the lowest and the highest margin surplus over those values. The assessment adds"
-        " what was learned later. An allowed closure is taken to have been carried out."
+        "Every forced closure that the engine asked about. A closure asked about again is listed once. The explained"
+        " loss says whether the account was under water at every value that can honestly be (EXPLAINED) or healthy at"
+        " all of them (UNEXPLAINED). The surplus is the lowest and the highest margin surplus over those values. The"
+        " assessment adds what was learned later. An allowed closure is assumed to have been carried out."
     )
     columns = (
         "first asked",
@@ -189,21 +189,20 @@ def method_section() -> Section:
     """Return how amounts are estimated, and what is not in them."""
     worth = (
         "What a position adds to its account follows from the margin surplus (docs/design.md, section 3): s * mark"
-        " price - s * (funding index - cached index) - s * entry price. So a closure at values that are not true"
-        " takes the difference between what that is at true values and at the values used; the entry price drops"
-        " out."
+        " price - s * (funding index - cached index) - s * entry price. A closure at wrong values takes the"
+        " difference between this amount at true values and at the values used. The entry price cancels out."
     )
     true = (
-        "The true mark price is the one that was published, where no rule doubted it, else the median of the"
-        " reference prices at that time. The true funding index is the published one, where no rule doubted it; else"
-        " it is carried from the nearest trusted value, before or after, by the published premium: index + premium *"
-        " time / period. The cached index of an account that was settled with a wrong value is replaced by the true"
-        " index of that time."
+        "If no rule doubted the published mark price, it is the true one. Otherwise the true mark price is the median"
+        " of the reference prices at that time. If no rule doubted the published funding index, it is the true one."
+        " Otherwise it is carried from the nearest trusted value, before or after, by the published premium: index +"
+        " premium * time / period. If an account was settled with a wrong index, its cached index is replaced by the"
+        " true index of that time."
     )
     left_out = (
-        "Not in it: liquidation fees and penalties, slippage of the closing trade, and what the position would have"
-        " made or lost since. What was charged beyond what an account held stands in a column of its own: whoever"
-        " covers such debts, an insurance fund for instance, has it on its books."
+        "The amounts leave out liquidation fees and penalties, slippage of the closing trade, and what the position"
+        " would have gained or lost since. A separate column shows what was charged beyond what an account held. The"
+        " party that covers such debts, such as an insurance fund, has that amount on its books."
     )
     return Section(
         "method", "How amounts are estimated", (Paragraph(worth), Code(FORMULA), *map(Paragraph, (true, left_out)))
@@ -253,7 +252,7 @@ def _amounts_row(closure: Closure) -> tuple[str, ...]:
 
 
 NAMED_MAX = 20
-"""So many accounts or markets are named in a line; the CSV file and the tables have all."""
+"""The most accounts or markets that a line names; the CSV file and the tables have all."""
 
 
 def rollback_section(incident: Incident) -> Section:
@@ -287,17 +286,17 @@ def rollback_section(incident: Incident) -> Section:
 
 
 def orders_section(incident: Incident) -> Section:
-    """Return which orders are to go and which may stay, after a rollback to that point."""
+    """Return which orders to cancel and which may stay after a rollback to that point."""
     rule = (
-        "After a rollback every order that rests is to be cancelled, but for take-profit and stop-loss orders, which"
-        " belong to positions that are there again. CheckOrders answers rollback_cancel for the former once the"
-        " rollback is announced. The guard knows only orders that it was asked about: the exchange's own book has them"
-        " all."
+        "After a rollback, cancel every resting order except take-profit and stop-loss orders: these belong to"
+        " positions that exist again. Once the rollback is announced, CheckOrders answers rollback_cancel for every"
+        " order to cancel. The guard knows only the orders it was asked about. The exchange's own book has all of"
+        " them."
     )
     command = Code('circuit-guard phase MAINTENANCE --all --rollback --reason "rolled back"')
     orders = incident.orders
     if not orders:
-        none = Paragraph("It was asked about no order since then.")
+        none = Paragraph("The guard has not been asked about any order since then.")
         return Section("orders", "Orders to cancel and to keep", (Paragraph(rule), command, none))
     table = Table(
         ("to do", "order", "market", "side", "price", "created", "last asked about"), tuple(map(_order, orders))
@@ -306,15 +305,10 @@ def orders_section(incident: Incident) -> Section:
 
 
 def reconcile_section(incident: Incident) -> Section:
-    """Return what nobody but people can settle."""
+    """Return what only people can settle."""
     points = (*_of_accounts(incident), *_of_records(incident), *_of_markets(incident))
     elements: list[Element] = [Points(points)] if points else [Paragraph("Nothing.")]
     return Section("reconcile", "What remains to reconcile", tuple(elements))
-
-
-def to_keep(seen: OrderSeen) -> bool:
-    """Return whether an order may stay after a rollback: a take-profit or stop-loss."""
-    return seen.order.take_profit_or_stop_loss
 
 
 def tainted_accounts(incident: Incident) -> list[str]:
@@ -325,7 +319,7 @@ def tainted_accounts(incident: Incident) -> list[str]:
 def _order(seen: OrderSeen) -> tuple[str, ...]:
     order = seen.order
     return (
-        "keep" if to_keep(seen) else "cancel",
+        "keep" if order.take_profit_or_stop_loss else "cancel",
         order.order_id,
         order.market,
         order.side.value,
@@ -361,7 +355,7 @@ def _of_accounts(incident: Incident) -> Iterator[str]:
         yield f"{count} {took}: {_named(accounts)}."
     beyond = figures(incident.wrongful_allowed).beyond
     if beyond:
-        booked = "whoever covers such debts has it on its books"
+        booked = "the party that covers such debts has it on its books"
         yield f"{money(beyond)} was charged beyond what the accounts held: {booked}."
 
 

@@ -23,7 +23,7 @@ class Kind:
 
     lay: Callable[[Site], FaultedFeed]
     markets: tuple[int, int] | None = (1, 3)
-    """At least and at most so many; None is all that the feed has."""
+    """The fewest and the most markets; None is all that the feed has."""
     lasting_s: tuple[int, int] = (30, 300)
     aimed: bool = False
     """Whether it is laid over the worst minute of the feed instead of anywhere."""

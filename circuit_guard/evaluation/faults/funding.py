@@ -44,7 +44,7 @@ def reset(site: Site) -> FaultedFeed:
 def reset_then_growth(site: Site) -> FaultedFeed:
     """Start indices again at zero and have them grow as they should, until the true ones are put back: two jumps.
 
-    Paradex, 19 January 2026; the growth looks continuous, and the way back strikes whoever traded in between.
+    Paradex, 19 January 2026; the growth looks continuous, and the way back strikes those who traded in between.
     """
     return site.faulted(site.changed(indexed(lambda market, index: index - site.true_funding(market, site.at_ns))))
 
