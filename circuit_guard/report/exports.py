@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from decimal import Decimal
 
 from circuit_guard.core.types import Finding
@@ -18,97 +19,51 @@ from circuit_guard.report.evidence import Corruption
 from circuit_guard.report.incident import Figures, Incident, RollbackPoint, figures
 from circuit_guard.report.sections import summary, tainted_accounts
 
-COLUMNS = (
-    "account_id",
-    "market",
-    "kind",
-    "answer",
-    "assessment",
-    "loss",
-    "taken",
-    "price_difference",
-    "false_funding",
-    "beyond_equity",
-    "equity",
-    "size",
-    "price_used",
-    "true_price",
-    "true_price_source",
-    "funding_index_used",
-    "true_funding_index",
-    "cached_index",
-    "true_cached_index",
-    "explained_loss",
-    "surplus_low",
-    "surplus_high",
-    "asked_at",
-    "times_asked",
-    "request_id",
-    "decision_id",
-    "reasons",
-    "ground",
-)
+JsonObject = dict[str, object]
+
+COLUMNS: dict[str, Callable[[Closure], object]] = {
+    "account_id": lambda closure: closure.ask.check.account_id,
+    "market": lambda closure: closure.ask.check.market,
+    "kind": lambda closure: closure.ask.check.kind,
+    "answer": lambda closure: closure.ask.decision.verdict,
+    "assessment": lambda closure: closure.assessment,
+    "loss": lambda closure: closure.amounts and closure.loss,
+    "taken": lambda closure: closure.amounts and closure.amounts.taken,
+    "price_difference": lambda closure: closure.amounts and closure.amounts.price_difference,
+    "false_funding": lambda closure: closure.amounts and closure.amounts.false_funding,
+    "beyond_equity": lambda closure: closure.amounts and closure.amounts.beyond,
+    "equity": lambda closure: closure.amounts and closure.amounts.equity,
+    "size": lambda closure: closure.ask.check.size,
+    "price_used": lambda closure: closure.amounts and closure.amounts.price_used,
+    "true_price": lambda closure: closure.amounts and closure.amounts.true_price,
+    "true_price_source": lambda closure: closure.amounts and closure.amounts.price_source,
+    "funding_index_used": lambda closure: closure.amounts and closure.amounts.index_used,
+    "true_funding_index": lambda closure: closure.amounts and closure.amounts.true_index,
+    "cached_index": lambda closure: closure.amounts and closure.amounts.cached,
+    "true_cached_index": lambda closure: closure.amounts and closure.amounts.true_cached,
+    "explained_loss": lambda closure: closure.ask.decision.explained and closure.ask.decision.explained.verdict,
+    "surplus_low": lambda closure: closure.ask.decision.explained and closure.ask.decision.explained.low,
+    "surplus_high": lambda closure: closure.ask.decision.explained and closure.ask.decision.explained.high,
+    "asked_at": lambda closure: exact(closure.ask.check.at_ns),
+    "times_asked": lambda closure: closure.asked,
+    "request_id": lambda closure: closure.ask.check.request_id,
+    "decision_id": lambda closure: closure.ask.decision.decision_id,
+    "reasons": lambda closure: " ".join(closure.reasons()),
+    "ground": lambda closure: closure.why,
+}
+"""The columns of the ledger in their order, each with its value; None is an empty field."""
 
 
 def ledger(incident: Incident) -> str:
     """Return the ledger, in the order of time."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
     for closure in incident.closures:
         if closure.assessment is not Assessment.JUSTIFIED or closure.mispriced:
-            writer.writerow(_row(closure))
+            values = [value_of(closure) for value_of in COLUMNS.values()]
+            writer.writerow([format(value, "f") if isinstance(value, Decimal) else value for value in values])
     return text.getvalue()
-
-
-def _row(closure: Closure) -> dict[str, str]:
-    check, decision = closure.ask.check, closure.ask.decision
-    row = {
-        "account_id": check.account_id,
-        "market": check.market,
-        "kind": check.kind.value,
-        "answer": decision.verdict.value,
-        "assessment": closure.assessment.value,
-        "size": _exact(check.size),
-        "asked_at": exact(check.at_ns),
-        "times_asked": str(closure.asked),
-        "request_id": check.request_id,
-        "decision_id": decision.decision_id,
-        "reasons": " ".join(closure.reasons()),
-        "ground": closure.why,
-    }
-    if decision.explained is not None:
-        row["explained_loss"] = decision.explained.verdict.value
-        row["surplus_low"], row["surplus_high"] = _exact(decision.explained.low), _exact(decision.explained.high)
-    return row | _amounts(closure)
-
-
-def _amounts(closure: Closure) -> dict[str, str]:
-    valued = closure.amounts
-    if valued is None:
-        return {}
-    return {
-        "loss": _exact(closure.loss),
-        "taken": _exact(valued.taken),
-        "price_difference": _exact(valued.price_difference),
-        "false_funding": _exact(valued.false_funding),
-        "beyond_equity": _exact(valued.beyond),
-        "equity": _exact(valued.equity),
-        "price_used": _exact(valued.price_used),
-        "true_price": _exact(valued.true_price),
-        "true_price_source": valued.price_source.value,
-        "funding_index_used": _exact(valued.index_used),
-        "true_funding_index": _exact(valued.true_index),
-        "cached_index": _exact(valued.cached),
-        "true_cached_index": _exact(valued.true_cached),
-    }
-
-
-def _exact(value: Decimal | None) -> str:
-    return "" if value is None else format(value, "f")
-
-
-JsonObject = dict[str, object]
 
 
 def as_json(incident: Incident) -> JsonObject:
