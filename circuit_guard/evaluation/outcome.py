@@ -80,6 +80,7 @@ class Tally:
     """
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
         return {
             "runs": self.runs,
             "wrongful": {
@@ -171,6 +172,7 @@ class GuardResult:
         return total(self.by_kind.values())
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
         summed = self.total()
         return {
             "guard": self.guard,
@@ -190,6 +192,7 @@ class Changed:
     only_against: int = 0
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
         return {
             "asked": self.asked,
             "allowed_only_by_policy": self.only_policy,
@@ -219,6 +222,7 @@ class Difference:
         return summed
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
         return {**{label.value: self.changed[label].as_json() for label in Label}, "examples": self.examples}
 
 

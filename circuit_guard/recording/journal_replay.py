@@ -35,6 +35,7 @@ class Difference:
     replayed: str
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -110,6 +111,7 @@ class JournalReplay:
         return not self.different and self.missing == self.dropped
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         first = self.first_difference
         return {
             "from_record": self.covers + 1,

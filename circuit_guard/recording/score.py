@@ -30,6 +30,7 @@ class Trip:
     severity: Severity
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         return {
             "at": format_time(self.at_ns),
             "scope": self.scope,
@@ -53,6 +54,7 @@ class FaultOutcome:
     checks_before_detection: int = 0
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         return {
             "kind": self.fault.kind,
             "markets": list(self.fault.markets),
@@ -89,6 +91,7 @@ class ReplayResult:
     digest: str = ""
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         return {
             "inputs": self.inputs,
             "checks": self.checks,
