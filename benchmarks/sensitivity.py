@@ -21,17 +21,15 @@ from pathlib import Path
 from circuit_guard.cli.bundled import bundled
 from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.policy import MarketPolicy, Policy
-from circuit_guard.evaluation.evaluate import ACCOUNTS, GARBAGE_THRESHOLD, seed_of
 from circuit_guard.evaluation.faults import applicable, lay
 from circuit_guard.evaluation.feed import window
-from circuit_guard.evaluation.judge import GuardJudge
-from circuit_guard.evaluation.limits import hidden_max
+from circuit_guard.evaluation.jobs import ACCOUNTS, GARBAGE_THRESHOLD, seed_of
+from circuit_guard.evaluation.judge import GuardJudge, hidden_max
+from circuit_guard.evaluation.outcome import Tally, total
 from circuit_guard.evaluation.population import Closure, accounts, closures
-from circuit_guard.evaluation.run import Run
-from circuit_guard.evaluation.tally import Tally, total
-from circuit_guard.evaluation.trial import Limits, Trial
+from circuit_guard.evaluation.trial import Limits, Run, Trial
 from circuit_guard.recording.reader import read_recording
-from circuit_guard.recording.replayer import policy_for
+from circuit_guard.recording.replay import policy_for
 
 SHIPPED = "as shipped"
 HONEST = ("none", "references_corrupt_x10", "references_silent", "references_late_10s")

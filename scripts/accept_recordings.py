@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from circuit_guard.config.policy import read_policy_file
-from circuit_guard.recording.replayer import replay_file
+from circuit_guard.recording.replay import replay_file
 
 POLICY = Path(__file__).parent.parent / "config" / "policy.toml"
 AT_ONCE_SHARE_MIN = 0.995

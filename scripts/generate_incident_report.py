@@ -18,12 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from circuit_guard.config.policy import parse_policy_file
-from circuit_guard.recording.recorded_replay import record_replay
-from circuit_guard.report.compose import compose
+from circuit_guard.recording.replay import record_replay
+from circuit_guard.report.document import html, markdown
 from circuit_guard.report.evidence import Window
+from circuit_guard.report.exports import ledger
 from circuit_guard.report.incident import Incident, read_incident
-from circuit_guard.report.ledger import ledger
-from circuit_guard.report.render import html, markdown
+from circuit_guard.report.sections import compose
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "incident_report"

@@ -7,7 +7,7 @@ from hypothesis import settings
 
 from circuit_guard.config.policy import PolicyFile, parse_policy_file
 from circuit_guard.evaluation.incident import incident
-from circuit_guard.recording.entries import Entry, Header
+from circuit_guard.recording.format import Entry, Header
 
 settings.register_profile("no deadline", deadline=None)  # the cores are shared: time is no test
 settings.load_profile("no deadline")

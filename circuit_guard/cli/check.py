@@ -19,9 +19,7 @@ from circuit_guard.core import formatting, reasons, sentences
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import Account
 from circuit_guard.core.types import Finding, Severity, Verdict
-from circuit_guard.recording.accounts import read_account
-from circuit_guard.recording.fields import FieldError
-from circuit_guard.recording.json_line import decode
+from circuit_guard.recording.format import FieldError, decode, read_account
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import liquidation_pb2, types_pb2
 

@@ -20,7 +20,7 @@ from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import CheckpointContent
-from circuit_guard.recording.fields import format_time
+from circuit_guard.recording.format import format_time
 
 app = typer.Typer(
     help="Look at the checkpoints in a state directory, and take values out of them.", no_args_is_help=True

@@ -21,7 +21,7 @@ from circuit_guard.cli.output import CommandError, ExitCode, display, print_json
 from circuit_guard.config.policy import read_policy_file
 
 if TYPE_CHECKING:
-    from circuit_guard.evaluation.evaluate import Plan
+    from circuit_guard.evaluation.jobs import Plan
     from circuit_guard.evaluation.outcome import Evaluation
 
 ALL = "all"
@@ -58,7 +58,7 @@ def evaluate(
     Each recording and seed gives 16 minutes of at most 8 markets with accounts. Every fault is put into these, and the
     guard and the published rules of others judge the result. Equal arguments give equal figures, whatever --jobs is.
     """
-    from circuit_guard.evaluation.evaluate import GARBAGE_THRESHOLD, Plan
+    from circuit_guard.evaluation.jobs import GARBAGE_THRESHOLD, Plan
     from circuit_guard.evaluation.table import render
 
     kinds = _kinds(faults)
@@ -111,7 +111,7 @@ def _require_plotting(path: Path) -> None:
 
 def _evaluated(plan: Plan) -> Evaluation:
     """Run the plan with a progress bar on standard error, where that is a terminal."""
-    from circuit_guard.evaluation.evaluate import evaluate as run
+    from circuit_guard.evaluation.jobs import evaluate as run
 
     with progress(MofNCompleteColumn()) as shown:
         task = shown.add_task("evaluating", total=None)

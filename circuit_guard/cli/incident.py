@@ -13,15 +13,12 @@ from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, print_json, progress, screen
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
-from circuit_guard.report.compose import compose
-from circuit_guard.report.document import counted, money
-from circuit_guard.report.errors import NothingToReport
+from circuit_guard.report.document import counted, html, markdown, money, stamp
 from circuit_guard.report.evidence import Window
+from circuit_guard.report.exports import as_json, ledger
 from circuit_guard.report.incident import Incident, figures, read_incident
-from circuit_guard.report.ledger import ledger
-from circuit_guard.report.render import html, markdown
-from circuit_guard.report.summary import as_json
-from circuit_guard.report.times import stamp
+from circuit_guard.report.sections import compose
+from circuit_guard.report.witness import NothingToReport
 
 app = typer.Typer(help="Tell what happened in an incident.", no_args_is_help=True)
 

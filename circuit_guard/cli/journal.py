@@ -23,7 +23,7 @@ from circuit_guard.journal.journal import prune as prune_journal
 from circuit_guard.journal.options import DAY_NS, HOUR_NS, JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
 from circuit_guard.journal.record import Chain, Kind, Record
-from circuit_guard.recording.fields import EXPECTED_TIME, format_time, parse_time_ns
+from circuit_guard.recording.format import EXPECTED_TIME, format_time, parse_time_ns
 
 app = typer.Typer(help="Prove, read, export and prune what the guard has recorded.", no_args_is_help=True)
 

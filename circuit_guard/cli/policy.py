@@ -28,7 +28,7 @@ from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import PolicyError
-from circuit_guard.recording.fields import parse_decimal
+from circuit_guard.recording.format import parse_decimal
 
 app = typer.Typer(help="Check the policy: what is enforced, before it is.", no_args_is_help=True)
 

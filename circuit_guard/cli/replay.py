@@ -14,10 +14,9 @@ from circuit_guard import __version__
 from circuit_guard.cli import options
 from circuit_guard.cli.output import ExitCode, display, print_json, progress, screen
 from circuit_guard.config.policy import read_policy_file
-from circuit_guard.recording.fields import JsonObject
+from circuit_guard.recording.format import JsonObject
 from circuit_guard.recording.journal_replay import JournalReplay, replay_journal
-from circuit_guard.recording.recorded_replay import record_replay
-from circuit_guard.recording.replayer import RETRY_FOR_S, replay_files
+from circuit_guard.recording.replay import RETRY_FOR_S, record_replay, replay_files
 from circuit_guard.recording.report import render
 
 RETRY_FOR_S_MAX = 3600

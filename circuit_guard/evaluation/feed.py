@@ -11,7 +11,7 @@ from random import Random
 from circuit_guard.core.inputs import Observation, PhaseCommand, Reference
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording.entries import Entry, Fault
+from circuit_guard.recording.format import Entry, Fault
 
 FeedEntry = Observation | Reference | PhaseCommand
 

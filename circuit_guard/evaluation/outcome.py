@@ -1,4 +1,4 @@
-"""The outcome of an evaluation, and the one JSON object of it.
+"""The outcome of an evaluation: a tally per guard and kind of fault, and the one JSON object of it all.
 
     recordings  their names
     faults      the kinds that were laid
@@ -8,19 +8,144 @@
     difference  with --against: {kind: {wrongful, genuine: {asked, allowed_only_by_policy, allowed_only_by_against},
                 examples}}
 
-`tally.Tally` says what each figure means. Amounts are text, in quote currency, to the cent.
+`Tally` says what each figure means. Amounts are text, in quote currency, to the cent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from decimal import Decimal, localcontext
+from statistics import median
+from typing import Any
 
+from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.evaluation.peers import PEERS
-from circuit_guard.evaluation.tally import Tally, total
-from circuit_guard.evaluation.trial import Trial
-from circuit_guard.recording.entries import Label
-from circuit_guard.recording.fields import JsonObject, format_time
+from circuit_guard.recording.format import JsonObject, Label
+
+EXAMPLES_MAX = 20
+CENT = Decimal("0.01")
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts of one or many runs. Amounts are in quote currency.
+
+    Wrongful closures are those of accounts that are truly above water. An allowed one is inside the limit where its
+    true surplus is below what the guard under evaluation cannot see in principle (`limits.hidden_max`, the same for
+    every judge), and its loss is what the account lost. Genuine ones are allowed at once, or on asking again within
+    12 s, or denied; they lapse where the engine no longer wants them before that.
+    """
+
+    runs: int = 0
+    wrongful: int = 0
+    wrongful_beyond: int = 0
+    """Of those asked for, how many have a true surplus that is not inside the limit."""
+    wrongful_inside: int = 0
+    loss_inside: Decimal = Decimal(0)
+    wrongful_outside: int = 0
+    loss_outside: Decimal = Decimal(0)
+    wrongful_while_halted: int = 0
+    """Of those allowed, how many in a market that was halted."""
+    genuine: int = 0
+    genuine_at_once: int = 0
+    genuine_on_retry: int = 0
+    genuine_denied: int = 0
+    genuine_lapsed: int = 0
+    halted_asked: int = 0
+    """Genuine closures first asked for while their market was halted ..."""
+    halted_allowed: int = 0
+    """... and how many of them were allowed, at once or on asking again."""
+    halted_tainted: int = 0
+    """How many of them stay denied as their account was settled with a wrong index, which no value can explain."""
+    faults: int = 0
+    observations_before: list[int] = field(default_factory=list)
+    """For each fault that was noticed, how many observations of its markets had been believed since it began."""
+    closures_before: list[int] = field(default_factory=list)
+    """For each fault that was noticed, how many closures had been allowed in its markets since it began."""
+    honest_trips: int = 0
+    """Markets halted although nothing was wrong with their data; where a fault halts everything, that is one GLOBAL act
+    and none of these."""
+    halted_market_ns: int = 0
+    market_ns: int = 0
+    bad_debt: Decimal = Decimal(0)
+    """What holding genuine closures cost: by how much their true surplus fell from the first question to the answer
+    that let them through. One still denied after 12 s counts until its market is no longer halted; where it was not
+    halted, until the engine no longer wants it; at most until the end of the run."""
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    """Answers that went wrong, as JSON objects with what it takes to lay the same fault again.
+
+    `outcome` is `allowed_outside_limit`, `denied` or `allowed_on_retry`; `limit` the envelope's limit for this account,
+    None where there was no envelope; `reasons` why it was denied when first asked.
+    """
+
+    def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
+        return {
+            "runs": self.runs,
+            "wrongful": {
+                "asked": self.wrongful,
+                "asked_outside_limit": self.wrongful_beyond,
+                "denied": self.wrongful - self.wrongful_inside - self.wrongful_outside,
+                "allowed_inside_limit": self.wrongful_inside,
+                "loss_inside_limit": quote(self.loss_inside),
+                "allowed_outside_limit": self.wrongful_outside,
+                "loss_outside_limit": quote(self.loss_outside),
+                "allowed_while_halted": self.wrongful_while_halted,
+            },
+            "genuine": {
+                "asked": self.genuine,
+                "allowed_at_once": self.genuine_at_once,
+                "allowed_on_retry": self.genuine_on_retry,
+                "denied": self.genuine_denied,
+                "lapsed": self.genuine_lapsed,
+                "asked_while_halted": self.halted_asked,
+                "allowed_while_halted": self.halted_allowed,
+                "tainted_while_halted": self.halted_tainted,
+            },
+            "detection": {
+                "faults": self.faults,
+                "noticed": len(self.observations_before),
+                "observations_before": _spread(self.observations_before),
+                "closures_before": _spread(self.closures_before),
+            },
+            "trips_on_honest_data": self.honest_trips,
+            "halted_market_seconds": self.halted_market_ns / SECOND_NS,
+            "market_seconds": self.market_ns / SECOND_NS,
+            "bad_debt_while_held": quote(self.bad_debt),
+        }
+
+    @property
+    def recall(self) -> float | None:
+        """Return the share of the wrongful closures outside the limit that were not allowed; None without any."""
+        return 1 - self.wrongful_outside / self.wrongful_beyond if self.wrongful_beyond else None
+
+    @property
+    def genuine_held(self) -> float | None:
+        """Return the share of genuine closures still denied after 12 s; None without any."""
+        return self.genuine_denied / self.genuine if self.genuine else None
+
+
+def total(tallies: Iterable[Tally]) -> Tally:
+    """Return the sum, with the first examples, those of wrongful closures before all others."""
+    summed = Tally()
+    with localcontext(ARITHMETIC):
+        for tally in tallies:
+            for each in fields(Tally):
+                setattr(summed, each.name, getattr(summed, each.name) + getattr(tally, each.name))
+            summed.examples.sort(key=lambda example: example["label"] == Label.GENUINE)
+            del summed.examples[EXAMPLES_MAX:]
+    return summed
+
+
+def quote(amount: Decimal) -> str:
+    """Return an amount to the cent."""
+    return str(amount.quantize(CENT))
+
+
+def _spread(values: Sequence[int]) -> JsonObject:
+    return {"median": median(values) if values else None, "max": max(values, default=None)}
+
 
 DIFFERENCES_SHOWN_MAX = 5
 SOURCES = {peer.name: peer.source for peer in PEERS}
@@ -54,7 +179,7 @@ class GuardResult:
             "source": SOURCES.get(self.guard, ""),
             "total": summed.as_json(),
             "faults": {kind: tally.as_json() for kind, tally in self.by_kind.items()},
-            "examples": [example.as_json() for example in summed.examples],
+            "examples": summed.examples,
         }
 
 
@@ -81,35 +206,6 @@ class Difference:
 
     changed: dict[Label, Changed] = field(default_factory=lambda: {label: Changed() for label in Label})
     examples: list[JsonObject] = field(default_factory=list)
-
-    @staticmethod
-    def between(policy: Trial, against: Trial) -> Difference:
-        """Compare two trials of one run. A closure that only one of them came to ask about is left out."""
-        difference = Difference()
-        for closure in policy.run.closures:
-            request_id = closure.check.request_id
-            if request_id not in policy.allowed or request_id not in against.allowed:
-                continue
-            changed = difference.changed[closure.label]
-            changed.asked += 1
-            before, after = policy.allowed[request_id], against.allowed[request_id]
-            if before == after:
-                continue
-            changed.only_policy += before
-            changed.only_against += after
-            difference.examples.append(
-                {
-                    "recording": policy.run.recording,
-                    "seed": policy.run.seed,
-                    "at": format_time(closure.at_ns),
-                    "request_id": request_id,
-                    "market": closure.check.market,
-                    "label": closure.label.value,
-                    "allowed_by": "policy" if before else "against",
-                }
-            )
-        del difference.examples[DIFFERENCES_SHOWN_MAX:]
-        return difference
 
     @staticmethod
     def total(differences: Iterable[Difference]) -> Difference:

@@ -1,20 +1,266 @@
-"""Leveraged accounts on a feed, and the closures that a liquidation engine would ask for."""
+"""Leveraged accounts on a feed, and the closures that a liquidation engine asks for.
+
+Accounts are drawn so that their distance to liquidation fits the path that the marks honestly take. Which of them the
+engine sees go under water is computed incrementally, with the same result as computing each account at each
+observation. An account with one position is under water where `side * (index - mark) + fraction * mark`, the pressure,
+exceeds what its collateral and entry bear per unit, its capacity. So those of one market, side and fraction are sorted
+by capacity once, and an observation only looks up how many of them it puts under. Accounts with several positions are
+summed anew where one of their markets has moved.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from decimal import Context, Decimal, localcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_FLOOR, Context, Decimal, localcontext
+from itertools import groupby
+from math import exp, log
 from operator import attrgetter
 from random import Random
+from typing import NamedTuple
 
-from circuit_guard.core.inputs import Account, Basis, Check, Position
+from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
-from circuit_guard.evaluation import account_draw
-from circuit_guard.evaluation.feed import FaultedFeed, Feed, Values
-from circuit_guard.evaluation.underwater import Crossing, Holder, contribution, crossings
-from circuit_guard.recording.entries import Label
+from circuit_guard.evaluation.feed import WARM_UP_NS, FaultedFeed, Feed, Values
+from circuit_guard.recording.format import Label
+
+LEVERAGE = (3, 50)
+TIERS = ((10, Decimal("0.05")), (15, Decimal("0.033")), (25, Decimal("0.02")), (50, Decimal("0.01")))
+"""The highest leverage, and the maintenance margin fraction: half the initial margin that this leverage leaves."""
+NOTIONAL = (500, 500_000)
+POSITIONS_MAX = 5
+CROSS_SHARE = 0.3
+"""Accounts with several positions under one collateral."""
+FRESH_SHARE = 0.25
+"""Accounts that open their positions later, in the course of the feed: what they cache then may be corrupt."""
+EXPOSED_SHARE = 0.35
+"""Of the other accounts, those that the feed's own path is likely to put under water."""
+_DIGITS = Context(prec=12)
+
+
+@dataclass(slots=True)
+class Draw:
+    """The source of the accounts on one feed."""
+
+    feed: Feed
+    random: Random
+    markets: list[str] = field(init=False)
+    extremes: dict[str, tuple[Decimal, Decimal]] = field(init=False)
+    """The lowest and the highest mark of each market after the warm-up."""
+
+    def __post_init__(self) -> None:
+        marks = {market: self.feed.values.marks[market].since(self.start_ns) for market in self.feed.markets}
+        self.extremes = {market: (min(values), max(values)) for market, values in marks.items()}
+        self.markets = [market for market, (lowest, _) in self.extremes.items() if lowest > 0]
+
+    @property
+    def start_ns(self) -> int:
+        """When there are accounts: what a guard denies that has just been started is no figure of a fault."""
+        return self.feed.start_ns + WARM_UP_NS
+
+    def account(self) -> tuple[int, Account]:
+        """Draw one account, and return it with when its positions are opened."""
+        count = 1
+        if len(self.markets) > 1 and self.random.random() < CROSS_SHARE:
+            count = self.random.randint(2, min(POSITIONS_MAX, len(self.markets)))
+        fresh = self.random.random() < FRESH_SHARE
+        opened_ns = self.random.randint(self.start_ns, self.feed.end_ns) if fresh else self.start_ns
+        exposed = not fresh and self.random.random() < EXPOSED_SHARE
+        reach = self.random.uniform(0.02, 1) if exposed else None
+        collateral, positions = Decimal(0), []
+        with localcontext(ARITHMETIC):
+            for market in self.random.sample(self.markets, count):
+                margin, position = self._position(market, opened_ns, reach, fresh=fresh)
+                collateral += margin
+                positions.append(position)
+        return opened_ns, Account(_DIGITS.plus(collateral), tuple(positions))
+
+    def _position(self, market: str, opened_ns: int, reach: float | None, *, fresh: bool) -> tuple[Decimal, Position]:
+        """Draw a position, and return it with the collateral that it brings.
+
+        Its margin surplus is then `distance * notional`: what it has earned or lost before is in its entry.
+        """
+        mark = self.feed.values.marks[market].at(opened_ns)
+        cached = self.feed.values.funding_indices[market].at(opened_ns)
+        side = self.random.choice((1, -1))
+        leverage = self._spread(*LEVERAGE)
+        fraction = next(fraction for highest, fraction in TIERS if leverage <= highest)
+        size = Context(prec=4).divide(self._spread(*NOTIONAL), mark)
+        natural = 1 / leverage - fraction
+        distance = natural if fresh else self._distance(market, side, mark, natural, reach)
+        entry = _DIGITS.plus(mark + side * mark * (natural - distance))
+        return size * mark / leverage, Position(market, side * size, entry, cached, fraction)
+
+    def _distance(self, market: str, side: int, mark: Decimal, natural: Decimal, reach: float | None) -> Decimal:
+        """Draw how far an older position is from liquidation: within what the path covers, if it is to be exposed."""
+        lowest, highest = self.extremes[market]
+        adverse = (mark - lowest if side > 0 else highest - mark) / mark
+        if reach is not None and adverse > 0:
+            return adverse * Decimal(f"{reach:.4f}")
+        return natural * Decimal(f"{self.random.uniform(0.2, 1.5):.4f}")
+
+    def _spread(self, low: int, high: int) -> Decimal:
+        """Return a number between two, each order of magnitude as likely."""
+        return Decimal(f"{exp(self.random.uniform(log(low), log(high))):.4f}")
+
+
+MaintenanceFactor = Callable[[str, int], Decimal]
+"""By how much the engine overstates the maintenance margin of a market at a time."""
+
+_DOWN = Context(prec=ARITHMETIC.prec, rounding=ROUND_FLOOR)
+"""Rounded down, a capacity is exceeded exactly by the pressures that exceed it unrounded."""
+
+
+class Holder(NamedTuple):
+    """An account as the engine sees it, and since when it has its positions."""
+
+    account: Account
+    opened_ns: int
+
+
+class Crossing(NamedTuple):
+    """An account goes under water, or comes up again, by the observations received at `at_ns`."""
+
+    at_ns: int
+    holder: int
+    under: bool
+
+
+@dataclass(slots=True)
+class _Row:
+    """The accounts with one position in one market, on one side, with one maintenance fraction, by capacity."""
+
+    side: int
+    fraction: Decimal
+    capacities: list[Decimal]
+    holders: list[int]
+    under: int = 0
+    """The number of accounts under water; they are the first ones."""
+
+
+@dataclass(slots=True)
+class _Basket:
+    """An account with several positions: what each of them contributes to the surplus, where its values are known."""
+
+    holder: int
+    collateral: Decimal
+    positions: dict[str, Position]
+    contributions: dict[str, Decimal] = field(default_factory=dict)
+
+    def is_under(self) -> bool:
+        if len(self.contributions) < len(self.positions):
+            return False
+        return self.collateral + sum(self.contributions.values()) < 0
+
+
+def contribution(position: Position, mark: Decimal, index: Decimal, factor: Decimal = Decimal(1)) -> Decimal:
+    """Return what a position adds to its account's surplus: its profit, less maintenance margin and funding owed."""
+    size = position.size
+    maintenance = abs(size) * mark * position.maintenance_margin_fraction * factor
+    return size * (mark - position.entry_price) - maintenance - size * (index - position.cached_funding_index)
+
+
+def crossings(
+    holders: Sequence[Holder], observed: Iterable[Observation], factor: MaintenanceFactor
+) -> Iterator[Crossing]:
+    """Yield each account's way under water and up again, in time order, from when its positions are open.
+
+    Observations received at the same time count as one. To be run in the context of `ARITHMETIC`.
+    """
+    engine = _Engine(holders)
+    for at_ns, batch in groupby(observed, attrgetter("at_ns")):
+        yield from engine.take(at_ns, batch, factor)
+
+
+class _Engine:
+    """What the engine knows, and which accounts it sees under water."""
+
+    def __init__(self, holders: Sequence[Holder]) -> None:
+        self._marks: dict[str, Decimal] = {}
+        self._indices: dict[str, Decimal] = {}
+        self._rows = _rows(holders)
+        self._baskets: dict[str, list[_Basket]] = {}
+        for number, holder in enumerate(holders):
+            if len(holder.account.positions) > 1:
+                positions = {position.market: position for position in holder.account.positions}
+                basket = _Basket(number, holder.account.collateral, positions)
+                for market in positions:
+                    self._baskets.setdefault(market, []).append(basket)
+        self._under: set[int] = set()
+        """Those under water, their positions open or not."""
+        self._unopened = sorted(range(len(holders)), key=lambda number: -holders[number].opened_ns)
+        """Those whose positions are yet to be opened, the next one last."""
+        self._waiting = set(self._unopened)
+        self._opened_ns = [holder.opened_ns for holder in holders]
+
+    def take(self, at_ns: int, batch: Iterable[Observation], factor: MaintenanceFactor) -> list[Crossing]:
+        """Take what is received at one time, and return who has crossed the line."""
+        moved = self._update(batch)
+        changed: list[int] = []
+        for market in moved:
+            if market in self._marks and market in self._indices:
+                changed += self._move(market, factor(market, at_ns))
+        before = self._under.copy()
+        self._under.symmetric_difference_update(changed)
+        baskets = {basket.holder: basket for market in moved for basket in self._baskets.get(market, ())}
+        for number, basket in baskets.items():
+            (self._under.add if basket.is_under() else self._under.discard)(number)
+        touched = dict.fromkeys((*changed, *baskets))
+        crossed = [n for n in touched if (n in before) != (n in self._under) and n not in self._waiting]
+        crossed += [n for n in self._open(at_ns) if n in self._under]
+        return [Crossing(at_ns, number, number in self._under) for number in crossed]
+
+    def _update(self, batch: Iterable[Observation]) -> dict[str, None]:
+        """Take over the values given, and return the markets that they are of."""
+        moved: dict[str, None] = {}
+        for observation in batch:
+            if observation.mark_price is not None:
+                self._marks[observation.market] = observation.mark_price
+            if observation.funding_index is not None:
+                self._indices[observation.market] = observation.funding_index
+            moved[observation.market] = None
+        return moved
+
+    def _move(self, market: str, factor: Decimal) -> list[int]:
+        """Look up whom a market's values now put under water, and return those for whom that is new, or over."""
+        mark, index = self._marks[market], self._indices[market]
+        changed: list[int] = []
+        for row in self._rows.get(market, ()):
+            pressure = row.side * (index - mark) + row.fraction * factor * mark
+            under = bisect_left(row.capacities, pressure)
+            changed += row.holders[min(under, row.under) : max(under, row.under)]
+            row.under = under
+        for basket in self._baskets.get(market, ()):
+            basket.contributions[market] = contribution(basket.positions[market], mark, index, factor)
+        return changed
+
+    def _open(self, at_ns: int) -> list[int]:
+        """Open the positions whose time has come, and return whose they are."""
+        opened: list[int] = []
+        while self._unopened and self._opened_ns[self._unopened[-1]] <= at_ns:
+            opened.append(self._unopened.pop())
+        self._waiting.difference_update(opened)
+        return opened
+
+
+def _rows(holders: Sequence[Holder]) -> dict[str, list[_Row]]:
+    """Sort the accounts with one position into rows."""
+    members: dict[tuple[str, int, Decimal], list[tuple[Decimal, int]]] = {}
+    for number, (account, _) in enumerate(holders):
+        if len(account.positions) == 1:
+            (position,) = account.positions
+            size, side = position.size, 1 if position.size > 0 else -1
+            borne = account.collateral - size * (position.entry_price - position.cached_funding_index)
+            key = (position.market, side, position.maintenance_margin_fraction)
+            members.setdefault(key, []).append((_DOWN.divide(borne, abs(size)), number))
+    rows: dict[str, list[_Row]] = {}
+    for (market, side, fraction), row in members.items():
+        row.sort()
+        rows.setdefault(market, []).append(_Row(side, fraction, [c for c, _ in row], [n for _, n in row]))
+    return rows
+
 
 PENALTY_SHARE = Decimal("0.7")
 """Of the maintenance margin, what a liquidated account pays to the insurance fund (Paradex, risk system docs)."""
@@ -42,8 +288,8 @@ class ModelAccount:
 class Closure:
     """A closure that an engine asks for, and the truth about it at the observations that made it ask.
 
-    Amounts are in quote currency. Whoever runs them passes over those of an account that it has closed already, and
-    asks again only before `wanted_until_ns`.
+    Amounts are in quote currency. A trial skips those of an account that it has closed already, and asks
+    again only before `wanted_until_ns`.
     """
 
     check: Check
@@ -76,7 +322,7 @@ def accounts(feed: Feed, seed: int, count: int, carried_share: float = 1.0) -> l
     `carried_share` of them have checks that carry the account.
     """
     random = Random(f"accounts {seed}")  # noqa: S311 - repeatable, not secret
-    draw = account_draw.Draw(feed, random)
+    draw = Draw(feed, random)
     population = []
     for number in range(1, count + 1):
         opened_ns, account = draw.account()

@@ -11,9 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.outcome import Evaluation, GuardResult
-from circuit_guard.evaluation.tally import Tally
-from circuit_guard.recording.entries import Label
+from circuit_guard.evaluation.outcome import Evaluation, GuardResult, Tally
+from circuit_guard.recording.format import Label
 
 EXAMPLES_SHOWN_MAX = 20
 
@@ -133,12 +132,11 @@ def _examples(evaluation: Evaluation) -> Iterator[Table | None]:
         guard = next(guard for guard in evaluation.guards if guard.guard == used.guard)
         columns = ("fault", "seed", "at", "check", "truth", "outcome", "true surplus", "limit", "reasons")
         table = _table(f"Answers of {used.guard} that disagree with the truth", "recording", columns)
-        examples = sorted(guard.total().examples, key=lambda example: example.label is Label.GENUINE)
-        for example in examples[:EXAMPLES_SHOWN_MAX]:
-            row = example.as_json()
+        examples = sorted(guard.total().examples, key=lambda example: example["label"] == Label.GENUINE)
+        for row in examples[:EXAMPLES_SHOWN_MAX]:
             keys = ("recording", "fault", "seed", "at", "request_id", "label", "outcome", "true_surplus", "limit")
             cells = ["" if row[key] is None else str(row[key]) for key in keys]
-            table.add_row(*map(escape, [*cells, ", ".join(example.reasons)]))
+            table.add_row(*map(escape, [*cells, ", ".join(row["reasons"])]))
         yield table if table.row_count else None
 
 

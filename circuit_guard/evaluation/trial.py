@@ -3,21 +3,95 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, MutableMapping
-from dataclasses import replace
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
 from circuit_guard.core.gates import ACCOUNT_TAINTED
-from circuit_guard.core.inputs import Basis, Check, Observation, Tick
+from circuit_guard.core.inputs import Basis, Check, Observation, Reference, Restarted, Tick
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
-from circuit_guard.evaluation.judge import Answer, Judge
-from circuit_guard.evaluation.noticing import Noticing
+from circuit_guard.evaluation.feed import WARM_UP_NS, FaultedFeed
+from circuit_guard.evaluation.judge import Answer, Judge, Told
+from circuit_guard.evaluation.outcome import DIFFERENCES_SHOWN_MAX, Difference, Tally, quote
 from circuit_guard.evaluation.population import Closure, true_surplus
-from circuit_guard.evaluation.run import Run
-from circuit_guard.evaluation.tally import Example, Tally
-from circuit_guard.recording.entries import Label
-from circuit_guard.recording.replayer import RETRY_FOR_S, RETRY_INTERVAL_NS
+from circuit_guard.recording.format import Fault, Label, format_time
+from circuit_guard.recording.replay import RETRY_FOR_S, RETRY_INTERVAL_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A faulted feed and the closures on it, in the order in which a judge meets them, second by second."""
+
+    recording: str
+    seed: int
+    """The seed that the evaluation was asked for; the fault's own is derived from it."""
+    faulted: FaultedFeed
+    closures: tuple[Closure, ...]
+    timeline: tuple[Told | Closure, ...]
+    timeline_without_references: tuple[Told | Closure, ...]
+
+    @staticmethod
+    def of(recording: str, seed: int, faulted: FaultedFeed, closures: Sequence[Closure]) -> Run:
+        """Put everything in time order: at one instant time passes first, and closures are asked for last.
+
+        While the guard warms up nobody is asked: an account that goes under water then was closed before.
+        """
+        start_ns, end_ns = faulted.honest.start_ns, faulted.honest.end_ns
+        warm_ns = start_ns + WARM_UP_NS
+        gone = {closure.check.account_id for closure in closures if closure.at_ns < warm_ns}
+        first_ns = start_ns - start_ns % SECOND_NS + SECOND_NS
+        ticks = [Tick(at_ns) for at_ns in range(first_ns, end_ns, SECOND_NS)]
+        restarts = [Restarted(at_ns) for at_ns in faulted.restarts_ns]
+        asked = [
+            closure
+            for closure in closures
+            if warm_ns <= closure.at_ns <= end_ns and closure.check.account_id not in gone
+        ]
+        timeline: list[Told | Closure] = [*ticks, *restarts, *faulted.published, *asked]
+        timeline.sort(key=lambda item: item.at_ns)
+        without = (item for item in timeline if not isinstance(item, Reference))
+        return Run(recording, seed, faulted, tuple(asked), tuple(timeline), tuple(without))
+
+
+class Noticing:
+    """Watches one fault. It is noticed by the first observation of its markets that is not believed, or by the first
+    closure denied there with doubts about its data, from its beginning to its end.
+    """
+
+    def __init__(self, fault: Fault | None) -> None:
+        self._fault = fault
+        self._noticed = False
+        self._observations = 0
+        self._closures = 0
+
+    def observed(self, observation: Observation, *, believed: bool) -> None:
+        """Take an observation that was believed or not."""
+        if self._watching(observation.market, observation.at_ns):
+            self._observations += believed
+            self._noticed = not believed
+
+    def answered(self, market: str, at_ns: int, answer: Answer) -> None:
+        """Take an answer to a check, or to a retry of it."""
+        if self._watching(market, at_ns):
+            self._closures += answer.allowed
+            self._noticed = answer.doubts
+
+    def report(self, tally: Tally) -> None:
+        """Write what was counted into a tally."""
+        if self._fault is None:
+            return
+        tally.faults += 1
+        if self._noticed:
+            tally.observations_before.append(self._observations)
+            tally.closures_before.append(self._closures)
+
+    def _watching(self, market: str, at_ns: int) -> bool:
+        fault = self._fault
+        if fault is None or self._noticed or market not in fault.markets:
+            return False
+        return fault.at_ns <= at_ns <= fault.until_ns
+
 
 RETRIES_MAX = RETRY_FOR_S * SECOND_NS // RETRY_INTERVAL_NS
 EXAMPLES_PER_RUN_MAX = 5
@@ -72,6 +146,34 @@ class Trial:
         with localcontext(ARITHMETIC):
             self._play()
         return self.tally
+
+    def difference(self, against: Trial) -> Difference:
+        """Compare this trial with another of its run. A closure that only one of them came to ask about is left out."""
+        difference = Difference()
+        for closure in self.run.closures:
+            request_id = closure.check.request_id
+            if request_id not in self.allowed or request_id not in against.allowed:
+                continue
+            changed = difference.changed[closure.label]
+            changed.asked += 1
+            before, after = self.allowed[request_id], against.allowed[request_id]
+            if before == after:
+                continue
+            changed.only_policy += before
+            changed.only_against += after
+            difference.examples.append(
+                {
+                    "recording": self.run.recording,
+                    "seed": self.run.seed,
+                    "at": format_time(closure.at_ns),
+                    "request_id": request_id,
+                    "market": closure.check.market,
+                    "label": closure.label.value,
+                    "allowed_by": "policy" if before else "against",
+                }
+            )
+        del difference.examples[DIFFERENCES_SHOWN_MAX:]
+        return difference
 
     def _play(self) -> None:
         run = self.run
@@ -215,21 +317,21 @@ class Trial:
     def _add_example(self, pending: Pending, outcome: str) -> None:
         if pending.closure.label is Label.GENUINE and len(self.tally.examples) >= EXAMPLES_PER_RUN_MAX:
             return
-        check, faulted = pending.closure.check, self._faulted
+        check, limit = pending.closure.check, self._limits.get(pending.closure.check.request_id)
         self.tally.examples.append(
-            Example(
-                self.run.recording,
-                faulted.kind,
-                self.run.seed,
-                check.at_ns,
-                check.request_id,
-                check.market,
-                pending.closure.label,
-                outcome,
-                pending.closure.true_surplus,
-                self._limits.get(check.request_id),
-                pending.answer.reasons,
-            )
+            {
+                "recording": self.run.recording,
+                "fault": self._faulted.kind,
+                "seed": self.run.seed,
+                "at": format_time(check.at_ns),
+                "request_id": check.request_id,
+                "market": check.market,
+                "label": pending.closure.label.value,
+                "outcome": outcome,
+                "true_surplus": quote(pending.closure.true_surplus),
+                "limit": None if limit is None else quote(limit),
+                "reasons": list(pending.answer.reasons),
+            }
         )
 
 

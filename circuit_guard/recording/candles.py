@@ -10,8 +10,11 @@ path: then they cannot show a divergence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
 from heapq import merge
 from itertools import pairwise
@@ -21,8 +24,8 @@ from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording.candle_files import Candle, FundingRate, read_candles, read_funding
-from circuit_guard.recording.entries import Entry, Header
+from circuit_guard.recording import format as fields
+from circuit_guard.recording.format import Entry, FieldError, Header, JsonObject
 
 SOURCE = "exchange"
 OBSERVATION_DELAY_NS = 200_000_000
@@ -193,3 +196,172 @@ def accrued(premium: Decimal, elapsed_ns: int, period_s: int) -> Decimal:
     """Return how much a funding index grows by under a premium per funding period."""
     share = ARITHMETIC.divide(Decimal(elapsed_ns), Decimal(period_s * SECOND_NS))
     return ARITHMETIC.multiply(premium, share).quantize(_INDEX_EXPONENT, context=ARITHMETIC)
+
+
+CANDLE_COLUMNS = ("market", "t", "open", "high", "low", "close")
+FUNDING_COLUMNS = ("market", "t", "rate")
+ROWS_MAX = 500_000
+"""All rows are held in memory to bring the markets into one time order."""
+
+_MILLISECONDS = re.compile(r"[0-9]{12,13}")
+_SPACE_PLACE = len("2026-01-19")
+_EXPECTED_TIME = "a time in UTC, as 2026-01-19T04:30:00Z or in milliseconds since 1970"
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """The prices of one market over one interval."""
+
+    market: str
+    start_ns: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class FundingRate:
+    """A funding rate per funding period, and from when on it is in force."""
+
+    start_ns: int
+    rate: Decimal
+
+
+def read_candles(path: Path) -> dict[str, list[Candle]]:
+    """Return the candles of each market in time order. Raises RecordingError."""
+    markets: dict[str, list[Candle]] = {}
+    for number, row in _limited(path, CANDLE_COLUMNS):
+        try:
+            candle = _candle(row)
+            series = markets.setdefault(candle.market, [])
+            _require_later(row, candle.start_ns, series[-1].start_ns if series else None)
+        except FieldError as error:
+            raise RecordingError(str(path), number, str(error)) from None
+        series.append(candle)
+    return markets
+
+
+def read_funding(path: Path, rate_max: Decimal) -> dict[str, list[FundingRate]]:
+    """Return the rates of each market in time order. Raises RecordingError."""
+    markets: dict[str, list[FundingRate]] = {}
+    for number, row in _limited(path, FUNDING_COLUMNS):
+        try:
+            market, rate = fields.required_name(row, "market", ""), fields.required_decimal(row, "rate", "")
+            if abs(rate) > rate_max:
+                fields.refuse(row, "rate", "", f"at most the market's cap, {rate_max} either way")
+            series = markets.setdefault(market, [])
+            start_ns = _time_ns(row)
+            _require_later(row, start_ns, series[-1].start_ns if series else None)
+        except FieldError as error:
+            raise RecordingError(str(path), number, str(error)) from None
+        series.append(FundingRate(start_ns, rate))
+    return markets
+
+
+def _limited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, JsonObject]]:
+    count = 0
+    for number, row in read_rows(path, columns):
+        count += 1
+        if count > ROWS_MAX:
+            raise RecordingError(str(path), number, f"has more than {ROWS_MAX} rows, expected a shorter stretch")
+        yield number, row
+    if not count:
+        raise RecordingError(str(path), 0, f"has no rows, expected some with the columns {', '.join(columns)}")
+
+
+def _candle(row: JsonObject) -> Candle:
+    market = fields.required_name(row, "market", "")
+    open_, high, low, close = (fields.required_decimal(row, column, "") for column in CANDLE_COLUMNS[2:])
+    if high < max(open_, low, close):
+        fields.refuse(row, "high", "", f"at least open, low and close, {max(open_, low, close)}")
+    if low > min(open_, close):
+        fields.refuse(row, "low", "", f"at most open and close, {min(open_, close)}")
+    return Candle(market, _time_ns(row), open_, high, low, close)
+
+
+def _time_ns(row: JsonObject) -> int:
+    """Return the time of a row; a space may stand for the T, as many tools write it."""
+    text = str(row.get("t"))
+    if _MILLISECONDS.fullmatch(text):
+        return int(text) * SECOND_NS // 1000
+    if text[_SPACE_PLACE : _SPACE_PLACE + 1] == " ":
+        text = text.replace(" ", "T", 1)
+    value = fields.parse_time_ns(text)
+    if value is None:
+        fields.refuse(row, "t", "", _EXPECTED_TIME)
+    return value
+
+
+def _require_later(row: JsonObject, start_ns: int, last_ns: int | None) -> None:
+    if last_ns is not None and start_ns <= last_ns:
+        fields.refuse(row, "t", "", f"after the market's row before it, {fields.format_time(last_ns)}")
+
+
+PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+
+Row = tuple[int, dict[str, object]]
+"""The row's number, and its values by column name in lower case. In a CSV file the heading is row 1."""
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """Yield the named columns of every row; others are passed over. Raises RecordingError."""
+    rows = _parquet_rows(path, columns) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_rows(path, columns)
+    try:
+        yield from rows
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error}), expected a readable file"
+        raise RecordingError(str(path), 0, problem) from None
+
+
+def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            places = _places(path, next(reader, []), columns)
+            for values in reader:
+                if len(values) <= max(places.values()):
+                    problem = f"has {len(values)} values, expected one for each of the columns {', '.join(columns)}"
+                    raise RecordingError(str(path), reader.line_num, problem)
+                yield reader.line_num, {column: values[place].strip() for column, place in places.items()}
+        except (csv.Error, UnicodeDecodeError) as error:
+            problem = f"is not CSV in UTF-8 ({error}), expected comma-separated values"
+            raise RecordingError(str(path), reader.line_num + 1, problem) from None
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        problem = "needs the extra `parquet` (pip install circuit-guard[parquet]), or expected a CSV file"
+        raise RecordingError(str(path), 0, problem) from None
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        places = _places(path, file.schema_arrow.names, columns)
+        names = {column: file.schema_arrow.names[place] for column, place in places.items()}
+        number = 0
+        for batch in file.iter_batches(columns=list(names.values())):
+            for values in batch.to_pylist():
+                number += 1
+                yield number, {column: _text(values[name]) for column, name in names.items()}
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise RecordingError(str(path), 0, f"is not readable Parquet ({error}), expected a Parquet file") from None
+
+
+def _places(path: Path, heading: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
+    """Return where each column stands, whatever the case of its name."""
+    names = [name.strip().lower() for name in heading]
+    for column in columns:
+        if names.count(column) != 1:
+            problem = f"has {names.count(column)} columns named {column!r}, expected one each of {', '.join(columns)}"
+            raise RecordingError(str(path), 1, problem)
+    return {column: names.index(column) for column in columns}
+
+
+def _text(value: object) -> object:
+    """Return a Parquet value as CSV would hold it; a missing one stays None."""
+    if isinstance(value, datetime):
+        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if value is None else str(value)

@@ -5,10 +5,12 @@ The run starts at the oldest checkpoint after which nothing was pruned, and goes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from circuit_guard.core.facts import DecisionMade, Fact
 from circuit_guard.journal.checkpoint import Checkpoint
@@ -17,8 +19,59 @@ from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import DecisionsDropped, Entry, Kind, Record, Start, fact_entry
 from circuit_guard.journal.recovery import REMEDY, Rerun, rerun_from
-from circuit_guard.recording.difference import Difference, difference_of
-from circuit_guard.recording.fields import JsonObject
+from circuit_guard.recording.format import JsonObject
+
+_ABSENT = object()
+_WRAPPER = f"{DecisionMade.__name__}."
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where record and replay part. `sequence` is the decision's, or the check's that has no recorded decision."""
+
+    sequence: int
+    field: str
+    recorded: str
+    replayed: str
+
+    def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def difference_of(record: Record, entry: Entry, text: str) -> Difference:
+    """Return the first field in which a recorded decision is not the one that was made again."""
+    for name in ("at_ns", "scope"):
+        recorded, replayed = getattr(record, name), getattr(entry, name)
+        if recorded != replayed:
+            return Difference(record.sequence, name, str(recorded), str(replayed))
+    try:
+        found = _first_unlike(json.loads(record.payload), json.loads(text), "")
+    except (ValueError, RecursionError):
+        found = None
+    name, recorded, replayed = found or ("payload", record.payload, text)
+    return Difference(record.sequence, name.removeprefix(_WRAPPER), recorded, replayed)
+
+
+def _first_unlike(recorded: Any, replayed: Any, path: str) -> tuple[str, str, str] | None:
+    """Return path and both values of the first leaf in which two JSON values differ."""
+    if isinstance(recorded, dict) and isinstance(replayed, dict):
+        pairs = [(f"{path}.{key}" if path else key, key) for key in {**replayed, **recorded}]
+        both = [(name, recorded.get(key, _ABSENT), replayed.get(key, _ABSENT)) for name, key in pairs]
+    elif isinstance(recorded, list) and isinstance(replayed, list):
+        count = max(len(recorded), len(replayed))
+        padded = [values + [_ABSENT] * (count - len(values)) for values in (recorded, replayed)]
+        both = [(f"{path}[{number}]", *values) for number, values in enumerate(zip(*padded, strict=True))]
+    elif recorded == replayed and type(recorded) is type(replayed):
+        return None
+    else:
+        return path, _shown(recorded), _shown(replayed)
+    return next(filter(None, (_first_unlike(left, right, name) for name, left, right in both)), None)
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is _ABSENT else json.dumps(value)
+
 
 RECORDS_BETWEEN_REPORTS = 4096
 NO_DECISION = "no decision"
@@ -45,7 +98,7 @@ class JournalReplay:
     dropped: int = 0
     """Those of them that the journal says were dropped because the disk was too slow."""
     cut_off: int = 0
-    """Decisions that nobody can have recorded: of the last input before the journal ends or the process died."""
+    """Decisions that cannot have been recorded: those of the last input before the journal ends or the process died."""
     versions: list[str] = field(default_factory=list)
     """The versions of circuit_guard known to have written these records."""
     first_difference: Difference | None = None
@@ -58,7 +111,7 @@ class JournalReplay:
         return not self.different and self.missing == self.dropped
 
     def as_json(self) -> JsonObject:
-        """Return the JSON object of it."""
+        """Return it as in the JSON object of a replay."""
         first = self.first_difference
         return {
             "from_record": self.covers + 1,
@@ -201,7 +254,7 @@ class _Comparison:
             self._made = None
 
     def _settle(self, dropped: int) -> None:
-        """Count what is missing up to here, of which so many at most were dropped."""
+        """Count what is missing up to here, of which at most `dropped` were dropped."""
         self._result.missing += self._missing
         self._result.dropped += min(self._missing, dropped)
         if self._missing > dropped and self._first_missing is not None:

@@ -11,10 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording.entries import Entry, Header
-from circuit_guard.recording.fields import FieldError
-from circuit_guard.recording.header import parse_header
-from circuit_guard.recording.lines import EntryParser
+from circuit_guard.recording.format import Entry, EntryParser, FieldError, Header, parse_header
 
 LINE_BYTES_MAX = 1024 * 1024
 LINES_PER_REPORT = 4096

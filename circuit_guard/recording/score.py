@@ -1,17 +1,137 @@
-"""Keeping the score of a replay from the guard's facts. Only this module sees labels and faults."""
+"""The score of a replay: what was decided, how that compares with the truth, and the one JSON object of it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from circuit_guard.core.facts import BreakerChanged, Fact, ObservationJudged, ReferenceJudged
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, PHASE_DENIES, UNKNOWN_MARKET, WARMING
-from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Decision, Finding, Severity, Verdict
-from circuit_guard.recording.entries import Fault, Label, LabelledCheck
-from circuit_guard.recording.result import EXAMPLES_MAX, Example, FaultOutcome, ReplayResult, Trip
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, Finding, Severity, Verdict
+from circuit_guard.recording.format import Fault, JsonObject, Label, LabelledCheck, format_time
+
+OUTCOMES = ("allow", "allow_on_retry", "deny")
+EXAMPLES_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A breaker opened, or an open one latched. `reason` is the gravest finding's."""
+
+    at_ns: int
+    scope: str
+    market: str | None
+    """None where the scope is GLOBAL."""
+    reason: str
+    severity: Severity
+
+    def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
+        return {
+            "at": format_time(self.at_ns),
+            "scope": self.scope,
+            "market": self.market,
+            "reason": self.reason,
+            "severity": self.severity.name,
+        }
+
+
+@dataclass(slots=True)
+class FaultOutcome:
+    """When the guard noticed a fault.
+
+    It is noticed by the first rejected observation, opened breaker or denied check in one of its markets, up to its
+    end; a check denied only because of the phase, a halt or warming is none. `checks_before_detection` counts the
+    checks asked in its markets from its start until then.
+    """
+
+    fault: Fault
+    detected_at_ns: int | None = None
+    checks_before_detection: int = 0
+
+    def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
+        return {
+            "kind": self.fault.kind,
+            "markets": list(self.fault.markets),
+            "at": format_time(self.fault.at_ns),
+            "detected_at": None if self.detected_at_ns is None else format_time(self.detected_at_ns),
+            "checks_before_detection": self.checks_before_detection,
+        }
+
+
+@dataclass(slots=True)
+class ReplayResult:
+    """The outcome of replaying one recording, or the total of several.
+
+    `inputs` counts what the recording holds for the guard: observations, references, phases and checks. `decisions`
+    counts every answer, those to retries included, and `denied_by_reason` each reason a denial carried.
+    """
+
+    inputs: int = 0
+    checks: int = 0
+    retries: int = 0
+    checks_refused: int = 0
+    decisions: Counter[str] = field(default_factory=Counter)
+    denied_by_reason: Counter[str] = field(default_factory=Counter)
+    observations_rejected: Counter[str] = field(default_factory=Counter)
+    references_rejected: Counter[str] = field(default_factory=Counter)
+    wrongful: Counter[str] = field(default_factory=Counter)
+    genuine: Counter[str] = field(default_factory=Counter)
+    trips: list[Trip] = field(default_factory=list)
+    faults: list[FaultOutcome] = field(default_factory=list)
+    examples: list[JsonObject] = field(default_factory=list)
+    """Checks whose answer disagreed with their truth, at least at first; with the reasons of the first denial."""
+    market_ns: int = 0
+    halted_market_ns: int = 0
+    digest: str = ""
+
+    def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
+        return {
+            "inputs": self.inputs,
+            "checks": self.checks,
+            "retries": self.retries,
+            "checks_refused": self.checks_refused,
+            "decisions": {
+                **{verdict.value: self.decisions[verdict] for verdict in Verdict},
+                "denied_by_reason": _ranked(self.denied_by_reason),
+            },
+            "observations_rejected": _ranked(self.observations_rejected),
+            "references_rejected": _ranked(self.references_rejected),
+            "labelled": {
+                label.value: {outcome: counts[outcome] for outcome in OUTCOMES}
+                for label, counts in ((Label.WRONGFUL, self.wrongful), (Label.GENUINE, self.genuine))
+            },
+            "trips": [trip.as_json() for trip in self.trips],
+            "faults": [fault.as_json() for fault in self.faults],
+            "examples": self.examples,
+            "market_seconds": self.market_ns / SECOND_NS,
+            "halted_market_seconds": self.halted_market_ns / SECOND_NS,
+            "digest": self.digest,
+        }
+
+
+def total(results: Sequence[ReplayResult]) -> ReplayResult:
+    """Return the sum of several independent replays; its digest is that of their digests in order."""
+    summed = ReplayResult()
+    for field_ in fields(ReplayResult):
+        if field_.name != "digest":
+            for result in results:
+                setattr(summed, field_.name, getattr(summed, field_.name) + getattr(result, field_.name))
+    summed.examples = summed.examples[:EXAMPLES_MAX]
+    summed.digest = hashlib.sha256("".join(result.digest for result in results).encode()).hexdigest()
+    return summed
+
+
+def _ranked(counts: Counter[str]) -> dict[str, int]:
+    """Return the counts by size, then by name: a stable order."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
 
 NO_SIGN_OF_A_FAULT = frozenset({PHASE_DENIES, OPERATOR_HALT, WARMING, UNKNOWN_MARKET, ACCOUNT_MARKET_HALTED})
 """Reasons to deny that say nothing about the data of the check's own market."""
@@ -83,7 +203,14 @@ class Score:
         expected = "deny" if label is Label.WRONGFUL else "allow"
         if outcome != expected and len(self.result.examples) < EXAMPLES_MAX:
             self.result.examples.append(
-                Example(check.at_ns, check.request_id, check.market, label, outcome, asked.first_reasons)
+                {
+                    "at": format_time(check.at_ns),
+                    "request_id": check.request_id,
+                    "market": check.market,
+                    "label": label.value,
+                    "outcome": outcome,
+                    "reasons": list(asked.first_reasons),
+                }
             )
 
     def finish(self, end_ns: int) -> ReplayResult:

@@ -12,11 +12,19 @@ from pathlib import Path
 from circuit_guard.core.inputs import Basis, Check, Observation, PhaseCommand, Reference
 from circuit_guard.core.types import CheckKind
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording.accounts import account_object
-from circuit_guard.recording.entries import Entry, Fault, Header, LabelledCheck
-from circuit_guard.recording.fields import FieldError, JsonObject, format_time
-from circuit_guard.recording.header import RECORDING_VERSION, parse_header
-from circuit_guard.recording.lines import EntryParser
+from circuit_guard.recording.format import (
+    RECORDING_VERSION,
+    Entry,
+    EntryParser,
+    Fault,
+    FieldError,
+    Header,
+    JsonObject,
+    LabelledCheck,
+    account_object,
+    format_time,
+    parse_header,
+)
 
 _GZIP_LEVEL = 9
 

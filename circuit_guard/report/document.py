@@ -1,9 +1,42 @@
-"""The document as data: sections of paragraphs, tables, lists and commands, which every form of it is made from."""
+"""The document as data, from which every form of it is made: sections of paragraphs, tables, lists and commands."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from circuit_guard.core.types import SECOND_NS
+
+MILLISECOND_NS = SECOND_NS // 1000
+
+
+def clock(at_ns: int) -> str:
+    """Return an instant as `2026-01-19 04:33:00.228`."""
+    second, rest_ns = divmod(at_ns, SECOND_NS)
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S}.{rest_ns // MILLISECOND_NS:03}"
+
+
+def day(at_ns: int) -> str:
+    """Return the day of an instant as `19 January 2026`."""
+    moment = datetime.fromtimestamp(at_ns // SECOND_NS, UTC)
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def exact(at_ns: int) -> str:
+    """Return an instant as RFC 3339, with as many decimals as it needs."""
+    second, fraction_ns = divmod(at_ns, SECOND_NS)
+    decimals = f"{fraction_ns:09d}".rstrip("0")
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}{'.' if decimals else ''}{decimals}Z"
+
+
+def stamp(at_ns: int) -> str:
+    """Return an instant to the second as file names have it: `20260119T043300Z`."""
+    return f"{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):%Y%m%dT%H%M%SZ}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +111,46 @@ def counted(count: int, one: str, many: str = "") -> str:
 def listed(names: list[str]) -> str:
     """Return names as a sentence has them: `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+_SPECIAL = re.compile(r"([\\`*\[\]<>|&~])")
+_EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def markdown(document: Document) -> str:
+    """Return the document as Markdown (GitHub's, for the tables). Names from outside cannot become markup."""
+    environment = Environment(
+        loader=PackageLoader("circuit_guard.report"),
+        autoescape=False,  # noqa: S701  # `finalize` escapes, for Markdown
+        finalize=_escaped,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["fenced"] = _fenced
+    return environment.get_template("report.md.j2").render(document=document)
+
+
+def html(document: Document) -> str:
+    """Return the document as one HTML page: no scripts, nothing to load, fit for print, dark and light."""
+    environment = Environment(
+        loader=PackageLoader("circuit_guard.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(document=document)
+
+
+def _escaped(value: object) -> object:
+    """Return text so that Markdown shows it as it is, on one line."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    text = _SPECIAL.sub(r"\\\1", " ".join(value.split()))
+    return _EDGE_UNDERSCORE.sub(r"\\_", text)
+
+
+def _fenced(text: str) -> Markup:
+    """Return lines that are to be taken as they are."""
+    return Markup(text)  # noqa: S704  # Markdown, in a fence, and of our own making

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from circuit_guard.core.reasons import info_of, rule_of, sentence
 from circuit_guard.core.types import Finding, show
-from circuit_guard.report.document import Element, Paragraph, Section, Table, counted
-from circuit_guard.report.evidence import Corruption, Happening
-from circuit_guard.report.head import VALUES, value_name
+from circuit_guard.report.document import Element, Paragraph, Section, Table, clock, counted
+from circuit_guard.report.evidence import VALUES, Corruption, Happening, value_name
 from circuit_guard.report.incident import Incident
 from circuit_guard.report.timeline import joined
-from circuit_guard.report.times import clock
 
 
 def timeline_section(incident: Incident) -> Section:

@@ -13,6 +13,15 @@ from circuit_guard.core.types import Decision, Finding
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.report.funding import FundingHistory
 
+VALUES = {
+    "mark_price": "mark price",
+    "index_price": "index price",
+    "funding_index": "funding index",
+    "funding_rate": "funding rate",
+    "funding_premium": "funding premium",
+}
+"""The published values by the names that people have for them; everything else is the order of the feed."""
+
 
 class Window(NamedTuple):
     """The time a report is about, both ends included."""
@@ -55,6 +64,11 @@ class Corruption:
     """When the first good one came; None: none did in the window."""
     begun_before: bool = False
     """Whether it had begun before the first record that was read: the first one here is not the first there was."""
+
+
+def value_name(corruption: Corruption) -> str:
+    """Return what of a market was wrong."""
+    return VALUES.get(corruption.finding.subject, "order of the feed")
 
 
 class Seen(NamedTuple):

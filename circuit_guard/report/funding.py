@@ -18,7 +18,7 @@ from typing import NamedTuple
 from circuit_guard.core.envelope import FundingParameters, GapMode
 
 INDEX_EXPONENT = Decimal("1e-18")
-"""A carried index has so many decimals: as many as any that is published."""
+"""The decimals of a carried index: as many as any published one has."""
 
 
 @dataclass(frozen=True, slots=True)

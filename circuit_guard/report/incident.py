@@ -15,11 +15,9 @@ from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import Kind
 from circuit_guard.report.closures import Assessment, Closure, closures
-from circuit_guard.report.errors import NothingToReport
+from circuit_guard.report.document import exact
 from circuit_guard.report.evidence import Corruption, Evidence, OrderSeen, Window
-from circuit_guard.report.opening import open_at
-from circuit_guard.report.times import exact
-from circuit_guard.report.witness import Witness
+from circuit_guard.report.witness import NothingToReport, Witness, open_at
 
 RECORDS_BETWEEN_REPORTS = 4096
 

@@ -1,25 +1,258 @@
-"""The window run again through the core, with a witness beside it who writes down what is needed of it."""
+"""The window run again through the core from a checkpoint, with a witness beside it who notes what a report needs."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from decimal import localcontext
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, localcontext
 from pathlib import Path
 
-from circuit_guard.core.facts import DecisionMade, Fact, ObservationJudged, OrderJudged
+from circuit_guard.core import taint
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.facts import (
+    BreakerChanged,
+    DecisionMade,
+    Fact,
+    ObservationJudged,
+    ObservationReconsidered,
+    OrderJudged,
+)
 from circuit_guard.core.gates import UNKNOWN_MARKET
-from circuit_guard.core.inputs import Check, Observation, OrderAction, OrdersCheck, PolicyCommand, Tick
+from circuit_guard.core.inputs import Check, Observation, OrderAction, OrdersCheck, PolicyCommand, Position, Tick
+from circuit_guard.core.market import FeedParameters, Halt, MarketState, Trusted, readable
+from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
-from circuit_guard.core.types import ARITHMETIC, Decision, Verdict
+from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, BreakerState, Decision, Finding, Phase, Severity, Verdict
+from circuit_guard.errors import CircuitGuardError
+from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.codec import CodecError, decode, decode_as
 from circuit_guard.journal.errors import JournalUnusable
-from circuit_guard.journal.record import DecisionsDropped, Kind, Record, Start
+from circuit_guard.journal.reader import JournalReader
+from circuit_guard.journal.record import Chain, CheckpointNote, DecisionsDropped, Kind, Record, Start
 from circuit_guard.journal.recovery import REMEDY, Rerun, rerun_from
-from circuit_guard.report.evidence import Ask, Evidence, OrderSeen, PolicyInForce, Seen, Tainted
-from circuit_guard.report.holding import holding
-from circuit_guard.report.opening import Opening
+from circuit_guard.report.document import exact
+from circuit_guard.report.evidence import (
+    Ask,
+    Corruption,
+    Evidence,
+    Gap,
+    Held,
+    OrderSeen,
+    PolicyInForce,
+    Seen,
+    Tainted,
+    Value,
+    Window,
+)
+from circuit_guard.report.funding import FundingHistory, Published
 from circuit_guard.report.timeline import happening
-from circuit_guard.report.watched import WatchedMarket
+
+
+class NothingToReport(CircuitGuardError):
+    """The journal has nothing of the window, or no longer enough; the text says what it has."""
+
+
+@dataclass(slots=True)
+class Opening:
+    """The checkpoint to begin with, with its state; every checkpoint there is, and the version at each."""
+
+    checkpoint: Checkpoint
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    version: str = ""
+    """The version of circuit_guard that wrote the checkpoint; empty where nothing says so."""
+
+
+def open_at(reader: JournalReader, window: Window) -> Opening:
+    """Return where to begin. Raise NothingToReport where the inputs of the window's beginning are no longer there."""
+    checkpoints, versions = _checkpoints(reader)
+    bounds = reader.bounds()
+    kept_from = max(bound.pruned.sequence for bound in bounds.values())
+    usable = [found for found in checkpoints if found.covers >= kept_from]
+    for found in sorted(usable, key=lambda known: known.covers, reverse=True):
+        if found.at_ns <= window.from_ns and (whole := _with_state(reader, found)) is not None:
+            return Opening(whole, checkpoints, versions[found.sequence])
+    first = next((whole for found in usable if (whole := _with_state(reader, found)) is not None), None)
+    if first is None:
+        raise NothingToReport("the journal has no checkpoint to begin with; let the guard run until its next one")
+    if bounds[Chain.RECORDER].pruned.sequence or first.sequence != checkpoints[0].sequence:
+        begins = f"the first window that can still be reported begins at {exact(first.at_ns)}"
+        raise NothingToReport(f"what led up to {exact(window.from_ns)} is no longer kept; {begins}")
+    return Opening(first, checkpoints, versions[first.sequence])
+
+
+def _checkpoints(reader: JournalReader) -> tuple[list[Checkpoint], dict[int, str]]:
+    """Return every checkpoint without its state, oldest first, and by whom each was written."""
+    found: list[Checkpoint] = []
+    versions: dict[int, str] = {}
+    version = ""
+    for record in reader.records(kinds=(Kind.CHECKPOINT, Kind.START)):
+        if record.kind is Kind.START:
+            version = decode_as(Start, record.payload).program_version
+            continue
+        note = decode_as(CheckpointNote, record.payload)
+        found.append(Checkpoint(record.sequence, record.at_ns, record.scope, note.covers, note.digest, None))
+        versions[record.sequence] = version
+    return found, versions
+
+
+def _with_state(reader: JournalReader, found: Checkpoint) -> Checkpoint | None:
+    """Return the checkpoint with its state, None where retention has dropped that."""
+    whole = reader.checkpoint(found.sequence)
+    return whole if whole is not None and whole.text is not None else None
+
+
+def holding(state: GuardState, policy: Policy) -> Iterator[Held]:
+    """Yield, for everything and then market by market, what stops or slows closures and who may lift it."""
+    yield from _switches(GLOBAL_SCOPE, state.global_halt, state.global_breaker)
+    for name in policy.markets:
+        market = state.markets[name]
+        yield from _switches(name, market.halt, market.breaker)
+        phase = market.phase.effective()
+        if phase is not Phase.OPEN:
+            yield Held(name, f"phase {phase}, which the exchange or the guard's own evidence ends")
+        if market.rejections:
+            reasons = ", ".join(dict.fromkeys(finding.reason for finding in market.rejections))
+            yield Held(name, f"its latest observation is rejected for {reasons}; the next good one lifts that")
+
+
+def _switches(scope: str, halt: Halt | None, breaker: Breaker) -> Iterator[Held]:
+    if halt is not None:
+        yield Held(scope, f"halted by {halt.actor}: {halt.reason}; a resume lifts it")
+    reasons = ", ".join(dict.fromkeys(finding.reason for finding in breaker.findings))
+    if breaker.state is BreakerState.OPEN and breaker.latched:
+        yield Held(scope, f"latched for {reasons}; only a reset by an operator lifts it")
+    elif breaker.state is BreakerState.OPEN:
+        yield Held(scope, f"tripped for {reasons}; good data that last lift it")
+    elif breaker.state is BreakerState.HALF_OPEN:
+        yield Held(scope, f"tripped for {reasons}, and lets closures through at a rising rate")
+
+
+OF_PRICES = frozenset({"mark_price", "index_price"})
+OF_FUNDING = frozenset({"funding_index", "funding_rate", "funding_premium"})
+OF_THE_RATE = frozenset({"funding_rate", "funding_premium"})
+
+
+class WatchedMarket:
+    """Follows one market through the run. `corruptions` has what is over; `finish` ends what is not."""
+
+    def __init__(self, market: MarketState, policy: MarketPolicy) -> None:
+        self.history = FundingHistory()
+        self.funding = policy.of(FundingParameters)
+        self.corruptions: list[Corruption] = []
+        self.gaps: list[Gap] = []
+        self.doubts: list[Corruption] = []
+        """What was doubted and is not proved to be wrong."""
+        self._name = market.market
+        self._open: Corruption | None = None
+        self._received_ns = market.feed.received_ns
+        self._in_trouble = bool(market.rejections)
+        trusted = market.trusted
+        subjects = {finding.subject for finding in market.rejections}
+        self._last = Seen(
+            trusted.mark_price,
+            subjects <= OF_FUNDING,
+            trusted.funding_index,
+            subjects <= OF_PRICES,
+            market.feed.event_time_ns or trusted.funding_seen_ns,
+            None,
+        )
+        if trusted.funding_index is not None:
+            point = Published(trusted.funding_seen_ns, trusted.funding_index, trusted.funding_premium, True)
+            self.history.add(point, policy.of(FundingParameters))
+
+    def observe(
+        self, sequence: int, observed: Observation, findings: tuple[Finding, ...], before: Trusted, policy: MarketPolicy
+    ) -> None:
+        """Take an observation and what was found of it; `before`: what was trusted until then."""
+        self._note_gap(observed.at_ns, policy)
+        self.funding = policy.of(FundingParameters)
+        doubts = [f for f in findings if f.severity >= Severity.DENY and not f.shadow]
+        subjects = {finding.subject for finding in doubts}
+        mark, index = readable(observed.mark_price), readable(observed.funding_index)
+        last = self._last
+        self._last = last._replace(
+            mark=last.mark if mark is None else mark,
+            mark_trusted=last.mark_trusted if observed.mark_price is None else subjects <= OF_FUNDING,
+            funding_index=last.funding_index if index is None else index,
+            index_trusted=last.index_trusted if observed.funding_index is None else subjects <= OF_PRICES,
+            event_ns=last.event_ns if index is None else observed.event_time_ns,
+        )
+        if index is not None:
+            premium = None if subjects & OF_THE_RATE else readable(observed.funding_premium)
+            point = Published(observed.event_time_ns, index, premium, subjects <= OF_PRICES)
+            self.history.add(point, policy.of(FundingParameters))
+        if doubts:
+            self._doubt(sequence, observed, doubts, before)
+
+    def hear(self, market: MarketState, facts: list[Fact]) -> None:
+        """Take what came of an input: a breaker that opens over doubted values proves them wrong.
+
+        So does a mark price that comes back without the references ever having followed it.
+        """
+        if self._open is not None and not market.rejections:
+            self._open.proved |= (market.reverted_ns or 0) > self._open.last_at_ns
+            self._open.ended_ns = self._received_ns
+            self._keep(self._open)
+            self._open = None
+        self._in_trouble &= bool(market.rejections)
+        for fact in facts:
+            match fact:
+                case BreakerChanged(scope=scope, after=BreakerState.OPEN) if scope == self._name and self._open:
+                    self._open.proved = True
+                case ObservationReconsidered(market=name) if name == self._name:
+                    self._last = self._last._replace(mark_trusted=True)
+
+    def seen(self, market: MarketState, policy: MarketPolicy, positions: tuple[Position, ...], now_ns: int) -> Seen:
+        """Return what there is to know now, for a closure of an account with these positions here."""
+        price = market.references.view(now_ns, policy).price
+        tainted = any(taint.of(market, position.cached_funding_index) for position in positions)
+        return self._last._replace(reference_price=price, tainted=tainted)
+
+    def finish(self, policy: MarketPolicy, end_ns: int) -> None:
+        """Take the end of the window."""
+        if self._received_ns is not None and end_ns - self._received_ns > policy.of(FeedParameters).recovering_after_ns:
+            self.gaps.append(Gap(self._name, self._received_ns, None))
+        if self._open is not None:
+            self._keep(self._open)
+
+    def _note_gap(self, at_ns: int, policy: MarketPolicy) -> None:
+        if self._received_ns is not None and at_ns - self._received_ns > policy.of(FeedParameters).recovering_after_ns:
+            self.gaps.append(Gap(self._name, self._received_ns, at_ns))
+        self._received_ns = at_ns
+
+    def _doubt(self, sequence: int, observed: Observation, doubts: list[Finding], before: Trusted) -> None:
+        gravest = max(doubts, key=lambda finding: finding.severity)
+        if self._open is None:
+            known = _values(before, {finding.subject for finding in doubts})
+            self._open = Corruption(
+                self._name, sequence, observed, gravest, known, observed.at_ns, begun_before=self._in_trouble
+            )
+        else:
+            self._open.observations += 1
+            self._open.last_at_ns = observed.at_ns
+        self._open.proved |= gravest.severity >= Severity.TRIP
+
+    def _keep(self, found: Corruption) -> None:
+        (self.corruptions if found.proved else self.doubts).append(found)
+
+
+def _values(before: Trusted, subjects: set[str]) -> tuple[Value, ...]:
+    """Return what was trusted of the values in doubt; of both where it is the order that is in doubt."""
+    values: list[Value] = []
+    both = not subjects & (OF_PRICES | OF_FUNDING)
+
+    def add(name: str, value: Decimal | None, seen_ns: int) -> None:
+        if value is not None:
+            values.append(Value(name, value, seen_ns))
+
+    if both or subjects & OF_PRICES:
+        add("mark_price", before.mark_price, before.mark_seen_ns)
+    if both or subjects & OF_FUNDING:
+        add("funding_index", before.funding_index, before.funding_seen_ns)
+    return tuple(values)
+
 
 STRANGERS = frozenset({UNKNOWN_MARKET, UNKNOWN_SOURCE})
 """Observations that nobody takes for the exchange's own."""

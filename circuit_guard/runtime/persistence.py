@@ -24,7 +24,7 @@ from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.record import Start
 from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import REMEDY, Rerun, recover
-from circuit_guard.recording.fields import format_time
+from circuit_guard.recording.format import format_time
 
 CLOCK_BEHIND_WAITED_S = 5
 """A clock so little behind the journal is waited for; one further behind was set wrong, now or then."""

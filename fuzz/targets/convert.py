@@ -16,7 +16,7 @@ from circuit_guard.core.acts import Baseline, BeginMaintenance, EndMaintenance, 
 from circuit_guard.core.inputs import Observation, OrdersCheck, Reference
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import WireError
-from circuit_guard.recording.entries import LabelledCheck
+from circuit_guard.recording.format import LabelledCheck
 from circuit_guard.server import errors
 from circuit_guard.server.convert import answers, maintenance, requests
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2, order_pb2, types_pb2

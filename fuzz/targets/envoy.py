@@ -13,7 +13,7 @@ from envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from circuit_guard.config.envoy import ExtAuthzSettings
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import WireError
-from circuit_guard.recording.entries import LabelledCheck
+from circuit_guard.recording.format import LabelledCheck
 from circuit_guard.server.convert import requests
 from circuit_guard.server.envoy.mapping import Mapping
 from fuzz import story

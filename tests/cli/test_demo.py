@@ -15,8 +15,8 @@ from circuit_guard.cli.output import CommandError
 from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.recording.entries import Fault, Label, LabelledCheck
-from circuit_guard.recording.replayer import replay_files
+from circuit_guard.recording.format import Fault, Label, LabelledCheck
+from circuit_guard.recording.replay import replay_files
 from tests.driver import BTC, START_NS, ManualClock
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.config.policy import read_policy_file
-from circuit_guard.recording.replayer import replay_files
+from circuit_guard.recording.replay import replay_files
 from tests.cli.running import run
 
 ROOT = Path(__file__).parent.parent.parent

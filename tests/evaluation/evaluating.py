@@ -11,8 +11,8 @@ from circuit_guard.core.inputs import Check
 from circuit_guard.evaluation.faults import lay
 from circuit_guard.evaluation.judge import Answer, Told
 from circuit_guard.evaluation.population import Closure, accounts, closures
-from circuit_guard.evaluation.run import Run
-from circuit_guard.recording.entries import Entry, Header
+from circuit_guard.evaluation.trial import Run
+from circuit_guard.recording.format import Entry, Header
 from circuit_guard.recording.writer import write_recording
 from tests.evaluation.honest_feed import MARKETS, honest_entries, honest_feed
 

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from circuit_guard.config.policy import PolicyFile, parse_policy_file
 from circuit_guard.errors import RecordingError
-from circuit_guard.evaluation.evaluate import AGAINST, GUARD, Plan, evaluate, seed_of
+from circuit_guard.evaluation.jobs import AGAINST, GUARD, Plan, evaluate, seed_of
 from circuit_guard.evaluation.outcome import Evaluation
 from circuit_guard.evaluation.peers import PEERS
 from circuit_guard.evaluation.table import render
-from circuit_guard.recording.entries import Fault
+from circuit_guard.recording.format import Fault
 from tests.evaluation.evaluating import write_honest
 from tests.evaluation.honest_feed import MARKETS, START_NS
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from circuit_guard.evaluation.outcome import Evaluation, GuardResult, PolicyUsed
-from circuit_guard.evaluation.tally import Tally
+from circuit_guard.evaluation.outcome import Evaluation, GuardResult, PolicyUsed, Tally
 
 matplotlib = pytest.importorskip("matplotlib", reason="the extra `plot` is not installed")
 

@@ -9,12 +9,19 @@ from pathlib import Path
 from circuit_guard.config.policy import PolicyFile
 from circuit_guard.core.inputs import Account, Observation, PhaseCommand, Position
 from circuit_guard.core.types import Phase
-from circuit_guard.evaluation import incident_story as story
-from circuit_guard.evaluation.incident import incident, moment_ns, skew_ppm
-from circuit_guard.evaluation.incident_truth import Values, margin_surplus, true_loss, true_mark
-from circuit_guard.recording.entries import Entry, Fault, Header, Label, LabelledCheck
+from circuit_guard.evaluation import incident as story
+from circuit_guard.evaluation.incident import (
+    Values,
+    incident,
+    margin_surplus,
+    moment_ns,
+    skew_ppm,
+    true_loss,
+    true_mark,
+)
+from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck
 from circuit_guard.recording.reader import read_recording
-from circuit_guard.recording.replayer import replay_file
+from circuit_guard.recording.replay import replay_file
 
 BUNDLED = Path(__file__).parents[2] / "examples" / "incident.jsonl.gz"
 BYTES_MAX = 300_000

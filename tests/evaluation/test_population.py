@@ -9,11 +9,19 @@ from hypothesis import strategies as st
 
 from circuit_guard.core.inputs import Account, Basis, Observation, Position
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.account_draw import LEVERAGE, POSITIONS_MAX, TIERS
 from circuit_guard.evaluation.faults import KINDS, lay
 from circuit_guard.evaluation.feed import WARM_UP_NS, FaultedFeed, Feed
-from circuit_guard.evaluation.population import Closure, ModelAccount, accounts, closures, true_surplus
-from circuit_guard.recording.entries import Label
+from circuit_guard.evaluation.population import (
+    LEVERAGE,
+    POSITIONS_MAX,
+    TIERS,
+    Closure,
+    ModelAccount,
+    accounts,
+    closures,
+    true_surplus,
+)
+from circuit_guard.recording.format import Label
 from tests.evaluation.honest_feed import honest_feed
 
 FEED = honest_feed(markets=4)

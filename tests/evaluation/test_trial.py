@@ -11,13 +11,11 @@ from circuit_guard.core.inputs import Observation, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.evaluation.feed import WARM_UP_NS
-from circuit_guard.evaluation.judge import GUARD_DOWN, Answer, GuardJudge
-from circuit_guard.evaluation.limits import hidden_max
-from circuit_guard.evaluation.noticing import Noticing
+from circuit_guard.evaluation.judge import GUARD_DOWN, Answer, GuardJudge, hidden_max
+from circuit_guard.evaluation.outcome import Tally, total
 from circuit_guard.evaluation.population import true_surplus
-from circuit_guard.evaluation.tally import Tally, total
-from circuit_guard.evaluation.trial import EXAMPLES_PER_RUN_MAX, Trial
-from circuit_guard.recording.entries import Fault, Label
+from circuit_guard.evaluation.trial import EXAMPLES_PER_RUN_MAX, Noticing, Trial
+from circuit_guard.recording.format import Fault, Label
 from tests.evaluation.evaluating import FEED, Puppet, moved, run_of, with_closures
 
 RESET = run_of("reset")
@@ -148,7 +146,8 @@ def test_trial_when_a_wrongful_one_is_below_the_limit_then_it_counts_as_inside()
     assert (above.wrongful_inside, above.wrongful_outside, above.recall) == (0, 1, 0)
     assert (below.wrongful_inside, below.wrongful_outside, below.recall) == (1, 0, None)
     assert below.loss_inside == above.loss_outside == closure.loss
-    assert (unknown.wrongful_outside, unknown.examples[0].limit) == (1, None), "without an envelope nothing is excused"
+    [example] = unknown.examples
+    assert (unknown.wrongful_outside, example["limit"]) == (1, None), "without an envelope nothing is excused"
 
 
 def test_trial_when_a_wrongful_one_has_become_genuine_by_the_time_then_allowing_it_is_no_wrong() -> None:
@@ -238,6 +237,6 @@ def test_total_when_tallies_are_added_then_every_count_is_the_sum() -> None:
     assert summed.wrongful == one.wrongful + two.wrongful
     assert summed.bad_debt == two.bad_debt
     shown = [*one.examples, *two.examples]
-    shown.sort(key=lambda example: example.label is Label.GENUINE)
+    shown.sort(key=lambda example: example["label"] == Label.GENUINE)
     assert summed.examples == shown[:20], "a wrongful closure that was allowed comes before a genuine one that was held"
     assert total([]).as_json() == Tally().as_json()

@@ -9,7 +9,7 @@ from circuit_guard.core.inputs import Check, Observation, PhaseCommand
 from circuit_guard.core.types import SECOND_NS, Phase
 from circuit_guard.errors import RecordingError
 from circuit_guard.evaluation.feed import MARKETS_MAX, WINDOW_NS, Feed, Steps, window
-from circuit_guard.recording.entries import Entry, Fault, LabelledCheck
+from circuit_guard.recording.format import Entry, Fault, LabelledCheck
 from tests.evaluation.honest_feed import MARKETS, START_NS, honest_entries
 
 BTC = MARKETS[0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference
 from circuit_guard.core.types import CheckKind, Phase
-from circuit_guard.recording.entries import Entry, Fault, Header, Label, LabelledCheck
+from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck
 
 TIME_NS_MAX = 9_000_000_000_000_000_000
 

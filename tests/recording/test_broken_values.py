@@ -22,11 +22,8 @@ from circuit_guard.core.facts import DecisionMade, Fact, ObservationJudged, Refe
 from circuit_guard.core.guard import GuardState, decide, new_state, step
 from circuit_guard.core.policy import Policy
 from circuit_guard.evaluation.incident import incident
-from circuit_guard.recording.entries import Entry, Fault, LabelledCheck
-from circuit_guard.recording.fields import FieldError
-from circuit_guard.recording.header import parse_header
-from circuit_guard.recording.lines import EntryParser
-from circuit_guard.recording.replayer import policy_for
+from circuit_guard.recording.format import Entry, EntryParser, Fault, FieldError, LabelledCheck, parse_header
+from circuit_guard.recording.replay import policy_for
 from circuit_guard.recording.writer import entry_line
 
 CALM_FROM, CALM_UNTIL, LOOKED_AT = 320, 460, 80

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording import candle_files
+from circuit_guard.recording import candles as candle_files
 from circuit_guard.recording.candles import CandleOptions, from_candles
 
 HEADING = "market,t,open,high,low,close"

@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 from circuit_guard.config.policy import PolicyFile
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.recording.candle_files import Candle
-from circuit_guard.recording.candles import CandleOptions, Gap, accrued, candle_path, from_candles
-from circuit_guard.recording.entries import Entry
-from circuit_guard.recording.fields import parse_time_ns
-from circuit_guard.recording.replayer import replay_file
+from circuit_guard.recording.candles import Candle, CandleOptions, Gap, accrued, candle_path, from_candles
+from circuit_guard.recording.format import Entry, parse_time_ns
+from circuit_guard.recording.replay import replay_file
 from circuit_guard.recording.writer import write_recording
 
 BTC, ETH = "BTC-USD-PERP", "ETH-USD-PERP"

@@ -12,9 +12,8 @@ from circuit_guard.errors import RecordingError
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import Kind
-from circuit_guard.recording.entries import Header
-from circuit_guard.recording.recorded_replay import CHECKPOINT_INTERVAL_NS, record_replay
-from circuit_guard.recording.replayer import replay_file
+from circuit_guard.recording.format import Header
+from circuit_guard.recording.replay import CHECKPOINT_INTERVAL_NS, record_replay, replay_file
 from circuit_guard.recording.writer import write_recording
 from tests.report.recorded import BUNDLED
 

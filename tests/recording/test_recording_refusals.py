@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording.entries import LabelledCheck
+from circuit_guard.recording.format import LabelledCheck
 from circuit_guard.recording.reader import LINE_BYTES_MAX, read_recording
 
 HEADER = {

@@ -17,9 +17,8 @@ from circuit_guard.core.envelope import FundingParameters, GapMode
 from circuit_guard.core.inputs import Basis
 from circuit_guard.core.types import SECOND_NS, Phase
 from circuit_guard.errors import PolicyError, RecordingError
-from circuit_guard.recording.entries import Entry, Fault, Header, Label, LabelledCheck
-from circuit_guard.recording.fields import format_time
-from circuit_guard.recording.replayer import policy_for, replay_file, replay_files
+from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck, format_time
+from circuit_guard.recording.replay import policy_for, replay_file, replay_files
 from circuit_guard.recording.writer import write_recording
 from tests.recording.feed import BTC, ETH, INDEX, PRICE, START_NS, Feed
 
@@ -177,7 +176,7 @@ def test_digest_when_in_another_process_then_is_the_same(
     write_recording(path, story[0], story[1][:2500])
     program = (
         "import sys; from pathlib import Path; from circuit_guard.config.policy import parse_policy_file;"
-        "from circuit_guard.recording.replayer import replay_file;"
+        "from circuit_guard.recording.replay import replay_file;"
         "print(replay_file(Path(sys.argv[1]), parse_policy_file('[classes.default]', 'policy.toml')).digest)"
     )
     root = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from circuit_guard.config.policy import PolicyFile
-from circuit_guard.recording.entries import Label
-from circuit_guard.recording.replayer import replay_files
+from circuit_guard.recording.format import Label
+from circuit_guard.recording.replay import replay_files
 from circuit_guard.recording.report import render
 from tests.recording.feed import Feed
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.config.policy import read_policy_file
-from circuit_guard.recording.replayer import replay_file
-from circuit_guard.recording.result import ReplayResult
+from circuit_guard.recording.replay import replay_file
+from circuit_guard.recording.score import ReplayResult
 
 POLICY = Path(__file__).parents[2] / "config" / "policy.toml"
 

@@ -23,12 +23,12 @@ from circuit_guard.journal.errors import JournalUnusable, RecordBroken
 from circuit_guard.journal.journal import Journal, prune
 from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.reader import JournalReader
-from circuit_guard.report.after import orders_section, reconcile_section
 from circuit_guard.report.document import Points, Table
-from circuit_guard.report.errors import NothingToReport
 from circuit_guard.report.events import corruption_section, timeline_section
 from circuit_guard.report.evidence import Window
 from circuit_guard.report.incident import Incident, read_incident
+from circuit_guard.report.sections import orders_section, reconcile_section
+from circuit_guard.report.witness import NothingToReport
 from tests.driver import BTC, ETH, PRICE, START_NS, Driver
 from tests.journal.builders import Held, tamper
 from tests.journal.test_journal import settled

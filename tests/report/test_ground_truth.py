@@ -12,10 +12,9 @@ import pytest
 from circuit_guard.evaluation.incident import write_incident
 from circuit_guard.report.closures import CENT, Assessment, Closure
 from circuit_guard.report.evidence import Window
-from circuit_guard.report.head import summary
+from circuit_guard.report.exports import as_json, ledger
 from circuit_guard.report.incident import Incident, figures, read_incident
-from circuit_guard.report.ledger import ledger
-from circuit_guard.report.summary import as_json
+from circuit_guard.report.sections import summary
 from tests.report.recorded import STORY_NS, WINDOW, losses, record
 
 RESTORED_S = 480

@@ -9,12 +9,25 @@ from decimal import Decimal
 
 import pytest
 
-from circuit_guard.report.compose import compose
-from circuit_guard.report.document import Code, Document, Paragraph, Points, Section, Table, counted, listed, money
+from circuit_guard.report.document import (
+    Code,
+    Document,
+    Paragraph,
+    Points,
+    Section,
+    Table,
+    clock,
+    counted,
+    day,
+    exact,
+    listed,
+    markdown,
+    money,
+    stamp,
+)
+from circuit_guard.report.document import html as as_html
 from circuit_guard.report.incident import Incident
-from circuit_guard.report.render import html as as_html
-from circuit_guard.report.render import markdown
-from circuit_guard.report.times import clock, day, exact, stamp
+from circuit_guard.report.sections import compose
 from tests.report.recorded import losses
 
 HOSTILE = '<script>alert("1")</script> a|b *c* `d` [e](http://x) _f_ \\ &amp;\nnext'

@@ -21,8 +21,7 @@ from circuit_guard.config.settings import (
     Settings,
 )
 from circuit_guard.engine.clock import SystemClock
-from circuit_guard.recording.entries import Entry
-from circuit_guard.recording.fields import parse_time_ns
+from circuit_guard.recording.format import Entry, parse_time_ns
 from circuit_guard.recording.reader import read_recording
 from circuit_guard.runtime.app import App, build
 

@@ -12,7 +12,7 @@ from math import exp, log
 from random import Random
 
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
-from circuit_guard.evaluation.faults import funding, prices, processes, stream, venues
+from circuit_guard.evaluation.faults import funding, prices, processes
 from circuit_guard.evaluation.faults.site import Site
 from circuit_guard.evaluation.feed import FaultedFeed, Feed, worst_minute_ns
 
@@ -23,7 +23,7 @@ class Kind:
 
     lay: Callable[[Site], FaultedFeed]
     markets: tuple[int, int] | None = (1, 3)
-    """At least and at most so many; None is all that the feed has."""
+    """The fewest and the most markets; None is all that the feed has."""
     lasting_s: tuple[int, int] = (30, 300)
     aimed: bool = False
     """Whether it is laid over the worst minute of the feed instead of anywhere."""
@@ -60,13 +60,13 @@ CATALOGUE: dict[str, Kind] = {
     "slow_walk": Kind(prices.slow_walk, lasting_s=_LONG),
     "thin_post_only_book": Kind(prices.thin_post_only_book),
     "single_venue_wick_followed": Kind(prices.single_venue_wick_followed, venues=3),
-    "references_corrupt_x10": Kind(venues.references_corrupt_x10, aimed=True, venues=3),
-    "references_silent": Kind(venues.references_silent, markets=None, aimed=True, venues=3),
-    "references_late_10s": Kind(venues.references_late_10s, markets=None, aimed=True, venues=3),
-    "two_writers": Kind(stream.two_writers),
-    "partial_write": Kind(stream.partial_write, lasting_s=(6, 30)),
-    "future_stamp": Kind(stream.future_stamp, lasting_s=_BRIEF),
-    "stale_stamps": Kind(stream.stale_stamps, lasting_s=_LONG, aimed=True),
+    "references_corrupt_x10": Kind(prices.references_corrupt_x10, aimed=True, venues=3),
+    "references_silent": Kind(prices.references_silent, markets=None, aimed=True, venues=3),
+    "references_late_10s": Kind(prices.references_late_10s, markets=None, aimed=True, venues=3),
+    "two_writers": Kind(processes.two_writers),
+    "partial_write": Kind(processes.partial_write, lasting_s=(6, 30)),
+    "future_stamp": Kind(processes.future_stamp, lasting_s=_BRIEF),
+    "stale_stamps": Kind(processes.stale_stamps, lasting_s=_LONG, aimed=True),
     "guard_restart": Kind(processes.guard_restart),
     "reset_while_guard_down": Kind(processes.reset_while_guard_down),
     "caller_corrupt": Kind(processes.caller_corrupt, lasting_s=_BRIEF),

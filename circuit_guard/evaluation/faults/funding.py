@@ -7,31 +7,30 @@ from dataclasses import replace
 from decimal import Decimal
 
 from circuit_guard.core.inputs import Observation
-from circuit_guard.evaluation.faults.site import FUNDING_PERIOD_NS, HOUR_NS, Site, short
+from circuit_guard.evaluation.faults.site import FUNDING_PERIOD_NS, HOUR_NS, Change, Site, short
 from circuit_guard.evaluation.feed import FaultedFeed, Values
 
 ZERO = Decimal(0)
 WEEK_H = 168
 
 
-def indexed(funding_index: Callable[[Observation], Decimal]) -> Callable[[Observation], Observation]:
-    """Return the change that publishes another funding index."""
+def indexed(funding_index: Callable[[str, Decimal], Decimal]) -> Change:
+    """Return the change that publishes another funding index; it is given the market and the honest index."""
 
     def change(entry: Observation) -> Observation:
-        return entry if entry.funding_index is None else replace(entry, funding_index=short(funding_index(entry)))
+        index = entry.funding_index
+        return entry if index is None else replace(entry, funding_index=short(funding_index(entry.market, index)))
 
     return change
 
 
-def honest_index(entry: Observation) -> Decimal:
-    """Return the funding index of an honest observation that has one."""
-    assert entry.funding_index is not None  # noqa: S101 - `indexed` passes over observations without one
-    return entry.funding_index
+INDEX_ZERO = indexed(lambda market, index: ZERO)
+"""The change that publishes a funding index of zero, whatever it was."""
 
 
-def to_zero(_: Observation) -> Decimal:
-    """Return zero, whatever the index was."""
-    return ZERO
+def aged(site: Site, age_ns: int) -> Change:
+    """Return the change that publishes the funding index of an age before."""
+    return indexed(lambda market, index: index - site.accrual(market, age_ns))
 
 
 def reset(site: Site) -> FaultedFeed:
@@ -39,19 +38,15 @@ def reset(site: Site) -> FaultedFeed:
 
     Paradex, 19 January 2026: a race at a restart; BTC's index stood at 22 % of its price, BERA's at -450 %.
     """
-    return site.faulted(site.changed(indexed(to_zero)))
+    return site.faulted(site.changed(INDEX_ZERO))
 
 
 def reset_then_growth(site: Site) -> FaultedFeed:
     """Start indices again at zero and have them grow as they should, until the true ones are put back: two jumps.
 
-    Paradex, 19 January 2026; the growth looks continuous, and the way back strikes whoever traded in between.
+    Paradex, 19 January 2026; the growth looks continuous, and the way back strikes those who traded in between.
     """
-
-    def index(entry: Observation) -> Decimal:
-        return honest_index(entry) - site.true_funding(entry.market, site.at_ns)
-
-    return site.faulted(site.changed(indexed(index)))
+    return site.faulted(site.changed(indexed(lambda market, index: index - site.true_funding(market, site.at_ns))))
 
 
 def restore_jump(site: Site) -> FaultedFeed:
@@ -61,11 +56,8 @@ def restore_jump(site: Site) -> FaultedFeed:
     January 2026, seen by a guard that was deployed in between.
     """
     before = replace(site, at_ns=site.feed.start_ns, until_ns=site.at_ns)
-
-    def index(entry: Observation) -> Decimal:
-        return honest_index(entry) - site.true_funding(entry.market, site.feed.start_ns)
-
-    return site.until_the_end().faulted(before.changed(indexed(index)))
+    change = indexed(lambda market, index: index - site.true_funding(market, site.feed.start_ns))
+    return site.until_the_end().faulted(before.changed(change))
 
 
 def swap(site: Site) -> FaultedFeed:
@@ -73,10 +65,11 @@ def swap(site: Site) -> FaultedFeed:
     first, second = site.markets
     other = {first: second, second: first}
 
-    def index(entry: Observation) -> Decimal:
-        return site.true_funding(other[entry.market], entry.at_ns)
+    def change(entry: Observation) -> Observation:
+        index = None if entry.funding_index is None else short(site.true_funding(other[entry.market], entry.at_ns))
+        return replace(entry, funding_index=index)
 
-    return site.faulted(site.changed(indexed(index)))
+    return site.faulted(site.changed(change))
 
 
 def stale_restore(site: Site) -> FaultedFeed:
@@ -85,11 +78,7 @@ def stale_restore(site: Site) -> FaultedFeed:
     dYdX, 10 October 2025: after 8 hours of halt it restarted with the values from before.
     """
     age_ns = site.random.randint(1, WEEK_H) * HOUR_NS
-
-    def index(entry: Observation) -> Decimal:
-        return honest_index(entry) - site.accrual(entry.market, age_ns)
-
-    return site.faulted(site.changed(indexed(index)))
+    return site.faulted(site.changed(aged(site, age_ns)))
 
 
 def double_application(site: Site) -> FaultedFeed:
@@ -97,16 +86,15 @@ def double_application(site: Site) -> FaultedFeed:
     whole = site.random.random() < 0.5
     length_ns = site.random.randint(24, WEEK_H) * HOUR_NS
 
-    def index(entry: Observation) -> Decimal:
-        again = site.true_funding(entry.market, site.at_ns) if whole else site.accrual(entry.market, length_ns)
-        return honest_index(entry) + again
+    def index(market: str, honest: Decimal) -> Decimal:
+        return honest + (site.true_funding(market, site.at_ns) if whole else site.accrual(market, length_ns))
 
     return site.faulted(site.changed(indexed(index)))
 
 
 def sign_flip(site: Site) -> FaultedFeed:
     """Flip the sign of indices: the payer's convention of one release meets the receiver's of another."""
-    return site.faulted(site.changed(indexed(lambda entry: -honest_index(entry))))
+    return site.faulted(site.changed(indexed(lambda market, index: -index)))
 
 
 def rate_over_cap(site: Site) -> FaultedFeed:
@@ -132,10 +120,5 @@ def rollback(site: Site) -> FaultedFeed:
     """
     age_ns = site.seconds_ns(1_800, 43_200)
     lasting = site.until_the_end()
-
-    def index(entry: Observation) -> Decimal:
-        return honest_index(entry) - site.accrual(entry.market, age_ns)
-
-    published = lasting.changed(indexed(index))
-    faulted = lasting.faulted(published)
+    faulted = lasting.faulted(lasting.changed(aged(site, age_ns)))
     return replace(faulted, truth=Values.of(faulted.observed))

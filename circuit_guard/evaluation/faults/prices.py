@@ -1,4 +1,7 @@
-"""Corruptions of the mark price."""
+"""Corruptions of prices: of the mark price, and of references while the exchange is right.
+
+While only references are wrong, nothing may trip, and nothing genuine may be held for longer.
+"""
 
 from __future__ import annotations
 
@@ -168,3 +171,37 @@ def single_venue_wick_followed(site: Site) -> FaultedFeed:
 
     index_too = site.random.random() < 0.5
     return site.faulted(site.referred(wick, site.changed(moved(factor, index_too=index_too))))
+
+
+LATENESS_NS = 10 * SECOND_NS
+
+
+def references_corrupt_x10(site: Site) -> FaultedFeed:
+    """Make one venue's prices ten times too large or too small. BitMEX, 15 April 2017: GDAX printed 0.06."""
+    venue = site.random.choice(site.feed.sources)
+    factor = site.random.choice((Decimal(10), Decimal("0.1")))
+
+    def change(entry: Reference) -> Reference:
+        return replace(entry, price=short(entry.price * factor)) if entry.source == venue else entry
+
+    return site.faulted(site.referred(change, site.feed.entries), harmless=True)
+
+
+def references_silent(site: Site) -> FaultedFeed:
+    """Silence two venues in all markets. Deribit, 31 October 2019: two venues out at once in a fall."""
+    silent = site.random.sample(site.feed.sources, 2)
+
+    def change(entry: Reference) -> Reference | None:
+        return None if entry.source in silent else entry
+
+    return site.faulted(site.referred(change, site.feed.entries), harmless=True)
+
+
+def references_late_10s(site: Site) -> FaultedFeed:
+    """Deliver two venues' prices ten seconds late in all markets, as their stamps say: feeds under load in a crash."""
+    late = site.random.sample(site.feed.sources, 2)
+
+    def change(entry: Reference) -> Reference:
+        return replace(entry, at_ns=entry.at_ns + LATENESS_NS) if entry.source in late else entry
+
+    return site.faulted(site.referred(change, site.feed.entries), harmless=True)

@@ -13,7 +13,7 @@ from random import Random
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.evaluation.feed import FaultedFeed, Feed, FeedEntry, Values
-from circuit_guard.recording.entries import Fault
+from circuit_guard.recording.format import Fault
 
 HOUR_NS = 3_600 * SECOND_NS
 FUNDING_PERIOD_NS = 8 * HOUR_NS

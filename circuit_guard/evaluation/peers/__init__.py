@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.policy import Policy
-from circuit_guard.evaluation.peers.bands import LuldBand
+from circuit_guard.evaluation.peers.bands import FixedThresholds, IndexExclusion, LuldBand
 from circuit_guard.evaluation.peers.base import Nothing, Peer
 from circuit_guard.evaluation.peers.caps import ClosureVolumeCap, FundingCap, GrowthCap
 from circuit_guard.evaluation.peers.oracles import DriftGuardRails, OsmBreaker
-from circuit_guard.evaluation.peers.thresholds import FixedThresholds, IndexExclusion
 
 __all__ = ["PEERS", "Peer", "peers"]
 

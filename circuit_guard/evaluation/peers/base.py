@@ -9,7 +9,7 @@ from collections import defaultdict
 from statistics import median
 from typing import ClassVar
 
-from circuit_guard.core.inputs import Check, Observation, Reference, Tick
+from circuit_guard.core.inputs import Check, Observation, Reference
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.evaluation.judge import Answer, Told
 
@@ -51,8 +51,6 @@ class Peer:
             return not self.observe(told)
         if isinstance(told, Reference):
             self.references.take(told)
-        elif isinstance(told, Tick):
-            self.pass_time()
         return True
 
     def ask(self, check: Check) -> Answer:
@@ -70,9 +68,6 @@ class Peer:
         """Take an observation, and return what the rule finds wrong with it; empty for nothing."""
         del observation
         return ""
-
-    def pass_time(self) -> None:
-        """Do what time alone does."""
 
     def holds(self, check: Check) -> str:
         """Return why the rule holds a closure; empty where it does not."""

@@ -26,17 +26,14 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.errors import RecordingError
 from circuit_guard.evaluation.faults import applicable, lay
 from circuit_guard.evaluation.feed import Feed, window
-from circuit_guard.evaluation.judge import GuardJudge
-from circuit_guard.evaluation.limits import hidden_max
-from circuit_guard.evaluation.outcome import Difference, Evaluation, GuardResult, PolicyUsed
+from circuit_guard.evaluation.judge import GuardJudge, hidden_max
+from circuit_guard.evaluation.outcome import Difference, Evaluation, GuardResult, PolicyUsed, Tally, total
 from circuit_guard.evaluation.peers import peers
 from circuit_guard.evaluation.population import Closure, ModelAccount, accounts, closures
-from circuit_guard.evaluation.run import Run
-from circuit_guard.evaluation.tally import Tally, total
-from circuit_guard.evaluation.trial import Limits, Trial
-from circuit_guard.recording.entries import Entry, Header
+from circuit_guard.evaluation.trial import Limits, Run, Trial
+from circuit_guard.recording.format import Entry, Header
 from circuit_guard.recording.reader import read_recording
-from circuit_guard.recording.replayer import policy_for
+from circuit_guard.recording.replay import policy_for
 
 GUARD = "circuit_guard"
 AGAINST = "circuit_guard_against"
@@ -128,7 +125,7 @@ def run_job(job: Job) -> Outcome:
         trials = list(_trials(_run(job, feed, kind, population), policies))
         tallies |= {(guard, kind): trial.tally for guard, trial in trials}
         if plan.against is not None:
-            differences[kind] = Difference.between(trials[0][1], trials[1][1])
+            differences[kind] = trials[0][1].difference(trials[1][1])
     return Outcome(tallies, differences)
 
 
