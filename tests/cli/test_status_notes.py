@@ -34,7 +34,7 @@ def rendered(part: RenderableType) -> list[str]:
 
 
 def console_of(**options: int) -> Console:
-    return Console(file=io.StringIO(), width=200, color_system=None, **options)
+    return Console(file=io.StringIO(), width=200, color_system=None, **options)  # type: ignore[arg-type]
 
 
 def test_notes_when_all_is_as_usual_then_there_are_none() -> None:

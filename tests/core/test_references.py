@@ -122,7 +122,7 @@ def test_hull_when_there_has_been_no_quorum_for_an_hour_then_no_old_median_widen
     for second in range(0, 3600, 5):
         venues.quote(START_NS + second * SECOND_NS, "binance", 92_600 - 5 * second)
     view = venues.view(START_NS + 3595 * SECOND_NS)
-    assert (view.hull, view.width) == (None, 150)  # what the one source has moved within 30 s
+    assert (view.hull, view.width) == (None, Decimal(150))  # what the one source has moved within 30 s
     assert view.agreed == Interval(Decimal(92_600 - 5 * 3595), Decimal(92_600 - 5 * 3595))
 
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,7 @@ def test_retry_when_asked_then_carries_what_is_published_by_then(tmp_path: Path,
     result = replay_file(path, policy_file)
     assert result.genuine == {"allow_on_retry": 1}
     assert result.retries == 1
+    example: dict[str, Any]
     [example] = result.as_json()["examples"]  # type: ignore[misc]
     assert example == {
         "at": format_time(START_NS + WARM_S * SECOND_NS - SECOND_NS // 2),
