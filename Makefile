@@ -5,6 +5,7 @@
 BIN := .venv/bin
 RECORDINGS := ../shared/data/recordings
 LOCKED := requirements.lock
+UV ?= uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,11 +41,12 @@ soak: .venv/installed ## a guard under mixed load, with restarts and faults, MIN
 crash: .venv/installed ## kill -9 a guard under load, 200 times; slow
 	$(BIN)/python -m pytest -n auto tests/crash/test_kill.py
 
-check: .venv/installed ## lint, types, import direction, protos
+check: .venv/installed ## lint, types, import direction, locks, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_locks.py
 	$(BIN)/buf lint protos
 	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
@@ -76,12 +78,12 @@ dashboards: .venv/installed ## write config/grafana
 released-protos: .venv/installed ## make today's protos the ones that later changes may not break
 	$(BIN)/buf build protos -o protos/released.binpb
 
-lock: ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra envoy --extra parquet --extra plot \
+lock: ## write the locks anew from pyproject.toml; needs uv, see CONTRIBUTING.md
+	$(UV) pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra envoy --extra parquet --extra plot \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o $(LOCKED)
-	uv pip compile --universal --python-version 3.11 pyproject.toml --constraint $(LOCKED) \
+	$(UV) pip compile --universal --python-version 3.11 pyproject.toml --constraint $(LOCKED) \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o deploy/requirements.lock
-	echo hatchling | uv pip compile --universal --python-version 3.11 - --constraint $(LOCKED) \
+	echo hatchling | $(UV) pip compile --universal --python-version 3.11 - --constraint $(LOCKED) \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o deploy/build-requirements.lock
 
 prometheus-rule: .venv/installed ## write deploy/kubernetes/prometheusrule.yaml from config/prometheus
