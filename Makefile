@@ -1,6 +1,6 @@
 # What a developer types. `make run` and `make test` need python3 with venv, and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stubs schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak released-protos prometheus-rule clean
+.PHONY: help run test check format stubs schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak release prometheus-rule clean
 
 BIN := .venv/bin
 RECORDINGS := ../shared/data/recordings
@@ -41,12 +41,13 @@ soak: .venv/installed ## a guard under mixed load, with restarts and faults, MIN
 crash: .venv/installed ## kill -9 a guard under load, 200 times; slow
 	$(BIN)/python -m pytest -n auto tests/crash/test_kill.py
 
-check: .venv/installed ## lint, types, import direction, locks, protos
+check: .venv/installed ## lint, types, import direction, locks, release, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/check_locks.py
+	$(BIN)/python scripts/release.py --check
 	$(BIN)/buf lint protos
 	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
@@ -75,8 +76,8 @@ reference: .venv/installed ## write docs/reference.md from the code
 dashboards: .venv/installed ## write config/grafana
 	$(BIN)/python scripts/generate_dashboards.py
 
-released-protos: .venv/installed ## make today's protos the ones that later changes may not break
-	$(BIN)/buf build protos -o protos/released.binpb
+release: check ## cut the release VERSION=x.y.z, with today's protos as the ones that later changes may not break
+	$(BIN)/python scripts/release.py "$(VERSION)"
 
 lock: ## write the locks anew from pyproject.toml; needs uv, see CONTRIBUTING.md
 	$(UV) pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra envoy --extra parquet --extra plot \
