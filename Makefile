@@ -1,6 +1,6 @@
 # What a developer types. `make run` and `make test` need python3 with venv, and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stubs schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak release prometheus-rule clean
+.PHONY: help run test coverage check format stubs schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak release prometheus-rule clean
 
 BIN := .venv/bin
 RECORDINGS := ../shared/data/recordings
@@ -21,6 +21,9 @@ run: .venv/installed ## install into .venv, then show the guard stopping the inc
 
 test: .venv/installed ## install into .venv, then run every test but the slow ones and those of whole systems
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system"
+
+coverage: .venv/installed ## `make test` with branch coverage; fails below the floor in pyproject.toml
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system" --cov --cov-report=term
 
 test-system: .venv/installed ## a whole maintenance day, and the guard among real programs, which .ci/run installs
 	$(BIN)/python -m pytest -m system
@@ -91,4 +94,4 @@ prometheus-rule: .venv/installed ## write deploy/kubernetes/prometheusrule.yaml 
 	$(BIN)/python scripts/generate_prometheus_rule.py
 
 clean: ## remove everything that is not committed
-	rm -rf .venv fuzz/corpus fuzz/crashes .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf .venv fuzz/corpus fuzz/crashes .hypothesis .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
