@@ -1,10 +1,11 @@
 # What a developer types. `make run` and `make test` need python3 with venv, and nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format stubs policy schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak released-protos prometheus-rule clean
+.PHONY: help run test coverage check format stubs policy schemas reference dashboards lock recordings test-slow test-system crash flood fuzz soak release prometheus-rule clean
 
 BIN := .venv/bin
 RECORDINGS := ../shared/data/recordings
 LOCKED := requirements.lock
+UV ?= uv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +21,9 @@ run: .venv/installed ## install into .venv, then show the guard stopping the inc
 
 test: .venv/installed ## install into .venv, then run every test but the slow ones and those of whole systems
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system"
+
+coverage: .venv/installed ## `make test` with branch coverage; fails below the floor in pyproject.toml
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system" --cov --cov-report=term
 
 test-system: .venv/installed ## a whole maintenance day, and the guard among real programs, which .ci/run installs
 	$(BIN)/python -m pytest -m system
@@ -40,11 +44,13 @@ soak: .venv/installed ## a guard under mixed load, with restarts and faults, MIN
 crash: .venv/installed ## kill -9 a guard under load, 200 times; slow
 	$(BIN)/python -m pytest -n auto tests/crash/test_kill.py
 
-check: .venv/installed ## lint, types, import direction, protos
+check: .venv/installed ## lint, types, import direction, locks, release, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_locks.py
+	$(BIN)/python scripts/release.py --check
 	$(BIN)/buf lint protos
 	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
@@ -78,19 +84,19 @@ reference: .venv/installed ## write docs/reference.md from the code
 dashboards: .venv/installed ## write config/grafana
 	$(BIN)/python scripts/generate_dashboards.py
 
-released-protos: .venv/installed ## make today's protos the ones that later changes may not break
-	$(BIN)/buf build protos -o protos/released.binpb
+release: check ## cut the release VERSION=x.y.z, with today's protos as the ones that later changes may not break
+	$(BIN)/python scripts/release.py "$(VERSION)"
 
-lock: ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra envoy --extra parquet --extra plot \
+lock: ## write the locks anew from pyproject.toml; needs uv, see CONTRIBUTING.md
+	$(UV) pip compile --universal --python-version 3.11 pyproject.toml --extra dev --extra envoy --extra parquet --extra plot \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o $(LOCKED)
-	uv pip compile --universal --python-version 3.11 pyproject.toml --constraint $(LOCKED) \
+	$(UV) pip compile --universal --python-version 3.11 pyproject.toml --constraint $(LOCKED) \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o deploy/requirements.lock
-	echo hatchling | uv pip compile --universal --python-version 3.11 - --constraint $(LOCKED) \
+	echo hatchling | $(UV) pip compile --universal --python-version 3.11 - --constraint $(LOCKED) \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o deploy/build-requirements.lock
 
 prometheus-rule: .venv/installed ## write deploy/kubernetes/prometheusrule.yaml from config/prometheus
 	$(BIN)/python scripts/generate_prometheus_rule.py
 
 clean: ## remove everything that is not committed
-	rm -rf .venv fuzz/corpus fuzz/crashes .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build
+	rm -rf .venv fuzz/corpus fuzz/crashes .hypothesis .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist build

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from circuit_guard.config.policy import parse_policy
 from circuit_guard.core import guard, margin
+from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position, Reference
 from circuit_guard.core.policy import Policy
@@ -118,7 +119,7 @@ def margin_test(world: World, account: Account) -> Ask:
         market_policy = world.policy.markets[position.market]
         view = view_of(world.state.markets[position.market], market_policy, world.now_ns)
         marks, funding = view.references.limits(Decimal("0.002"), Decimal(1)), view.funding_envelope(market_policy)
-        worlds[position.market] = margin.World(marks, funding) if marks and funding else None
+        worlds[position.market] = margin.World(marks, funding) if isinstance(marks, Interval) and funding else None
     return lambda _: margin.explain(account, worlds)
 
 

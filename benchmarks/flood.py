@@ -195,12 +195,13 @@ class Capacity:
 
 async def capacity(guard: Guard, channel: aio.Channel, seconds: float) -> Capacity:
     """Have a few callers ask one request after another, batches first, then single checks."""
-    seen, found = Seen(), []
+    seen, found = Seen(), list[float]()
     for batch in ("50", "1"):
         asked = ("--callers", "4", "--connections", "4", "--seconds", str(seconds), "--batch", batch)
         answered, _ = await asyncio.gather(flooding(guard, *asked), publish(channel, perf_counter() + seconds, seen))
         found.append(answered["OK"] / answered["seconds"])
-    return Capacity(*found, seen.lags_s)
+    batched, single = found
+    return Capacity(batched, single, seen.lags_s)
 
 
 async def measure(seconds: float, multiple: float) -> tuple[Capacity, Seen, dict[str, int]]:

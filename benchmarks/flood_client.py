@@ -39,7 +39,9 @@ class Flooder:
         self._parts = [template(batch, market).split(PLACE.encode()) for market in markets]
         self._which = cycle(range(len(markets)))
         self.channels = [aio.insecure_channel(address, OPTIONS) for _ in range(connections)]
-        self._methods = cycle([channel.unary_unary(UNARY if batch == 1 else BATCH) for channel in self.channels])
+        self._methods: cycle[aio.UnaryUnaryMultiCallable[bytes, bytes]] = cycle(
+            [channel.unary_unary(UNARY if batch == 1 else BATCH) for channel in self.channels]
+        )
 
     async def ask(self) -> None:
         """Send one request, and count what becomes of it."""

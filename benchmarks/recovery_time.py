@@ -30,7 +30,6 @@ from circuit_guard.journal.reader import JOURNAL_NAME
 from circuit_guard.journal.recovery import Rerun, recover, rerun_from
 
 LIMIT_S = 10.0
-TIMES = 5
 NOTHING_KEPT = JournalOptions(inputs_kept_ns=0, audit_kept_ns=0, bytes_max=0)
 
 
@@ -96,15 +95,15 @@ def describe(directory: Path) -> str:
     return f"{megabytes:.0f} MB: {blocks} blocks, plain rows {rows}; {states} checkpoints with their state"
 
 
-def measure(whole: Path, recent: Path, written: Written) -> int:
-    """Recover from both, in turns; print, and return the exit code."""
+def measure(whole: Path, recent: Path, written: Written, times: int) -> int:
+    """Recover from both, in turns, so many times; print, and return the exit code."""
     took: dict[str, list[Took]] = {"whole": [], "recent": []}
     print("seconds           open   read  rerun    all")
-    for _ in range(TIMES):
+    for _ in range(times):
         for name, directory in (("whole", whole), ("recent", recent)):
-            times, checkpoint, rerun = recovered(directory)
-            took[name].append(times)
-            print(f"{name:14} {times}   {rerun.inputs / times.rerun:.0f} inputs/s", flush=True)
+            one, checkpoint, rerun = recovered(directory)
+            took[name].append(one)
+            print(f"{name:14} {one}   {rerun.inputs / one.rerun:.0f} inputs/s", flush=True)
             if digest(rerun.state) != written.state_digest:
                 print("the state is not the one that the killed process had")
                 return 1
@@ -115,7 +114,7 @@ def measure(whole: Path, recent: Path, written: Written) -> int:
     print("the state is the one that the killed process had, each time")
     ratio = min(one.together for one in took["whole"]) / min(one.together for one in took["recent"])
     slowest = max(one.together for one in took["whole"])
-    print(f"with the older blocks {ratio:.2f} times as long as without (fastest of {TIMES})")
+    print(f"with the older blocks {ratio:.2f} times as long as without (fastest of {times})")
     print(f"slowest {slowest:.2f} s (limit {LIMIT_S:.0f} s)")
     return 0 if slowest <= LIMIT_S else 1
 
@@ -124,9 +123,12 @@ def main(arguments: Sequence[str]) -> int:
     """Write, measure and print; return the exit code."""
     parser = ArgumentParser(prog="python -m benchmarks.recovery_time")
     parser.add_argument("--hours", type=float, default=24.0, help="of journal; a day takes an hour or more to write")
-    hours = parser.parse_args(arguments).hours
-    interval_s = JournalSettings().checkpoint_interval_s
-    seconds = max(round(hours * 3600 / interval_s), 2) * interval_s
+    usual_s = JournalSettings().checkpoint_interval_s
+    parser.add_argument("--interval", type=int, default=usual_s, help="seconds from one checkpoint to the next")
+    parser.add_argument("--times", type=int, default=5, help="recoveries from each journal")
+    given = parser.parse_args(arguments)
+    interval_s = given.interval
+    seconds = max(round(given.hours * 3600 / interval_s), 2) * interval_s
     with TemporaryDirectory() as name:
         whole, recent = Path(name, "whole"), Path(name, "recent")
         started = monotonic()
@@ -139,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
         prune(recent, START_NS, START_NS + seconds * SECOND_NS, NOTHING_KEPT)
         print(f"whole   {describe(whole)}\nrecent  {describe(recent)}, older blocks pruned")
         print(f"killed {interval_s} s after the last checkpoint, right before the next")
-        return measure(whole, recent, written)
+        return measure(whole, recent, written, given.times)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What halving and doubling each threshold does: `python -m benchmarks.sensitivity RECORDINGS [--seeds 1] [--jobs 2]`.
+"""What halving and doubling each threshold does: `python -m benchmarks.sensitivity RECORDINGS`.
 
 Each number of the shipped policy is halved and doubled, one at a time and in every market, and judged on the same runs
 as the policy itself, by the method of docs/evaluation.md. Numbers that are facts of the exchange are left out, and so
-are those that only bound memory. Printed are the variants that change anything; takes half an hour and more.
+are those that only bound memory. Printed are the variants that change anything; takes half an hour and more, or less
+with `--only TABLE` and `--kinds KIND ...`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ class Job:
 
     recording: Path
     seed: int
+    only: str
+    """The table whose numbers are varied, or nothing for all."""
+    kinds: tuple[str, ...]
 
 
 def thresholds(market: MarketPolicy) -> Iterator[tuple[str, str]]:
@@ -83,10 +87,12 @@ def variant(policy: Policy, table: str, name: str, factor: Decimal) -> Policy:
     return replace(policy, markets={each: changed(market) for each, market in policy.markets.items()})
 
 
-def variants(policy: Policy) -> Iterator[tuple[str, Policy]]:
-    """Yield the policy as it is, then each variant with its name."""
+def variants(policy: Policy, only: str) -> Iterator[tuple[str, Policy]]:
+    """Yield the policy as it is, then each variant with its name; `only` names a table, or nothing for all."""
     yield SHIPPED, policy
     for table, name in thresholds(next(iter(policy.markets.values()))):
+        if only not in ("", table):
+            continue
         for word, factor in FACTORS:
             yield f"{table}.{name} {word}", variant(policy, table, name, factor)
 
@@ -100,13 +106,13 @@ def run_job(job: Job) -> Mapping[tuple[str, bool], Tally]:
     policy = replace(policy, markets={market: policy.markets[market] for market in feed.markets})
     population = accounts(feed, seed_of(job.recording.name, job.seed), ACCOUNTS)
     counted: defaultdict[tuple[str, bool], list[Tally]] = defaultdict(list)
-    for kind in KINDS:
+    for kind in job.kinds:
         if not applicable(kind, feed):
             continue
         faulted = lay(kind, feed, seed_of(job.recording.name, kind, job.seed))
         run = Run.of(job.recording.name, job.seed, faulted, closures(faulted, population))
         limits: Limits = {}
-        for name, judged_by in variants(policy):
+        for name, judged_by in variants(policy, job.only):
             judge = GuardJudge(name, judged_by, faulted.honest.start_ns, faulted.guard_down_ns)
             trial = Trial(judge, run, limits, partial(_limit, judge, run) if name == SHIPPED else None)
             trial.play()
@@ -149,8 +155,10 @@ def main() -> None:
     parser.add_argument("recordings", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", metavar="TABLE", help="vary the numbers of one table of the policy")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="faults to lay into the recordings")
     given = parser.parse_args()
-    jobs = [Job(path, seed) for path in given.recordings for seed in range(given.seeds)]
+    jobs = [Job(path, seed, given.only, tuple(given.kinds)) for path in given.recordings for seed in range(given.seeds)]
     counted: defaultdict[tuple[str, bool], list[Tally]] = defaultdict(list)
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         for result in pool.map(run_job, jobs):

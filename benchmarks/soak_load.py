@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -113,7 +114,7 @@ def reason_of(error: aio.AioRpcError) -> str:
     status, info = Status(), ErrorInfo()
     status.ParseFromString(dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b""))
     if status.details and status.details[0].Unpack(info):
-        return info.reason
+        return str(info.reason)
     return str(error.code().name)
 
 
@@ -140,11 +141,11 @@ class Load:
         self.operating = asyncio.Lock()
         """Held by whoever sends a command, and by who must know that none is on its way."""
 
-    def everybody(self) -> list[Callable[[], Awaitable[None]]]:
+    def everybody(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """Return what runs as long as the soak does."""
         quarters = [MARKETS[first::4] for first in range(4)]
         return [
-            *(self._channelled(lambda channel, own=own: self._publish(channel, own)) for own in quarters),
+            *(self._channelled(partial(self._publish, markets=own)) for own in quarters),
             *(self._channelled(self._ask) for _ in range(4)),
             self._channelled(self._ask_many),
             self._channelled(self._order),
@@ -158,7 +159,7 @@ class Load:
             *(self._live for _ in range(3)),
         ]
 
-    def _channelled(self, work: Callable[[aio.Channel], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def _channelled(self, work: Callable[[aio.Channel], Awaitable[None]]) -> Callable[[], Coroutine[Any, Any, None]]:
         async def run() -> None:
             async with aio.insecure_channel(self._address, OPTIONS) as channel:
                 await work(channel)
@@ -306,7 +307,13 @@ class Load:
         stub = order_pb2_grpc.OrderGuardServiceStub(channel)
         while True:
             orders = [
-                order_pb2.Order(order_id=f"o-{next(self._ids)}", market=market, side=1, action=1, price="10")
+                order_pb2.Order(
+                    order_id=f"o-{next(self._ids)}",
+                    market=market,
+                    side=order_pb2.ORDER_SIDE_BUY,
+                    action=order_pb2.ORDER_ACTION_NEW,
+                    price="10",
+                )
                 for market in self._random.sample(MARKETS, 20)
             ]
             async with self._calling("batches of orders"):

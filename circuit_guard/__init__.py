@@ -1,3 +1,3 @@
 """circuit_guard: stands before an exchange's forced closures and judges the data that they rest on."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -18,7 +18,7 @@ from circuit_guard.core.status import guard_status
 from circuit_guard.journal.checkpoint import copied
 from circuit_guard.journal.codec import decode, encode
 from circuit_guard.journal.recovery import apply
-from circuit_guard.server.convert import answers, events, outcomes, status
+from circuit_guard.server.convert import answers, events, status
 from fuzz import story
 
 TRAILERS_BYTES_MAX = 8192
@@ -59,7 +59,7 @@ def told(fact: Fact) -> None:
             answers.published(fact).SerializeToString()
         case StateValidated():
             for found in fact.outcomes:
-                outcomes.outcome(found).SerializeToString()
+                answers.outcome(found).SerializeToString()
         case _:
             pass
     if events.watched(fact, include_allowed=True):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import (
     GraphGradientMode,
+    GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -22,6 +23,8 @@ from grafana_foundation_sdk.models.common import (
     VisibilityMode,
 )
 from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
     DataSourceRef,
     DynamicConfigValue,
     Threshold,
@@ -39,6 +42,7 @@ MARKET = 'market=~"$market"'
 COLUMNS = 24
 
 Query = tuple[str, str]
+P = TypeVar("P", stat.Panel, statetimeline.Panel, table.Panel, timeseries.Panel)
 """PromQL, and how its series are called."""
 
 STATES = (
@@ -276,8 +280,13 @@ def _dashboard(uid: str, title: str, *, all_markets: bool) -> dashboard.Dashboar
         .tags(["circuit_guard"])
         .time("now-1h", "now")
         .refresh("10s")
-        .tooltip(1)
-        .link(dashboard.DashboardLink("circuit_guard").type("dashboards").tags(["circuit_guard"]).keep_time(True))
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .link(
+            dashboard.DashboardLink("circuit_guard")
+            .type(DashboardLinkType.DASHBOARDS)
+            .tags(["circuit_guard"])
+            .keep_time(True)
+        )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
         .with_variable(markets.all_value(".*") if all_markets else markets)
     )
@@ -300,11 +309,12 @@ def _dashboard(uid: str, title: str, *, all_markets: bool) -> dashboard.Dashboar
     return built
 
 
-def _targets(panel: Any, queries: Sequence[Query]) -> Any:
+def _targets(panel: P, queries: Sequence[Query]) -> P:
     for number, (expr, called) in enumerate(queries):
         query = prometheus.Dataquery().expr(expr).legend_format(called).ref_id(chr(ord("A") + number))
         panel.with_target(query.datasource(DATASOURCE))
-    return panel.datasource(DATASOURCE)
+    panel.datasource(DATASOURCE)
+    return panel
 
 
 def _stat(title: str, expr: str, *, unit: str = "none", states: bool = False, bad_from: float | None = 1) -> stat.Panel:
@@ -375,7 +385,7 @@ def _graph(
         rising = sorted(limits)
         colors = [color for _, color in rising] + ["green"]
         panel.thresholds(_thresholds((None, colors[0]), *zip([at for at, _ in rising], colors[1:], strict=True)))
-        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode("dashed"))
+        panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
     return _targets(panel, queries)
 
 

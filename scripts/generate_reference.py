@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import typer
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
 from circuit_guard.cli.main import app
 from circuit_guard.client.metrics import ClientMetrics
@@ -68,7 +69,7 @@ def metrics() -> str:
     Families(registry)
     ClientMetrics(registry=registry)
     rows = []
-    for metric in registry._collector_to_names:
+    for metric in cast("Iterable[MetricWrapperBase]", registry._collector_to_names):
         for family in metric.describe():
             name = family.name + ("_total" if family.type == "counter" else "")
             labels = ", ".join(f"`{label}`" for label in metric._labelnames)

@@ -12,10 +12,10 @@ import pytest
 import typer
 
 from circuit_guard.cli.main import app
-from circuit_guard.core.rules import RULES
+from circuit_guard.core.rulebook import RULES
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_reference_when_reasons_or_metrics_change_then_it_is_written_anew() -> None:

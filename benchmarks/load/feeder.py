@@ -26,7 +26,8 @@ async def feed(address: str, markets: int, every_s: float) -> None:
     names = market.names(markets)
     groups = [names[start : start + AT_A_TIME] for start in range(0, markets, AT_A_TIME)]
     async with aio.insecure_channel(address) as channel:
-        observe, refer = channel.unary_unary(OBSERVE), channel.unary_unary(REFER)
+        observe: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(OBSERVE)
+        refer: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(REFER)
         due = time.monotonic()
         end = due + SECONDS_MAX
         while due < end:

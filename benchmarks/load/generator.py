@@ -96,13 +96,15 @@ class Checks:
         self._single = batch == 1
         self._channels = [aio.insecure_channel(address, CHANNEL_OPTIONS) for _ in range(CONNECTIONS)]
         method = UNARY if self._single else BATCH
-        self._methods = cycle([channel.unary_unary(method) for channel in self._channels])
+        self._methods: cycle[aio.UnaryUnaryMultiCallable[bytes, bytes]] = cycle(
+            [channel.unary_unary(method) for channel in self._channels]
+        )
         self._until_looked = 0
 
     async def __call__(self) -> bool:
         """Ask once. Raise NotAllowed where the answer, if looked at, denies."""
         try:
-            answer: bytes = await next(self._methods)(next(self._questions), timeout=DEADLINE_S)
+            answer = await next(self._methods)(next(self._questions), timeout=DEADLINE_S)
         except aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise

@@ -113,7 +113,8 @@ async def ingest(guarding: Guarding, others: Sequence[Guarding], plan: Plan) -> 
     """Return how many references and observations a guard takes, published as fast as it answers."""
     names, guard = guarding.markets[:INGESTED], guarding.guard
     async with aio.insecure_channel(guard.address, CHANNEL_OPTIONS) as channel:
-        refer, observe = channel.unary_unary(REFER), channel.unary_unary(OBSERVE)
+        refer: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(REFER)
+        observe: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(OBSERVE)
 
         async def references() -> bool:
             return _all_accepted(await refer(market.references(names, time.time_ns()), timeout=DEADLINE_S))

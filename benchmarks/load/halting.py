@@ -52,7 +52,8 @@ async def _halt(publishing: aio.Channel, asking: aio.Channel, name: str) -> Halt
     await asyncio.sleep(LEAD_S)
     corrupt = market.observations([name], time.time_ns(), Decimal(0))
     sent = time.perf_counter()
-    answer = await publishing.unary_unary(OBSERVE)(corrupt, timeout=DEADLINE_S)
+    observe: aio.UnaryUnaryMultiCallable[bytes, bytes] = publishing.unary_unary(OBSERVE)
+    answer = await observe(corrupt, timeout=DEADLINE_S)
     answered = time.perf_counter()
     [result] = market_data_pb2.PublishObservationsResponse.FromString(answer).results
     if result.status != market_data_pb2.PUBLISH_STATUS_REJECTED:
@@ -68,7 +69,8 @@ async def _halt(publishing: aio.Channel, asking: aio.Channel, name: str) -> Halt
 
 async def _ask_until_denied(channel: aio.Channel, name: str, asked: list[_Asked]) -> _Asked:
     """Ask one check after another, and return the first that was denied."""
-    questions, method = market.Questions([name], 1), channel.unary_unary(UNARY)
+    questions = market.Questions([name], 1)
+    method: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(UNARY)
     while True:
         sent = time.perf_counter()
         answer = await method(next(questions), timeout=DEADLINE_S)

@@ -183,4 +183,4 @@ def _lines(running: subprocess.Popen[bytes], out: Path) -> Iterator[str]:
     while running.poll() is None and time.monotonic() < until:
         yield from out.read_text().splitlines()
         time.sleep(LOOK_EVERY_S)
-    raise RuntimeError(f"{running.args} did not start:\n{out.read_text()}")
+    raise RuntimeError(f"{running.args!r} did not start:\n{out.read_text()}")

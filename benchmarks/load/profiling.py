@@ -94,7 +94,8 @@ async def load_it(batch: int, seconds: float, out: Path) -> tuple[Round, Counter
     names = json.loads(out.with_suffix(".threads").read_text())
     threads = Counter[str]()
     for thread, (name, cpu_s) in after.items():
-        threads[names.get(thread, name)] += (cpu_s - before.get(thread, (name, 0.0))[1]) / plain.items * 1e6
+        cpu_us = (cpu_s - before.get(thread, (name, 0.0))[1]) / plain.items * 1e6
+        threads[names.get(thread, name)] += cpu_us  # type: ignore[assignment]  # it counts fractions as well
     return plain, threads
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -71,12 +71,15 @@ def row_of(load: Load, rss_mb: float | None = None) -> Row:
     every = sorted(one.per_s for one in load.rounds)
     spread = f" ({every[0]:,.0f} .. {every[-1]:,.0f})" if len(every) > 1 else ""
     server = load.middle(lambda one: one.server_cpu_s / one.seconds)
+    p50, p99, p999 = _latencies(load)
     own = load.middle(lambda one: one.own_cpu_s / one.seconds)
     return Row(
         load.name + (f" ({load.shed} shed)" if load.shed else ""),
         f"{median(every):,.0f}{spread}",
         f"{load.middle(lambda one: one.cpu_us):.1f}",
-        *_latencies(load),
+        p50,
+        p99,
+        p999,
         busy=f"{server:.0%}, {own:.0%}",
         rss_mb="" if rss_mb is None else f"{rss_mb:.0f}",
     )
@@ -86,11 +89,13 @@ def _sized(size: Sized) -> list[Row]:
     return [row_of(size.fed, size.rss_mb), row_of(size.alone)]
 
 
-def _latencies(load: Load) -> Iterable[str]:
+def _latencies(load: Load) -> Iterator[str]:
     recorded = load.latencies
     for percentile, least in PERCENTILES.items():
-        known = recorded is not None and recorded.get_total_count() >= least
-        yield f"{recorded.get_value_at_percentile(percentile) / 1000:.2f}" if known else ""
+        if recorded is not None and recorded.get_total_count() >= least:
+            yield f"{recorded.get_value_at_percentile(percentile) / 1000:.2f}"
+        else:
+            yield ""
 
 
 def _core(core: CoreCosts) -> list[Row]:

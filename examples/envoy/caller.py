@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -20,8 +21,8 @@ DEADLINE_S = 1.0
 
 def explained(error: grpc.RpcError) -> str:
     """Return what is known about a call that did not get through."""
-    trailing = dict(error.trailing_metadata())
-    lines = [f"NOT CLOSED  {error.code().name}: {error.details().strip()}"]
+    trailing: dict[str, Any] = {one.key: one.value for one in error.trailing_metadata()}
+    lines = [f"NOT CLOSED  {error.code().name}: {(error.details() or '').strip()}"]
     lines += [f"  {key}: {trailing[key]}" for key in ("x-circuit-guard-reasons", "retry-after") if key in trailing]
     info = ErrorInfo()
     for detail in Status.FromString(trailing.get("grpc-status-details-bin", b"")).details:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--funding-index", required=True, help="the funding index the engine computed with")
     options = parser.parse_args(arguments)
 
-    metadata = [
+    metadata = (
         ("x-request-id", str(uuid.uuid4())),  # a new try is a new question: the same id would get the same answer
         ("x-circuit-guard-market", options.market),
         ("x-circuit-guard-account-id", options.account),
@@ -49,14 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("x-circuit-guard-execution-price", options.mark),
         ("x-circuit-guard-mark-price", options.mark),
         ("x-circuit-guard-funding-index", options.funding_index),
-    ]
+    )
     with grpc.insecure_channel(options.address, [("grpc.enable_http_proxy", 0)]) as channel:
+        close: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         try:
-            closed, call = channel.unary_unary(METHOD).with_call(b"", timeout=DEADLINE_S, metadata=metadata)
+            closed, call = close.with_call(b"", timeout=DEADLINE_S, metadata=metadata)
         except grpc.RpcError as error:
             print(explained(error))
             return 1
-    print(f"{closed.decode()} (decision {dict(call.initial_metadata())['x-circuit-guard-decision']})")
+    decision = next(str(value) for key, value in call.initial_metadata() if key == "x-circuit-guard-decision")
+    print(f"{closed.decode()} (decision {decision})")
     return 0
 
 

@@ -18,7 +18,7 @@ SERVICE = "exchange.Liquidations"
 
 def close(request: bytes, context: grpc.ServicerContext) -> bytes:
     """Close a position. Here the engine places its order."""
-    headers = dict(context.invocation_metadata())
+    headers = {key: str(value) for key, value in context.invocation_metadata()}
     account, market = headers["x-circuit-guard-account-id"], headers["x-circuit-guard-market"]
     closed = f"closed {account}: {headers['x-circuit-guard-size']} {market}"
     print(f"{closed}, as decision {headers['x-circuit-guard-decision']} allows", flush=True)
@@ -27,7 +27,7 @@ def close(request: bytes, context: grpc.ServicerContext) -> bytes:
 
 def server(address: str) -> grpc.Server:
     """Return the service at an address, started."""
-    handler = grpc.unary_unary_rpc_method_handler(close)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(close)
     handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Close": handler})]
     serving = grpc.server(ThreadPoolExecutor(4), handlers=handlers, options=[("grpc.so_reuseport", 0)])
     serving.add_insecure_port(address)

@@ -148,12 +148,17 @@ def seeds() -> Iterator[bytes]:
 
 
 def _acts(last: list[market_data_pb2.Observation]) -> Iterator[Message]:
-    who = {"actor": "alice", "reason": "drill"}
+    who: dict[str, Any] = {"actor": "alice", "reason": "drill"}
     markets = [observation.market for observation in last]
     yield order_pb2.CheckOrdersRequest(
         orders=[
             order_pb2.Order(
-                order_id="o-1", market=markets[0], side=1, action=1, price="1.5", created_at=last[0].event_time
+                order_id="o-1",
+                market=markets[0],
+                side=order_pb2.ORDER_SIDE_BUY,
+                action=order_pb2.ORDER_ACTION_NEW,
+                price="1.5",
+                created_at=last[0].event_time,
             )
         ]
     )

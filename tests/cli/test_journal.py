@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def heads(directory: Path) -> dict[str, str]:
         return reader.verify().heads
 
 
-def options(noted: dict[str, str]) -> list[str]:
+def options(noted: Mapping[Chain, str] | Mapping[str, str]) -> list[str]:
     return [word for chain, head in noted.items() for word in ("--head", f"{chain}={head}")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,9 @@ OPEN, CLOSED, HALF_OPEN = (
     types_pb2.BREAKER_STATE_HALF_OPEN,
 )
 NOT_CLEAN = types_pb2.MarketOutcome(market="M", outcome=types_pb2.OUTCOME_FUNDING_JUMP)
-JUDGED = {"market": "M", "source": "exchange"}
-BY = {"actor": "bob", "reason": "odd"}
-DECIDED = {
+JUDGED: dict[str, Any] = {"market": "M", "source": "exchange"}
+BY: dict[str, Any] = {"actor": "bob", "reason": "odd"}
+DECIDED: dict[str, Any] = {
     "market": "M",
     "kind": liquidation_pb2.CHECK_KIND_LIQUIDATION,
     "shadow_verdict": types_pb2.VERDICT_DENY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console, RenderableType
@@ -56,7 +57,7 @@ def rendered(part: RenderableType) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def console_of(**options: int) -> Console:
+def console_of(**options: Any) -> Console:
     return Console(file=io.StringIO(), width=200, color_system=None, **options)
 
 

@@ -16,6 +16,7 @@ from circuit_guard.client.server_interceptor import AsyncGuardServerInterceptor,
 from tests.client import service
 from tests.client.guards import closure, order
 from tests.client.service import CLOSE, AsyncLiquidations, Liquidations, Request
+from tests.raw import raw
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ async def server_interceptor(address: str, deadline_s: float) -> Said:
         with GuardClient(address, deadline_s=deadline_s) as client:
             interceptor = GuardServerInterceptor(client, service.mapping)
             with service.running(engine, interceptor) as served, grpc.insecure_channel(served) as channel:
-                return _words(lambda: channel.unary_unary(CLOSE)(Request().encoded(), timeout=30))
+                close: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(CLOSE)
+                return _words(lambda: close(Request().encoded(), timeout=30))
 
     words = await asyncio.to_thread(call)
     return Said(len(engine.closed), words)
@@ -92,7 +94,7 @@ async def async_server_interceptor(address: str, deadline_s: float) -> Said:
     async with AsyncGuardClient(address, deadline_s=deadline_s) as client:
         interceptor = AsyncGuardServerInterceptor(client, service.mapping)
         async with service.running_async(engine, interceptor) as served, aio.insecure_channel(served) as channel:
-            words = await _async_words(channel.unary_unary(CLOSE)(Request().encoded(), timeout=30))
+            words = await _async_words(raw(channel, CLOSE)(Request().encoded(), timeout=30))
     return Said(len(engine.closed), words)
 
 

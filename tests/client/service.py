@@ -120,7 +120,7 @@ def handlers(service: Liquidations) -> grpc.GenericRpcHandler:
 @contextmanager
 def running(service: Liquidations, *interceptors: grpc.ServerInterceptor) -> Iterator[str]:
     """Run the service in threads, and give its address."""
-    server = grpc.server(ThreadPoolExecutor(4), handlers=[handlers(service)], interceptors=interceptors)
+    server = grpc.server(ThreadPoolExecutor(4), handlers=[handlers(service)], interceptors=list(interceptors))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

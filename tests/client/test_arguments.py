@@ -143,8 +143,8 @@ def test_order_when_a_field_cannot_be_used_then_it_is_refused(field: str, value:
 
 
 def test_questions_when_they_are_sound_then_they_are_taken() -> None:
-    assert closure(kind=CheckKind.TRIGGER, size=Decimal("1E+3"), execution_price=None, request_id="r-1")
-    assert order(side=Side.SELL, action=OrderAction.RESTING, price=None, created_at=datetime(2026, 1, 19, tzinfo=UTC))
+    closure(kind=CheckKind.TRIGGER, size=Decimal("1E+3"), execution_price=None, request_id="r-1")
+    order(side=Side.SELL, action=OrderAction.RESTING, price=None, created_at=datetime(2026, 1, 19, tzinfo=UTC))
     assert Basis(funding_index=Decimal("-0.0")) == Basis(funding_index=Decimal(0))
 
 

@@ -130,7 +130,9 @@ def test_call_when_it_takes_a_stream_of_requests_then_it_is_refused(
 
 
 async def test_async_call_when_the_guard_allows_then_it_goes_through(async_channel: aio.Channel) -> None:
-    watching = async_channel.unary_stream(CLOSE_AND_WATCH, Request.encoded)(Request(("-1", "-2")))
+    watching: aio.UnaryStreamCall[Request, bytes] = async_channel.unary_stream(CLOSE_AND_WATCH, Request.encoded)(
+        Request(("-1", "-2"))
+    )
 
     assert await async_channel.unary_unary(CLOSE, Request.encoded)(Request()) == b"closed"
     assert [size async for size in watching] == [b"-1", b"-2"]
@@ -141,7 +143,7 @@ async def test_async_call_when_the_guard_denies_then_the_error_has_the_answers_i
 ) -> None:
     guard.deny()
 
-    call = async_channel.unary_unary(CLOSE, Request.encoded)(Request(("-1", "-2")))
+    call: aio.UnaryUnaryCall[Request, bytes] = async_channel.unary_unary(CLOSE, Request.encoded)(Request(("-1", "-2")))
     with pytest.raises(ClosureDenied) as caught:
         await call
     with pytest.raises(ClosureDenied):

@@ -29,6 +29,7 @@ from tests.client.service import (
     Liquidations,
     Request,
 )
+from tests.raw import raw
 
 DENIED = grpc.StatusCode.FAILED_PRECONDITION
 
@@ -49,13 +50,14 @@ class Served:
 
     async def call(self, method: str, *requests: Request) -> list[bytes]:
         """Call a method of any shape."""
-        one, many = requests[0].encoded(), [request.encoded() for request in requests]
+        one, many = requests[0], iter(requests)
+        encoded, channel = Request.encoded, self.channel
         calls: dict[str, Callable[[], Any]] = {
-            CLOSE: lambda: [self.channel.unary_unary(method)(one, timeout=PATIENT_S)],
-            PING: lambda: [self.channel.unary_unary(method)(one, timeout=PATIENT_S)],
-            CLOSE_AND_WATCH: lambda: list(self.channel.unary_stream(method)(one, timeout=PATIENT_S)),
-            CLOSE_EACH: lambda: [self.channel.stream_unary(method)(iter(many), timeout=PATIENT_S)],
-            CLOSE_EACH_AND_WATCH: lambda: list(self.channel.stream_stream(method)(iter(many), timeout=PATIENT_S)),
+            CLOSE: lambda: [channel.unary_unary(method, encoded)(one, timeout=PATIENT_S)],
+            PING: lambda: [channel.unary_unary(method, encoded)(one, timeout=PATIENT_S)],
+            CLOSE_AND_WATCH: lambda: list(channel.unary_stream(method, encoded)(one, timeout=PATIENT_S)),
+            CLOSE_EACH: lambda: [channel.stream_unary(method, encoded)(many, timeout=PATIENT_S)],
+            CLOSE_EACH_AND_WATCH: lambda: list(channel.stream_stream(method, encoded)(many, timeout=PATIENT_S)),
         }
         found: list[bytes] = await asyncio.to_thread(calls[method])
         return found
@@ -257,7 +259,7 @@ async def test_call_when_its_method_is_a_plain_function_on_an_asyncio_server_the
         interceptor = AsyncGuardServerInterceptor(client, service.mapping)
         async with service.running_async(plain, interceptor) as address, aio.insecure_channel(address) as channel:
             with pytest.raises(aio.AioRpcError, match="a plain function on an asyncio server") as caught:
-                await channel.unary_unary(CLOSE)(Request().encoded(), timeout=PATIENT_S)
+                await raw(channel, CLOSE)(Request().encoded(), timeout=PATIENT_S)
 
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert plain.closed == []

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from circuit_guard.core import guard
 from circuit_guard.core.inputs import Reference
-from circuit_guard.core.references import HullParameters, ReferenceBook, ReferenceParameters, ReferenceView, median
+from circuit_guard.core.references import (
+    Anchors,
+    HullParameters,
+    ReferenceBook,
+    ReferenceParameters,
+    ReferenceView,
+    median,
+)
 from circuit_guard.core.types import SECOND_NS
 from tests.core import world
 from tests.core.world import BTC, VENUES
@@ -121,8 +128,9 @@ def test_hull_when_there_has_been_no_quorum_for_an_hour_then_no_old_median_widen
     for second in range(0, 3600, 5):
         venues.quote(START_NS + second * SECOND_NS, "binance", 92_600 - 5 * second)
     view = venues.view(START_NS + 3595 * SECOND_NS)
-    assert (view.hull, view.width) == (None, 150)  # what the one source has moved within 30 s
-    assert view.anchors == (92_600 - 5 * 3595, 92_600 - 5 * 3595)
+    assert (view.hull, view.width) == (None, Decimal(150))  # what the one source has moved within 30 s
+    last = Decimal(92_600 - 5 * 3595)
+    assert view.anchors == Anchors(last, last)
 
 
 def test_width_when_one_of_two_sources_wicks_then_the_one_that_stands_still_allows_no_more() -> None:

@@ -10,7 +10,7 @@ import pytest
 from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.coverage import delays, notes, passing
 from circuit_guard.core.guard import decide
-from circuit_guard.core.parameters import parameters_of
+from circuit_guard.core.parameters import Parameter, Parameters, parameters_of
 from circuit_guard.core.policy import GlobalBreakerParameters
 from circuit_guard.core.rule import Judges
 from circuit_guard.core.rulebook import GROUPS, MARKET_RULES, RULES
@@ -19,7 +19,8 @@ from tests.core.world import market_policy
 
 FILES = {path.stem for path in (Path(slow_walk.__file__).parent).glob("*.py") if path.stem != "__init__"}
 TEXT = "[global_breaker]\nlatched_markets_min = 1\n[classes.default]\n[markets.BTC-USD-PERP]\n"
-DECLARED = [(group, one) for group in (*GROUPS, GlobalBreakerParameters) for one in parameters_of(group)]
+EVERY_GROUP: tuple[type[Parameters], ...] = (*GROUPS, GlobalBreakerParameters)
+DECLARED = [(group, one) for group in EVERY_GROUP for one in parameters_of(group)]
 
 
 def test_rules_when_found_then_each_file_has_one_of_its_name() -> None:
@@ -44,10 +45,10 @@ def test_reasons_when_declared_then_each_belongs_to_one_rule() -> None:
 
 @pytest.mark.parametrize(("group", "one"), DECLARED, ids=[f"{group.TABLE}.{one.key}" for group, one in DECLARED])
 def test_parameter_when_declared_then_it_means_something_and_its_default_is_within_its_bounds(
-    group: type, one: object
+    group: type[Parameters], one: Parameter
 ) -> None:
-    assert one.declared.meaning.endswith((".", ")", "..."))  # type: ignore[attr-defined]
-    assert one.to_core(one.written_default) == one.default  # type: ignore[attr-defined]
+    assert one.declared.meaning.endswith((".", ")", "..."))
+    assert one.to_core(one.written_default) == one.default
 
 
 def test_defaults_when_nothing_is_written_then_the_loader_and_the_core_have_the_same() -> None:

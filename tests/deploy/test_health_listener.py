@@ -17,6 +17,7 @@ from circuit_guard.server.services.health import LIVENESS, READINESS
 from circuit_guard.server.transport import ListenError
 from circuit_guard.v1 import admin_pb2
 from tests.driver import BTC, Driver, policy_of
+from tests.raw import raw
 
 ANY_PORT = "127.0.0.1:0"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -26,7 +27,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 @asynccontextmanager
 async def guarding(**probes: str) -> AsyncIterator[GuardServer]:
     """Run a server over an engine whose market is cold."""
-    settings = Settings(grpc=GrpcSettings(listen="127.0.0.1:0", **probes))
+    settings = Settings(grpc=GrpcSettings(listen="127.0.0.1:0", **probes))  # type: ignore[arg-type]
     driver = Driver(policy_of(BTC))
     server = create_server(driver.engine, settings, lambda: driver.engine.reload(driver.engine.policy))
     await server.start()
@@ -45,7 +46,7 @@ async def health_at(address: str, service: str) -> int:
 async def code_of(address: str, method: str, message: bytes = b"") -> grpc.StatusCode:
     async with aio.insecure_channel(address) as channel:
         with pytest.raises(aio.AioRpcError) as caught:
-            await channel.unary_unary(method)(message)
+            await raw(channel, method)(message)
         return caught.value.code()
 
 
@@ -119,7 +120,7 @@ async def test_listener_when_the_guard_has_stopped_then_it_answers_no_more() -> 
 
 async def test_status_when_the_main_listener_is_asked_then_it_still_answers_everything() -> None:
     async with guarding(health_listen=ANY_PORT) as server, aio.insecure_channel(server.address) as channel:
-        answer = await channel.unary_unary("/circuit_guard.v1.AdminService/GetStatus")(b"")
+        answer = await raw(channel, "/circuit_guard.v1.AdminService/GetStatus")(b"")
 
     assert not admin_pb2.GetStatusResponse.FromString(answer).status.ready
 

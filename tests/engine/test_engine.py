@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import pytest
@@ -139,7 +139,7 @@ def test_engine_when_an_observer_has_failed_then_it_answers_nothing_more(
         driver.decide()
     recorder.failing = False
 
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "step": lambda: engine.step(HaltCommand(engine.now_ns(), (), "ana", "test")),
         "decide": lambda: engine.decide(driver.check()),
         "decide_orders": lambda: engine.decide_orders(OrdersCheck(engine.now_ns(), ())),

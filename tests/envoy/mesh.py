@@ -151,7 +151,7 @@ def envoy(folder: Path, guard_port: int, service_port: int, *, json_body: bool =
     config = folder / f"envoy-{port}.yaml"
     config.write_text(text)
     binary = Path(sys.executable).with_name("envoy")
-    command = [binary, "-c", config, "--disable-hot-restart", "--concurrency", "1", "-l", "error"]
+    command: list[str | Path] = [binary, "-c", config, "--disable-hot-restart", "--concurrency", "1", "-l", "error"]
     process = subprocess.Popen(command, text=True)
     try:
         listening(port, process)

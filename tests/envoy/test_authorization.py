@@ -15,12 +15,13 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from circuit_guard.config.security import Role
 from circuit_guard.core.inputs import HaltCommand
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, types_pb2
 from tests.driver import BTC
 from tests.envoy.guards import Asked, asked, denied, headers_of, result
 from tests.envoy.requests import BODY, GRPC, HEADERS, IN_BODY
-from tests.security.identities import SECURITY, Role, as_
+from tests.security.identities import SECURITY, as_
 from tests.server.harness import check
 
 CORRUPT = HEADERS | {"x-circuit-guard-funding-index": "0"}

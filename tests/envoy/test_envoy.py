@@ -71,12 +71,17 @@ class Mesh:
         } | {key.replace("_", "-"): value for key, value in changes.items()}
         began_s = time.monotonic()
         with grpc.insecure_channel(f"127.0.0.1:{self.port}") as channel:
-            method = channel.unary_unary("/exchange.Liquidations/Close")
+            method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/exchange.Liquidations/Close")
             try:
-                answer, call = method.with_call(b"", timeout=PATIENT_S, metadata=list(headers.items()))
+                answer, call = method.with_call(b"", timeout=PATIENT_S, metadata=tuple(headers.items()))
             except grpc.RpcError as error:
                 took_s = time.monotonic() - began_s
-                return Outcome(error.code(), error.details(), dict(error.trailing_metadata()), took_s)
+                return Outcome(
+                    error.code(),
+                    error.details() or "",
+                    {one.key: one.value for one in error.trailing_metadata()},
+                    took_s,
+                )
         took_s = time.monotonic() - began_s
         return Outcome(grpc.StatusCode.OK, answer.decode(), dict(call.initial_metadata()), took_s)
 

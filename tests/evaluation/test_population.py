@@ -139,8 +139,8 @@ def test_accounts_when_a_market_has_no_positive_price_then_none_holds_it() -> No
     negative = Feed.of(
         Observation(
             e.at_ns, e.market, e.source, e.epoch, e.feed_sequence, e.event_time_ns, -e.mark_price, None, e.funding_index
-        )  # type: ignore[operator]
-        if isinstance(e, Observation) and e.market == market
+        )
+        if isinstance(e, Observation) and e.market == market and e.mark_price is not None
         else e
         for e in FEED.entries
     )

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from circuit_guard.config.policy import MarketFacts, PolicyFile
-from circuit_guard.core.inputs import Observation, Tick
+from circuit_guard.core.inputs import Check, Observation, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.evaluation.feed import WARM_UP_NS
@@ -89,12 +89,12 @@ def test_trial_when_denied_then_asks_again_each_second_for_12_seconds() -> None:
 
 def test_trial_when_asked_again_then_with_the_values_that_the_engine_sees_by_then() -> None:
     closure = next(c for c in HONEST.closures if c.wanted_until_ns is None)
-    asked = []
+    asked: list[Check] = []
 
     class Recorder(Puppet):
-        def ask(self, check: object) -> Answer:
+        def ask(self, check: Check) -> Answer:
             asked.append(check)
-            return super().ask(check)  # type: ignore[arg-type]
+            return super().ask(check)
 
     play(Recorder("third", 8), with_closures(HONEST, [closure]))
 

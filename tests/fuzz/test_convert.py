@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +34,8 @@ REPEATED_MAX = 3
 
 def messages(kind: type[Message]) -> st.SearchStrategy[Any]:
     """Return messages of a kind with any of its fields."""
-    optional = {field.name: _repeated(field) if field.is_repeated else _one(field) for field in kind.DESCRIPTOR.fields}
+    fields: Sequence[Any] = kind.DESCRIPTOR.fields
+    optional = {field.name: _repeated(field) if field.is_repeated else _one(field) for field in fields}
     return st.fixed_dictionaries({}, optional=optional).map(lambda given_: kind(**given_))
 
 
@@ -42,7 +45,7 @@ def _repeated(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 
 def _one(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.message_type is not None:
-        return messages(field.message_type._concrete_class)
+        return messages(GetMessageClass(field.message_type))
     if field.type == FieldDescriptor.TYPE_STRING:
         return TEXTS
     if field.type == FieldDescriptor.TYPE_BOOL:

@@ -140,7 +140,7 @@ class _HeldEntry(Entry):
     disk: Held
 
     @property
-    def value(self) -> object:  # type: ignore[override]
+    def value(self) -> object:
         self.disk.wait()
         return self[3]
 

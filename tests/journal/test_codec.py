@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Union, cast, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -58,7 +58,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
     if hint is MarketPolicy:
-        groups = st.fixed_dictionaries({group: values(group) for group in GROUPS})
+        groups = st.fixed_dictionaries({group: values(cast("Any", group)) for group in GROUPS})
         own = {name: values(get_type_hints(MarketPolicy)[name]) for name in MARKET_FIELDS}
         return st.builds(MarketPolicy, groups=groups, **own)
     beside = {field.name for field in fields(hint) if not field.init} if is_dataclass(hint) else set()  # no part of it

@@ -19,9 +19,8 @@ from benchmarks.family import children
 from circuit_guard.journal.compaction import Block, Compactor, build_block
 from circuit_guard.journal.errors import RecordBroken
 from circuit_guard.journal.record import Chain
-from tests.journal.builders import mixed
+from tests.journal.builders import keep, mixed
 from tests.journal.conftest import Opened
-from tests.journal.test_journal import keep
 
 ROOT = Path(__file__).parent.parent.parent
 COUNT, RECORDS = 40, 100

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from circuit_guard.cli.main import app
 from circuit_guard.core.reasons import REASONS
@@ -35,8 +36,9 @@ def commands() -> Iterator[str]:
     groups = [("", typer.main.get_command(app))]
     while groups:
         before, group = groups.pop()
+        assert isinstance(group, TyperGroup)
         for name, command in group.commands.items():
-            if hasattr(command, "commands"):
+            if isinstance(command, TyperGroup):
                 groups.append((f"{before}{name} ", command))
             else:
                 yield f"{before}{name}"

@@ -37,7 +37,7 @@ class Feed:
                 observed = Observation(
                     self.now_ns, market, "exchange", 1, self.sequence, self.now_ns, PRICE, PRICE, INDEX
                 )
-                self.entries.append(replace(observed, **values))
+                self.entries.append(replace(observed, **values))  # type: ignore[arg-type]
             self.now_ns += SECOND_NS
         return self
 

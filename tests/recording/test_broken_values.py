@@ -216,7 +216,9 @@ def put(line: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     line[path[-1]] = value
 
 
-garbage = st.sampled_from(["NaN", "-Infinity", "1e999999", "", "\x00", None, [], {}, 1.5, -1, True])
+garbage: st.SearchStrategy[object] = st.sampled_from(
+    ["NaN", "-Infinity", "1e999999", "", "\x00", None, [], {}, 1.5, -1, True]
+)
 
 
 @settings(max_examples=5 * EXAMPLES)
@@ -257,6 +259,7 @@ def test_required_field_when_missing_then_is_refused_by_its_path(number: int, da
 def test_header_when_any_value_is_garbage_then_is_refused() -> None:
     header = {"circuit_guard_recording": 1, "funding_period_s": 28800, "funding_gap_mode": "accrue", "markets": {}}
     for key in header:
-        for value in ("NaN", "", None, [], 1.5, -1, True):
+        values: tuple[object, ...] = ("NaN", "", None, [], 1.5, -1, True)
+        for value in values:
             with pytest.raises(FieldError, match=key):
                 parse_header(json.dumps({**header, key: value}))

@@ -93,7 +93,7 @@ def test_funding_when_rates_are_given_then_the_index_integrates_them(tmp_path: P
     options = CandleOptions(funding_index_start=Decimal(-7))
     observations = observed(from_candles(prices, funding, options).entries)
     assert observations[0].funding_index == -7
-    assert (observations[11].funding_rate, observations[11].funding_premium) == (Decimal("0.03"), 3)
+    assert (observations[11].funding_rate, observations[11].funding_premium) == (Decimal("0.03"), Decimal(3))
     assert (observations[12].funding_rate, observations[12].funding_premium) == (Decimal("-0.0288"), Decimal("-2.88"))
     assert observations[12].funding_index == Decimal(-7) + 12 * accrued(Decimal(3), 5 * SECOND_NS, 28_800)
     assert observations[13].funding_index == observations[12].funding_index + Decimal("-0.0005")

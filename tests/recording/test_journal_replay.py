@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_decision_when_forged_with_the_chain_made_anew_then_the_replay_finds_it(
     ],
 )
 def test_record_when_its_head_or_text_is_forged_then_the_replay_finds_it(
-    directory: Path, change: dict[str, object], field: str
+    directory: Path, change: dict[str, Any], field: str
 ) -> None:
     sequence = decisions(directory)[3].sequence
     forge(directory, lambda records: [r._replace(**change) if r.sequence == sequence else r for r in records])

@@ -347,7 +347,7 @@ def test_reader_when_a_margin_is_an_amount_then_there_is_no_fraction(tmp_path: P
     assert isinstance(entry, LabelledCheck)
     assert entry.check.account is not None
     [position] = entry.check.account.positions
-    assert (position.maintenance_margin_fraction, position.maintenance_margin) == (0, Decimal(amount))
+    assert (position.maintenance_margin_fraction, position.maintenance_margin) == (Decimal(0), Decimal(amount))
 
 
 HEADERS = [

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,7 @@ def test_retry_when_asked_then_carries_what_is_published_by_then(tmp_path: Path,
     result = replay_file(path, policy_file)
     assert result.genuine == {"allow_on_retry": 1}
     assert result.retries == 1
+    example: dict[str, Any]
     [example] = result.as_json()["examples"]  # type: ignore[misc]
     assert example == {
         "at": format_time(START_NS + WARM_S * SECOND_NS - SECOND_NS // 2),
@@ -208,13 +210,13 @@ def test_replay_when_the_header_names_no_markets_then_the_policys_own_are_judged
 def test_policy_when_the_header_gives_facts_then_they_hold_for_its_markets(policy_file: PolicyFile) -> None:
     header = Header(funding_period_s=3600, funding_gap_mode=GapMode.FREEZE, markets={BTC: Decimal("0.03"), ETH: None})
     policy = policy_for(header, policy_file)
-    funding = policy.markets[BTC].funding
+    funding = policy.markets[BTC].of(FundingParameters)
     assert (funding.period_ns, funding.gap_mode, funding.rate_max) == (
         3600 * SECOND_NS,
         GapMode.FREEZE,
         Decimal("0.03"),
     )
-    default = policy_for(Header(markets={BTC: None}), policy_file).markets[BTC].funding
+    default = policy_for(Header(markets={BTC: None}), policy_file).markets[BTC].of(FundingParameters)
     assert policy.markets[ETH].of(FundingParameters).rate_max == default.rate_max
 
 

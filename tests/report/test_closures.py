@@ -24,7 +24,7 @@ ENFORCED = policy_of(BTC, ETH)
 HALF = Decimal("-0.5")
 
 
-async def told(directory: Path, story: Callable[[Driver], None], *, shadow: bool = True) -> Incident:
+async def told(directory: Path, story: Callable[[Driver], object], *, shadow: bool = True) -> Incident:
     """Record a story after ten honest seconds, and read it back."""
     async with RecordedGuard(directory, SHADOW if shadow else ENFORCED) as guard:
         guard.run(10, BTC, ETH)
@@ -49,13 +49,13 @@ async def test_closure_when_its_account_is_healthy_then_is_wrongful_and_costs_th
 
     assert (closure.assessment, closure.allowed) == (Assessment.WRONGFUL, True)
     assert closure.amounts is not None
-    assert (closure.amounts.price_difference, closure.amounts.false_funding) == (20, 0)
+    assert (closure.amounts.price_difference, closure.amounts.false_funding) == (Decimal(20), Decimal(0))
     assert closure.amounts.price_source is PriceSource.MARK
-    assert (closure.loss, closure.amounts.equity, closure.amounts.beyond) == (20, 1000, 0)
+    assert (closure.loss, closure.amounts.equity, closure.amounts.beyond) == (Decimal(20), Decimal(1000), Decimal(0))
 
 
 async def test_timeline_when_one_closure_was_wrongful_then_it_is_told_once(tmp_path: Path) -> None:
-    incident = await told(tmp_path, lambda guard: guard.decide(account=account()) and None)
+    incident = await told(tmp_path, lambda guard: guard.decide(account=account()))
     assert str(timeline_section(incident)).count("wrongful closure is allowed: account account-1") == 1
 
 
@@ -65,7 +65,7 @@ async def test_closure_when_its_account_is_under_water_then_is_justified(tmp_pat
 
     closure = only(await told(tmp_path, story))
 
-    assert (closure.assessment, closure.loss, closure.mispriced) == (Assessment.JUSTIFIED, 0, False)
+    assert (closure.assessment, closure.loss, closure.mispriced) == (Assessment.JUSTIFIED, Decimal(0), False)
 
 
 async def test_closure_when_justified_but_at_a_wrong_price_then_what_it_took_is_in_the_ledger(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_closure_when_justified_but_at_a_wrong_price_then_what_it_took_is_
     incident = await told(tmp_path, story)
 
     closure = only(incident)
-    assert (closure.assessment, closure.mispriced, closure.loss) == (Assessment.JUSTIFIED, True, 30)
+    assert (closure.assessment, closure.mispriced, closure.loss) == (Assessment.JUSTIFIED, True, Decimal(30))
     assert ledger(incident).splitlines()[1].startswith(f"account-1,{BTC},LIQUIDATION,ALLOW,justified,30.0,")
 
 
@@ -86,7 +86,7 @@ async def test_closure_when_it_takes_more_than_the_account_held_then_the_rest_is
     closure = only(await told(tmp_path, story))
 
     assert closure.amounts is not None
-    assert (closure.amounts.taken, closure.loss, closure.amounts.beyond) == (1000, 700, 300)
+    assert (closure.amounts.taken, closure.loss, closure.amounts.beyond) == (Decimal(1000), Decimal(700), Decimal(300))
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,19 @@ async def test_closure_when_it_takes_more_than_the_account_held_then_the_rest_is
 async def test_closure_when_nothing_can_be_said_then_is_undecided_and_says_why(
     tmp_path: Path, values: dict[str, object], why: str
 ) -> None:
-    incident = await told(tmp_path, lambda guard: (guard.clock.advance(1), guard.decide(**values))[0])  # type: ignore[arg-type]
+    def story(guard: Driver) -> None:
+        guard.clock.advance(1)
+        guard.decide(**values)  # type: ignore[arg-type]
+
+    incident = await told(tmp_path, story)
 
     assert (only(incident).assessment, only(incident).why) == (Assessment.UNDECIDED, why)
 
 
 async def test_closure_when_its_market_is_not_in_the_policy_then_it_has_no_amount(tmp_path: Path) -> None:
-    closure = only(await told(tmp_path, lambda guard: guard.decide("DOGE", account=account()) and None))
+    closure = only(await told(tmp_path, lambda guard: guard.decide("DOGE", account=account())))
 
-    assert (closure.amounts, closure.loss) == (None, 0)
+    assert (closure.amounts, closure.loss) == (None, Decimal(0))
 
 
 async def test_closure_when_denied_and_asked_again_then_is_one_and_valued_at_the_first_wrongful_question(
@@ -124,13 +128,13 @@ async def test_closure_when_denied_and_asked_again_then_is_one_and_valued_at_the
     def story(guard: Driver) -> None:
         for number, price in enumerate((PRICE - 2000, PRICE - 4000, PRICE)):
             guard.clock.advance(1)
-            values = {"account": account("2600"), "execution_price": price, "basis": Basis(price, INDEX)}
-            guard.decide(request_id=f"ask-{number}", **values)
+            basis = Basis(price, INDEX)
+            guard.decide(request_id=f"ask-{number}", account=account("2600"), execution_price=price, basis=basis)
 
     closure = only(await told(tmp_path, story, shadow=False))
 
     assert (closure.assessment, closure.allowed, closure.asked) == (Assessment.WRONGFUL, False, 3)
-    assert (closure.ask.check.request_id, closure.loss) == ("ask-0", 1000)
+    assert (closure.ask.check.request_id, closure.loss) == ("ask-0", Decimal(1000))
 
 
 async def test_closure_when_denied_first_and_allowed_later_then_only_what_was_allowed_counts(tmp_path: Path) -> None:
@@ -163,7 +167,7 @@ async def test_account_when_settled_with_a_wrong_index_then_it_is_settled_anew_b
     assert (healthy.assessment, insolvent.assessment) == (Assessment.WRONGFUL, Assessment.JUSTIFIED)
     assert healthy.amounts is not None
     assert healthy.amounts.true_cached == INDEX
-    assert (healthy.amounts.taken, healthy.loss) == (INDEX / 2, 1000)
+    assert (healthy.amounts.taken, healthy.loss) == (INDEX / 2, Decimal(1000))
 
 
 async def test_price_when_the_mark_is_doubted_then_the_references_stand_for_it(tmp_path: Path) -> None:

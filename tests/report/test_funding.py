@@ -20,9 +20,6 @@ def policy(mode: GapMode = GapMode.ACCRUE) -> FundingParameters:
         gap_mode=mode,
         gap_ns=30 * SECOND_NS,
         slack=Decimal("1.5"),
-        predicted_step_share=Decimal("0.5"),
-        bound_share=Decimal("0.02"),
-        premium_share=Decimal("0.05"),
         trip_after_ns=0,
     )
 

@@ -16,6 +16,7 @@ from circuit_guard.config.security import LimitSettings
 from circuit_guard.telemetry.metrics import Metrics
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, types_pb2
 from tests.driver import BTC, ETH, Driver, policy_of
+from tests.raw import raw
 from tests.security.identities import Start
 from tests.server import commands
 from tests.server.harness import Harness, check, order, refused
@@ -106,7 +107,7 @@ async def test_connections_when_there_are_more_than_the_limit_then_the_next_is_c
             channel = await stack.enter_async_context(aio.insecure_channel(guard.server.address, options))
             request = liquidation_pb2.CheckLiquidationRequest(check=check(request_id=f"request-{number}"))
             try:
-                await channel.unary_unary(CHECK_LIQUIDATION)(request.SerializeToString(), timeout=5)
+                await raw(channel, CHECK_LIQUIDATION)(request.SerializeToString(), timeout=5)
             except aio.AioRpcError as error:
                 refusals += 1
                 assert error.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017  # not every one is refused
@@ -127,7 +128,7 @@ async def test_streams_when_one_connection_opens_more_than_the_limit_then_they_w
     waiting = asyncio.ensure_future(guard.decide(check()))
     async with aio.insecure_channel(guard.server.address, (("grpc.use_local_subchannel_pool", 1),)) as other:
         request = liquidation_pb2.CheckLiquidationRequest(check=check(request_id="other"))
-        await other.unary_unary(CHECK_LIQUIDATION)(request.SerializeToString())
+        await raw(other, CHECK_LIQUIDATION)(request.SerializeToString())
 
     assert not waiting.done()
     watches[0].cancel()
@@ -143,8 +144,8 @@ async def test_queue_when_hundreds_of_checks_are_ahead_then_market_data_and_a_ha
 
     async with aio.insecure_channel(guard.server.address, (("grpc.use_local_subchannel_pool", 1),)) as other:
         request = market_data_pb2.PublishObservationsRequest(observations=[guard.observation()])
-        await other.unary_unary(PUBLISH_OBSERVATIONS)(request.SerializeToString())
-        await other.unary_unary(HALT)(commands.halt().SerializeToString())
+        await raw(other, PUBLISH_OBSERVATIONS)(request.SerializeToString())
+        await raw(other, HALT)(commands.halt().SerializeToString())
     answered = sum(future.done() for future in asked)
     verdicts = [decision.verdict for decision in await asyncio.gather(*asked)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
@@ -84,7 +85,7 @@ async def test_request_when_its_identity_asked_for_too_much_then_it_is_told_when
     checks = [check(request_id=f"request-{number}") for number in range(60)]
     batch = liquidation_pb2.CheckLiquidationsRequest(checks=checks)
     references = market_data_pb2.PublishReferencesRequest(references=[guard.reference()] * 40)
-    calls = [
+    calls: list[Callable[[], Awaitable[object]]] = [
         lambda: guard.liquidations.CheckLiquidations(batch, metadata=as_(Role.LIQUIDATOR)),
         lambda: guard.market_data.PublishReferences(references, metadata=as_(Role.PUBLISHER)),
         lambda: guard.admin.GetStatus(STATUS, metadata=as_(Role.VIEWER)),

@@ -101,7 +101,7 @@ def info(error: aio.AioRpcError) -> ErrorInfo:
 
 def served() -> set[str]:
     """Return every RPC of the services that the server has."""
-    pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+    pool = descriptor_pool.Default()
     names = (*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
     services = [pool.FindServiceByName(name) for name in names]
     return {f"/{service.full_name}/{method.name}" for service in services for method in service.methods}

@@ -25,8 +25,9 @@ def test_page_when_it_lists_rpcs_then_they_are_those_of_the_table() -> None:
     assert sorted(written) == sorted(meant)
 
 
-def order(role: Role) -> int:
-    return [Role.LIQUIDATOR, Role.PUBLISHER, Role.VIEWER, Role.OPERATOR].index(role)
+def order(role: str) -> int:
+    roles: list[str] = [Role.LIQUIDATOR, Role.PUBLISHER, Role.VIEWER, Role.OPERATOR]
+    return roles.index(role)
 
 
 def test_page_when_it_lists_limits_then_they_are_the_defaults() -> None:

@@ -58,7 +58,7 @@ class Harness:
         self.engine = driver.engine
         self.directory = directory
         self.policy_problem: Exception | None = None
-        grpc_settings = GrpcSettings(listen=listen, batch_max=BATCH_MAX, **limits)
+        grpc_settings = GrpcSettings(listen=listen, batch_max=BATCH_MAX, **limits)  # type: ignore[arg-type]
         journal = JournalSettings() if directory is None else JournalSettings(directory=directory)
         settings = Settings(
             grpc=grpc_settings,
@@ -103,7 +103,9 @@ class Harness:
 
     async def decide(self, check: liquidation_pb2.LiquidationCheck) -> liquidation_pb2.LiquidationDecision:
         """Ask about one closure."""
-        response = await self.liquidations.CheckLiquidation(liquidation_pb2.CheckLiquidationRequest(check=check))
+        response: liquidation_pb2.CheckLiquidationResponse = await self.liquidations.CheckLiquidation(
+            liquidation_pb2.CheckLiquidationRequest(check=check)
+        )
         return response.decision
 
     async def observe(self, *observations: market_data_pb2.Observation) -> list[market_data_pb2.PublishResult]:

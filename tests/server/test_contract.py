@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,10 @@ def test_stubs_when_one_is_changed_by_hand_then_the_check_names_it(tmp_path: Pat
     ],
 )
 def test_enumerations_when_compared_then_core_and_contract_have_the_same_members(
-    core: type, table: dict[object, int], wire: object
+    core: type[StrEnum], table: dict[StrEnum, int], wire: object
 ) -> None:
     names = {number: name for name, number in wire.items()}  # type: ignore[attr-defined]
 
     assert table.keys() == set(core)
     assert sorted(table.values()) == sorted(number for number in names if number != 0)
-    assert all(names[number].endswith(f"_{member.name}") for member, number in table.items())  # type: ignore[attr-defined]
+    assert all(names[number].endswith(f"_{member.name}") for member, number in table.items())

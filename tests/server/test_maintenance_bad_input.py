@@ -22,7 +22,12 @@ ONE_OF_THREE = "at least one, or a checkpoint_id, or repaired markets"
 
 
 def row(**changes: Any) -> maintenance_pb2.StateRow:
-    fields = {"market": BTC, "event_time": Timestamp(seconds=1), "mark_price": "1", "funding_index": "1"}
+    fields: dict[str, Any] = {
+        "market": BTC,
+        "event_time": Timestamp(seconds=1),
+        "mark_price": "1",
+        "funding_index": "1",
+    }
     return maintenance_pb2.StateRow(**(fields | changes))
 
 

@@ -9,7 +9,7 @@ from circuit_guard.core.facts import MaintenanceBegan
 from circuit_guard.core.types import BreakerState, Outcome, Phase
 from circuit_guard.server.convert import enums
 from circuit_guard.server.convert.maintenance import ROWS_MAX
-from circuit_guard.v1 import admin_pb2, maintenance_pb2, types_pb2
+from circuit_guard.v1 import admin_pb2, maintenance_pb2, status_pb2, types_pb2
 from tests.driver import BTC, ETH, Driver, policy_of
 from tests.server.commands import baseline, begin, end, rebaseline, row, set_phase, validate
 from tests.server.conftest import Start
@@ -17,14 +17,16 @@ from tests.server.harness import Harness, check, refused
 
 
 async def begun(guard: Harness) -> maintenance_pb2.BeginMaintenanceResponse:
-    return await guard.maintenance.BeginMaintenance(begin())
+    response: maintenance_pb2.BeginMaintenanceResponse = await guard.maintenance.BeginMaintenance(begin())
+    return response
 
 
 async def validated(guard: Harness, *rows: maintenance_pb2.StateRow) -> maintenance_pb2.ValidateStateResponse:
-    return await guard.maintenance.ValidateState(validate(*rows))
+    response: maintenance_pb2.ValidateStateResponse = await guard.maintenance.ValidateState(validate(*rows))
+    return response
 
 
-async def maintenance_status(guard: Harness) -> tuple[bool, object]:
+async def maintenance_status(guard: Harness) -> tuple[bool, status_pb2.MaintenanceStatus]:
     status = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status
     return status.HasField("maintenance"), status.maintenance
 

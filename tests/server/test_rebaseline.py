@@ -19,7 +19,7 @@ from tests.server.harness import Harness, account, basis, check, position, refus
 
 
 async def market_status(guard: Harness, market: str = BTC) -> status_pb2.MarketStatus:
-    status = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status
+    status: status_pb2.GuardStatus = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status
     return next(found for found in status.markets if found.market == market)
 
 

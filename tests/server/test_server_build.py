@@ -17,6 +17,7 @@ from circuit_guard.server.build import SERVICES
 from circuit_guard.server.transport import ListenError
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, types_pb2
 from tests.driver import BTC, Driver, policy_of
+from tests.raw import raw
 from tests.server.conftest import Start
 from tests.server.harness import Harness, check, refused
 
@@ -120,7 +121,7 @@ async def test_request_when_it_is_no_protobuf_then_it_is_an_error_and_the_server
 ) -> None:
     before = guard.state()
 
-    code, info, _ = await refused(guard.channel.unary_unary(CHECK_LIQUIDATION)(garbage))
+    code, info, _ = await refused(raw(guard.channel, CHECK_LIQUIDATION)(garbage))
 
     assert (code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
     assert (info.metadata["field"], info.metadata["value"]) == ("request", f"{len(garbage)} bytes")
@@ -131,7 +132,7 @@ async def test_request_when_it_is_no_protobuf_then_it_is_an_error_and_the_server
 async def test_request_when_it_has_fields_of_a_later_version_then_they_are_passed_over(guard: Harness) -> None:
     later = liquidation_pb2.CheckLiquidationRequest(check=check()).SerializeToString() + b"\xfa\x7f\x03new"
 
-    answer = await guard.channel.unary_unary(CHECK_LIQUIDATION)(later)
+    answer = await raw(guard.channel, CHECK_LIQUIDATION)(later)
 
     decision = liquidation_pb2.CheckLiquidationResponse.FromString(answer).decision
     assert decision.verdict == types_pb2.VERDICT_ALLOW
@@ -139,7 +140,7 @@ async def test_request_when_it_has_fields_of_a_later_version_then_they_are_passe
 
 async def test_method_when_it_is_unknown_then_it_is_unimplemented(guard: Harness) -> None:
     with pytest.raises(aio.AioRpcError) as caught:
-        await guard.channel.unary_unary("/circuit_guard.v1.AdminService/Explode")(b"")
+        await raw(guard.channel, "/circuit_guard.v1.AdminService/Explode")(b"")
 
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 

@@ -121,7 +121,7 @@ async def test_watch_when_there_are_enough_watchers_then_another_is_refused_unti
 
     code, info, _ = await refused(guard.admin.WatchEvents(admin_pb2.WatchEventsRequest()).read())
     stream.cancel()
-    while guard.engine.watchers:
+    while guard.engine.watchers > 0:
         await guard.admin.GetStatus(admin_pb2.GetStatusRequest())
     again = await watch(guard)
 

@@ -70,7 +70,7 @@ def test_span_when_a_published_value_is_near_then_it_is_inside_and_a_reset_to_ze
     assert near is not None
     assert reset is not None
     assert 103 in near
-    assert (reset.low, reset.high) == (pytest.approx(98.84), pytest.approx(101.16))
+    assert (reset.low, reset.high) == pytest.approx((98.84, 101.16))
 
 
 @pytest.mark.parametrize(("allowed", "published"), [([], []), ([nan], [nan])])

@@ -86,7 +86,7 @@ def test_sample_when_the_phase_has_a_band_then_it_has_that() -> None:
     guard = Remembering()
     guard.run(3)
 
-    assert (guard.samples()[-1].band_low, guard.samples()[-1].band_high) == (pytest.approx(92_553.7), 92_646.3)
+    assert (guard.samples()[-1].band_low, guard.samples()[-1].band_high) == pytest.approx((92_553.7, 92_646.3))
 
 
 def test_samples_when_ticks_are_dense_then_they_are_not() -> None:

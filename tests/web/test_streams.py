@@ -20,7 +20,7 @@ NEVER_S = 3600.0
 
 async def event(stream: ClientResponse) -> int:
     """Return the version that the next event tells of."""
-    lines = []
+    lines: list[str] = []
     while (line := (await stream.content.readline()).decode().rstrip("\n")) or not lines:
         assert line or not stream.content.at_eof(), "the stream has ended"
         lines.append(line)
