@@ -47,7 +47,7 @@ def breaker(after: types_pb2.BreakerState, **changes: object) -> event_pb2.Event
 
 def decision(verdict: types_pb2.Verdict, loss: str = "") -> event_pb2.Event:
     explained = liquidation_pb2.ExplainedLoss(verdict=f"EXPLANATION_{loss}") if loss else None
-    made = liquidation_pb2.LiquidationDecision(verdict=verdict, explained_loss=explained, **DECIDED)  # type: ignore[arg-type]
+    made = liquidation_pb2.LiquidationDecision(verdict=verdict, explained_loss=explained, **DECIDED)
     return event_pb2.Event(decision=made)
 
 

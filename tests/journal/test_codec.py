@@ -69,11 +69,11 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 def exactly(value: Any) -> Any:
     """Return a value in a form in which only the same is equal: a NaN itself, 1.0 not 1.00, True not 1."""
+    if isinstance(value, type):
+        return value.__name__
     if is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         names = [field.name for field in fields(value) if field.init] if is_dataclass(value) else value._fields
         return type(value).__name__, [exactly(getattr(value, name)) for name in names]
-    if isinstance(value, type):
-        return value.__name__
     if isinstance(value, Mapping):
         return type(value).__name__, [(exactly(key), exactly(item)) for key, item in value.items()]
     if isinstance(value, set | frozenset):
