@@ -109,12 +109,12 @@ def test_lint_imports_when_a_file_of_the_client_imports_the_page_then_it_names_t
 
     untouched = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     with (tmp_path / "circuit_guard" / "client" / "__init__.py").open("a") as file:
-        file.write("from circuit_guard.web import axis\n")
+        file.write("from circuit_guard.web import site\n")
     planted = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert untouched.returncode == 0, untouched.stdout
     assert planted.returncode == 1
-    assert "circuit_guard.client -> circuit_guard.web.axis" in planted.stdout
+    assert "circuit_guard.client -> circuit_guard.web.site" in planted.stdout
 
 
 def test_core_when_it_imports_then_only_itself_and_the_standard_library() -> None:

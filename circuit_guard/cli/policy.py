@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -18,7 +18,6 @@ from circuit_guard.cli.output import CommandError, ExitCode, display, print_json
 from circuit_guard.config.policy import load_policy, policy_json_schema
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.envelope import FundingParameters
-from circuit_guard.core.parameters import Unit, parameters_of
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.references import ReferenceParameters
 from circuit_guard.core.reopening import ReopeningParameters
@@ -41,7 +40,7 @@ def check(file: File, json: options.Json = False) -> None:
     """Load a policy as the guard would, and list everything that is wrong with it. Exit code 1: not valid."""
     policy = _loaded(file)
     if json:
-        values = {name: dict(written(market)) for name, market in policy.markets.items()}
+        values = {name: dict(resolved(market)) for name, market in policy.markets.items()}
         acts, within_s = sorted(policy.two_actors), policy.two_actors_within_ns / SECOND_NS
         for_all = {"shadow": policy.shadow, "two_actors": acts, "two_actors_within_s": within_s}
         print_json({"file": str(file), "revision": policy.revision, **for_all, "markets": values})
@@ -58,7 +57,7 @@ def show(file: File, market: Market) -> None:
     """Print every value that is enforced on one market, with class and defaults resolved."""
     console = screen()
     rows = table(console, "KEY", "VALUE")
-    for key, value in written(_market(_loaded(file), market)):
+    for key, value in resolved(_market(_loaded(file), market)):
         rows.add_row(key, _shown(value))
     display(rows)
 
@@ -106,18 +105,22 @@ def schema() -> None:
     print_json(policy_json_schema())
 
 
-def written(market: MarketPolicy) -> Iterator[tuple[str, object]]:
-    """Yield what is enforced by the keys of the policy file: decimals as text, durations in seconds, sets as lists."""
-    yield "class", market.market_class
-    yield "shadow_rules", sorted(market.shadow_rules)
-    for source, prefix in ((market, ""), *((market.groups[group], f"{group.TABLE}.") for group in market.groups)):
-        for one in parameters_of(type(source)):
-            value = one.to_written(getattr(source, one.name))
-            if one.declared.unit is Unit.SECONDS:
-                value = float(value)
-            elif isinstance(value, tuple):
-                value = list(value)
-            yield f"{prefix}{one.key}", str(value) if isinstance(value, Decimal) else value
+def resolved(market: MarketPolicy) -> Iterator[tuple[str, object]]:
+    """Yield what is enforced as key and value: durations in seconds, decimals as text, sets as lists."""
+    for key, value in market.plain().items():
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                yield _readable(f"{key}.{name}", inner)
+        else:
+            yield _readable(key, value)
+
+
+def _readable(key: str, value: object) -> tuple[str, object]:
+    if key.endswith("_ns"):
+        return f"{key.removesuffix('_ns')}_s", cast("int", value) / SECOND_NS
+    if isinstance(value, frozenset):
+        return key, sorted(value)
+    return key, str(value) if isinstance(value, Decimal) else value
 
 
 def _loaded(file: Path) -> Policy:

@@ -93,6 +93,7 @@ if TYPE_CHECKING:  # a checker cannot know the types that are made below
 else:
     GlobalBreakerTable = _table(GlobalBreakerParameters.TABLE, [GlobalBreakerParameters])
     _TABLES = {name: _table(name, groups) for name, groups in tables().items()}
+    globals().update({table.__name__: table for table in _TABLES.values()})  # pickle finds them by name
     _SHADOW = "Rules that are evaluated, counted and shown, and enforce nothing."
     ClassTable = create_model(
         "ClassTable",

@@ -13,6 +13,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from decimal import Decimal
 from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -21,8 +22,14 @@ import msgspec
 
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.parameters import Parameters
+from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
+from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rulebook import GROUPS
+from circuit_guard.core.rules.slow_walk import SlowWalkParameters
+from circuit_guard.core.rules.unexplained_burst import BurstParameters
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Decision
 from circuit_guard.journal.errors import JournalError
@@ -121,10 +128,25 @@ def _market_policy(plain: dict[str, Any]) -> MarketPolicy:
     for group in GROUPS:
         named = {one.name for one in fields(group)}
         given = {name: value for name, value in plain.get(group.TABLE, {}).items() if name in named}
-        if given:
-            groups[group] = msgspec.convert(given, group, dec_hook=_built)
+        if given or group in _BEFORE:
+            earlier = {name: value for name, value in _BEFORE.get(group, {}).items() if name not in given}
+            groups[group] = replace(msgspec.convert(given, group, dec_hook=_built), **earlier)
     own = {name: plain[name] for name in MARKET_FIELDS if name in plain}
     return replace(msgspec.convert({**own, "groups": {}}, MarketPolicy, dec_hook=_built), groups=groups)
+
+
+_BEFORE: dict[type[Parameters], dict[str, Any]] = {
+    ReopeningParameters: {
+        "start_share": Decimal(1),
+        "closures_per_s": Decimal("1e9"),
+        "notional_per_s": Decimal("1e18"),
+    },
+    ExplainedLossParameters: {"deny": False},
+    BurstParameters: {"accounts": 0},
+    SlowWalkParameters: {"trip_after_ns": 0},
+    PhaseParameters: {"post_only_min_ns": 0},
+}
+"""How policies are read that version 0.1 recorded before there were these parameters: they limited nothing."""
 
 
 def _flat(market: MarketPolicy) -> dict[str, Any]:

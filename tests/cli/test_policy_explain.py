@@ -43,11 +43,11 @@ def test_policy_explain_when_no_policy_is_given_then_the_bundled_one_is_explaine
     assert rows["the references, most of them wrong alike"] == ["any size", "any size"]
     assert rows["1 %"] == ["3 %", "23 %", "2.2 %"]
     assert rows["a funding index that jumps"] == ["funding_continuity", "at once", "latches at once"]
-    assert rows["a caller's mark price 1 % off what was published, or its funding index"][1:] == [
+    assert rows["a caller's mark price 1 % off the published ones, or a wrong funding index of a caller"][1:] == [
         "at once",
         "after 30 s, with 3 of them",
     ]
-    assert "of 3 fresh ones (the quorum) 2 wrong alike are the reference price" in result.stdout
+    assert "if 2 of 3 fresh ones (the quorum) are wrong alike, they are the reference price" in result.stdout
 
 
 def test_policy_explain_when_a_price_is_given_then_amounts_are_shown_as_well() -> None:
@@ -98,12 +98,12 @@ def test_policy_explain_when_less_is_enforced_then_it_says_so(tmp_path: Path) ->
         assert next(row for first, row in rows.items() if first.startswith(what))[1:] == ["never", "never"]
     for sentence in (
         "In shadow, so recorded and not enforced: divergence.",
-        "No closure is denied for its account being healthy",
-        "closures pass that are justified at every value",
-        "5 a second at first, 50 after 300 s",
-        "A caller need not say what it computed with",
-        "Over a gap of more than 30 s in what is published, every step is a jump.",
-        "However long it lasts",
+        "No closure is denied because its account is healthy",
+        "a closure passes if its check carries the account",
+        "5 per second at first, 50 after 300 s",
+        "A caller may leave out what it computed with",
+        "After a gap of more than 30 s in the published data, every step is a jump.",
+        "A wrong mark price may last",
         "The policy names 3 sources.",
     ):
         assert sentence in text

@@ -58,7 +58,8 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
     if hint is MarketPolicy:
-        groups = st.fixed_dictionaries({group: values(cast("Any", group)) for group in GROUPS})
+        drawn = st.fixed_dictionaries({group: values(cast("Any", group)) for group in GROUPS})
+        groups = drawn.map(lambda given: {group: given[group] for group in GROUPS})
         own = {name: values(get_type_hints(MarketPolicy)[name]) for name in MARKET_FIELDS}
         return st.builds(MarketPolicy, groups=groups, **own)
     beside = {field.name for field in fields(hint) if not field.init} if is_dataclass(hint) else set()  # no part of it

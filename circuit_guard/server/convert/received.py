@@ -18,6 +18,7 @@ from circuit_guard.core import facts
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.market import Halt
+from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import (
@@ -93,7 +94,7 @@ def market(message: status_pb2.MarketStatus) -> MarketStatus:
         funding_envelope=_interval(message.funding_envelope) if message.HasField("funding_envelope") else None,
         reference_price=_decimal(message.reference_price),
         reference_count=message.references_fresh,
-        mark_limits=_interval(message.mark_limits) if message.HasField("mark_limits") else None,
+        mark_limits=_limits(message.mark_limits) if message.HasField("mark_limits") else None,
         headroom={room.rule: Decimal(str(room.left_ratio)) for room in message.headroom},
         held_since_ns=time_ns(message.held_since) if message.HasField("held_since") else None,
         overdue=message.overdue,
@@ -294,6 +295,12 @@ def _breaker(scope: str, message: status_pb2.BreakerStatus) -> BreakerStatus:
 def _halt(message: status_pb2.Halt) -> Halt:
     expires_ns = time_ns(message.expires_at) if message.HasField("expires_at") else None
     return Halt(message.actor, message.reason, time_ns(message.since), expires_ns)
+
+
+def _limits(message: status_pb2.Interval) -> Interval | Nowhere:
+    """Return where a price may be; what ends below its beginning says that no price is near all references."""
+    found = _interval(message)
+    return found if found.low <= found.high else Nowhere(found.low, found.high)
 
 
 def _interval(message: status_pb2.Interval) -> Interval:
