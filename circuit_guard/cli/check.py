@@ -122,7 +122,7 @@ def _ending(found: Finding, *, enforced: bool) -> str:
         return "This is a warning; it does not deny."
     if not enforced:
         return "Not enforced: the whole guard is in shadow."
-    return formatting.ending(reasons.lift(found), reasons.ask_again_ns(found))
+    return reasons.how_it_ends(found)
 
 
 def _capitalized(sentence: str) -> str:

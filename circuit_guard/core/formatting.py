@@ -104,12 +104,13 @@ def explained_loss(loss: ExplainedLoss) -> str:
 
 def ask_again(wait_ns: int | None) -> str:
     """Return when asking again can help. None: somebody has to act first."""
-    return "asking again will not help" if wait_ns is None else f"ask again in {wait_ns / SECOND_NS:g} s"
+    return "retrying will not help" if wait_ns is None else f"ask again in {wait_ns / SECOND_NS:g} s"
 
 
-def ending(lift: Lift, wait_ns: int | None) -> str:
-    """Return how a denial ends: `An operator must act; asking again will not help.`"""
-    return f"{ENDINGS[lift]}; {ask_again(wait_ns)}."
+def ending(lift: Lift, wait_ns: int | None, act: str = "act") -> str:
+    """Return how a denial ends: `An operator must act; retrying will not help.` `act`: what an operator has to do."""
+    what = f"An operator must {act}" if lift is Lift.OPERATOR else ENDINGS[lift]
+    return f"{what}; {ask_again(wait_ns)}."
 
 
 def rounded(value: Decimal | None, like: Decimal | None) -> str:

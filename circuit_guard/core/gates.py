@@ -27,18 +27,53 @@ FIRST_SIGHT = "first_sight"
 ACCOUNT_TAINTED = "account_tainted"
 STATE_NOT_CLEAN = "state_not_clean"
 
+
+def _says_open(found: Finding) -> str:
+    whose = "GLOBAL breaker" if found.subject == GLOBAL_SCOPE else "breaker"
+    causes = found.observed.partition(" for ")[2]
+    state = f"latched ({causes})" if found.severity is Severity.LATCH else f"OPEN (denying) for {causes}"
+    return f"the {whose} is {state}"
+
+
 REASONS = {
-    UNKNOWN_MARKET: Reason("the policy does not name this market", CALLER),
-    WARMING: Reason("the market has not yet shown enough consistent observations", EVIDENCE),
-    BREAKER_OPEN: Reason("the market's breaker is OPEN (denying)", EVIDENCE, Excuse.EXPLAINED),
-    GLOBAL_BREAKER_OPEN: Reason("the GLOBAL breaker is OPEN (denying)", OPERATOR, Excuse.EXPLAINED),
-    OPERATOR_HALT: Reason("an operator has halted closures", OPERATOR),
-    PHASE_DENIES: Reason("this phase allows no closures", EXCHANGE),
-    ACCOUNT_MARKET_HALTED: Reason(
-        "the account has a position in a market whose data are not trusted now", EVIDENCE, Excuse.EXPLAINED
+    UNKNOWN_MARKET: Reason(
+        "the policy does not name this market", CALLER, says=lambda found: f"the policy does not name {found.observed}"
     ),
-    RAMP_LIMITED: Reason("the market has just re-opened and lets closures through at a rising rate", FRESH),
-    FIRST_SIGHT: Reason("the policy wants an operator to confirm this new market", OPERATOR),
+    WARMING: Reason(
+        "the market has not yet shown enough consistent observations",
+        EVIDENCE,
+        says=lambda found: f"the market is warming: {found.observed} consistent observations, it needs {found.limit}",
+    ),
+    BREAKER_OPEN: Reason("the market's breaker is OPEN (denying)", EVIDENCE, Excuse.EXPLAINED, says=_says_open),
+    GLOBAL_BREAKER_OPEN: Reason("the GLOBAL breaker is OPEN (denying)", OPERATOR, Excuse.EXPLAINED, says=_says_open),
+    OPERATOR_HALT: Reason(
+        "an operator has halted closures",
+        OPERATOR,
+        act="resume closures",
+        says=lambda found: f"closures in {found.subject} are {found.observed}",
+    ),
+    PHASE_DENIES: Reason(
+        "this phase allows no closures",
+        EXCHANGE,
+        says=lambda found: f"phase {found.observed} does not allow this: it takes {found.limit}",
+    ),
+    ACCOUNT_MARKET_HALTED: Reason(
+        "the account has a position in a market whose data are not trusted now",
+        EVIDENCE,
+        Excuse.EXPLAINED,
+        says=lambda found: f"the account has a position in {found.subject}, which is not trusted now: {found.observed}",
+    ),
+    RAMP_LIMITED: Reason(
+        "the market has just re-opened and lets closures through at a rising rate",
+        FRESH,
+        says=lambda found: f"the market has just re-opened and lets through {found.limit}: {found.observed}",
+    ),
+    FIRST_SIGHT: Reason(
+        "the policy wants an operator to confirm this new market",
+        OPERATOR,
+        act="rebaseline the market",
+        says=lambda found: "the policy wants an operator to confirm this new market",
+    ),
     ACCOUNT_TAINTED: Reason(
         "the account was settled with a funding index that was discarded as wrong or rolled back", CALLER
     ),

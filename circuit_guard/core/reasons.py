@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core import gates
+from circuit_guard.core.formatting import ending
 from circuit_guard.core.rule import OPERATOR, Excuse, Reason
 from circuit_guard.core.rulebook import RULES
 from circuit_guard.core.types import Finding, Lift, Severity
@@ -46,4 +47,12 @@ def ask_again_ns(finding: Finding) -> int | None:
 
 def sentence(finding: Finding) -> str:
     """Return the finding as one sentence for a person."""
-    return f"{info_of(finding).sentence}: {finding.subject} was {finding.observed}, expected {finding.limit}"
+    info = info_of(finding)
+    if info.says is not None:
+        return info.says(finding)
+    return f"{info.sentence}: {finding.subject} was {finding.observed}, expected {finding.limit}"
+
+
+def how_it_ends(finding: Finding) -> str:
+    """Return how the denial of a finding ends, as a sentence: who has to do what, and whether retrying helps."""
+    return ending(lift(finding), ask_again_ns(finding), info_of(finding).act)

@@ -10,7 +10,7 @@ from typing import Any
 
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.types import SECOND_NS, Lift
+from circuit_guard.core.types import SECOND_NS, Finding, Lift
 
 FRESH = (Lift.FRESH_DATA, SECOND_NS)
 EVIDENCE = (Lift.EVIDENCE, 5 * SECOND_NS)
@@ -54,6 +54,10 @@ class Reason:
     sentence: str
     ends: tuple[Lift, int | None]
     excuse: Excuse = Excuse.NEVER
+    act: str = "reset the breaker"
+    """What an operator has to do where nothing else ends the denial."""
+    says: Callable[[Finding], str] | None = None
+    """The whole sentence of a finding, where `SENTENCE: SUBJECT was OBSERVED, expected LIMIT` would not read well."""
 
 
 class Where(Enum):

@@ -190,7 +190,7 @@ def explain_answer(verdict: Verdict, market: str, found: Sequence[Finding], *, e
     worst = max(denying, key=_weight)
     others = codes(one for one in denying if one.reason != worst.reason)
     also = f" (also {others})" if others else ""
-    how = ending(reasons.lift(worst), longest_wait_ns(denying))
+    how = ending(reasons.lift(worst), longest_wait_ns(denying), reasons.info_of(worst).act)
     return f"{verdict} {market}: {reasons.sentence(worst)}{also}. {how}"
 
 

@@ -31,7 +31,7 @@ def test_check_when_the_caller_computed_with_a_corrupt_index_then_the_deny_expla
     assert lines[0].startswith("DENY   LIQUIDATION of circuit-guard-check in")
     assert lines[1].startswith("  basis_funding  The caller computed with a funding index that cannot be true: ")
     assert "basis.funding_index was 0, expected 205" in lines[1]
-    assert lines[1].endswith(". The caller must ask with other values; asking again will not help.")
+    assert lines[1].endswith(". The caller must ask with other values; retrying will not help.")
     assert [line.split()[0] for line in lines[2:]] == ["state", "decision", "policy"]
 
 
@@ -43,7 +43,9 @@ def test_check_when_the_market_is_latched_then_every_reason_is_named(guard: Guar
     named = [line.split()[0] for line in result.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
     assert result.exit_code == 1
     assert named[:2] == ["breaker_open", "funding_jump"]
-    assert result.stdout.count("An operator must act; asking again will not help.") == 1, "said once, at the first"
+    assert result.stdout.count("An operator must reset the breaker; retrying will not help.") == 1, (
+        "said once, at the first"
+    )
 
 
 def test_check_when_asked_for_json_then_the_decision_is_one_document(guard: Guard) -> None:

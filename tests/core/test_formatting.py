@@ -35,12 +35,12 @@ def test_breaker_when_shown_then_it_says_what_it_does() -> None:
 
 def test_ending_when_shown_then_every_lift_has_words() -> None:
     assert set(ENDINGS) == set(Lift)
-    assert ending(Lift.OPERATOR, None) == "An operator must act; asking again will not help."
+    assert ending(Lift.OPERATOR, None) == "An operator must act; retrying will not help."
 
 
 def test_ask_again_when_shown_then_a_wait_is_in_seconds_and_none_waits_for_somebody() -> None:
     assert ask_again(3 * SECOND_NS // 2) == "ask again in 1.5 s"
-    assert ask_again(None) == "asking again will not help"
+    assert ask_again(None) == "retrying will not help"
 
 
 @pytest.mark.parametrize(

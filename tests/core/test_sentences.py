@@ -126,7 +126,7 @@ LINES: tuple[tuple[f.Fact, str], ...] = (
     (
         f.DecisionMade(AT, DENIED),
         (
-            f"DENY BTC: {WHY} (also data_stale). An operator must act; asking again will not help. "
+            f"DENY BTC: {WHY} (also data_stale). An operator must reset the breaker; retrying will not help. "
             "[LIQUIDATION of acct-1, r-1]"
         ),
     ),

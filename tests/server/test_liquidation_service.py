@@ -79,7 +79,7 @@ async def test_check_when_a_market_is_latched_then_the_explanation_leads_with_wh
 
     assert decision.explanation.startswith(f"DENY {BTC}: the funding index moved further than funding can move it: ")
     assert "(also breaker_open)" in decision.explanation
-    assert decision.explanation.endswith("An operator must act; asking again will not help.")
+    assert decision.explanation.endswith("An operator must reset the breaker; retrying will not help.")
 
 
 async def test_check_when_the_guard_is_in_shadow_then_it_is_allowed_and_says_what_it_would_have_been(
