@@ -27,10 +27,12 @@ def sections(text: str) -> dict[str, str]:
 
 def assert_in_order(section: str) -> None:
     """Expect what it means, then numbered steps, then what not to do, then who may lift it, and nothing else."""
-    order = r"[A-Z].+\n\nDo this:\n\n1\. .+(\n\nDo not: .+)?\n\nWho may lift it: .+\."
-    meaning, _, rest = section.strip().partition("\n\n")
-    assert re.fullmatch(order, f"{meaning}\n\n{rest.split('\n## ')[0].strip()}", flags=re.DOTALL), section
-    steps = re.findall(r"^(\d+)\. ", rest, flags=re.MULTILINE)
+    section = section.split("\n## ")[0].strip()
+    order = r"[A-Z](?:[^\n]|\n(?!\n))+\n\nDo this:\n\n1\. .+?(\n\nDo not: .+?)?\n\nWho may lift it: [^\n].+\."
+    assert re.fullmatch(order, section, flags=re.DOTALL), section
+    for part in ("Do this:", "Do not:", "Who may lift it:"):
+        assert section.count(part) <= 1, f"{part} stands there twice"
+    steps = re.findall(r"^(\d+)\. ", section, flags=re.MULTILINE)
     assert steps == [str(number) for number in range(1, len(steps) + 1)]
 
 
