@@ -66,14 +66,14 @@ def overview() -> dashboard.Dashboard:
         )
         .with_panel(_stat("GLOBAL", 'max(circuit_guard:closures_state:market{market="GLOBAL"})', states=True))
         .with_panel(_stat("Accounts that should be closed and wait", "sum(circuit_guard_held_closures)"))
-        .with_panel(_stat("Margin they miss at least", "sum(circuit_guard_held_shortfall)", unit="short"))
+        .with_panel(_stat("Margin they lack, at least", "sum(circuit_guard_held_shortfall)", unit="short"))
         .with_panel(_stat("Guards that serve", "sum(circuit_guard_ready)", bad_from=None))
         .with_panel(_stat("Guards in shadow", "sum(circuit_guard_shadow_mode)"))
         .with_panel(_states(f"max by (market) (circuit_guard:closures_state:market{{{HELD}}})", height=9))
         .with_panel(_reasons('scope=~"$market|GLOBAL"'))
         .with_panel(
             _graph(
-                "Denied checks a second, by reason",
+                "Denied checks per second, by reason",
                 [("sum by (reason) (rate(circuit_guard_denials_by_reason_total[$__rate_interval])) > 0", "{{reason}}")],
                 unit="ops",
                 stacked=True,
@@ -81,7 +81,7 @@ def overview() -> dashboard.Dashboard:
         )
         .with_panel(
             _graph(
-                "Checks a second, by verdict",
+                "Checks per second, by verdict",
                 [
                     (
                         f"sum by (verdict) (rate(circuit_guard_decisions_total{{{MARKET}}}[$__rate_interval]))",
@@ -109,7 +109,7 @@ def overview() -> dashboard.Dashboard:
         .with_panel(_graph("Latency, p50 and p99", _latency(), unit="s"))
         .with_panel(
             _graph(
-                "Cost of holding: margin missed at least, by market",
+                "Cost of holding: margin lacking, at least, by market",
                 [(f"max by (market) (circuit_guard_held_shortfall{{{MARKET}}}) > 0", "{{market}}")],
                 unit="short",
                 stacked=True,
@@ -117,7 +117,7 @@ def overview() -> dashboard.Dashboard:
         )
         .with_panel(
             _graph(
-                "Rejected observations and references a second, by reason",
+                "Rejected observations and references per second, by reason",
                 [
                     (
                         "sum by (input, reason) (rate(circuit_guard_rejections_by_reason_total[$__rate_interval])) > 0",
@@ -154,7 +154,7 @@ def market() -> dashboard.Dashboard:
         )
         .with_panel(
             _graph(
-                "Checks a second, by kind and verdict",
+                "Checks per second, by kind and verdict",
                 [
                     (
                         f"sum by (kind, verdict) (rate(circuit_guard_decisions_total{{{MARKET}}}[$__rate_interval]))",
@@ -166,7 +166,7 @@ def market() -> dashboard.Dashboard:
         )
         .with_panel(
             _graph(
-                "Checks with an account a second, by what trusted values say of its loss",
+                "Checks with an account per second, by what trusted values say of its loss",
                 [
                     (
                         f"sum by (verdict) (rate(circuit_guard_explained_losses_total{{{MARKET}}}[$__rate_interval]))",
@@ -181,7 +181,7 @@ def market() -> dashboard.Dashboard:
                 "Cost of holding",
                 [
                     (f"max(circuit_guard_held_closures{{{MARKET}}})", "accounts that wait"),
-                    (f"max(circuit_guard_held_shortfall{{{MARKET}}})", "margin they miss at least"),
+                    (f"max(circuit_guard_held_shortfall{{{MARKET}}})", "margin they lack, at least"),
                 ],
                 unit="short",
             )
@@ -198,7 +198,7 @@ def market() -> dashboard.Dashboard:
         )
         .with_panel(
             _graph(
-                "Observations a second, by result",
+                "Observations per second, by result",
                 [
                     (
                         f"sum by (result) (rate(circuit_guard_observations_total{{{MARKET}}}[$__rate_interval]))",
@@ -218,7 +218,7 @@ def market() -> dashboard.Dashboard:
         )
         .with_panel(
             _graph(
-                "Orders a second, by verdict",
+                "Orders per second, by verdict",
                 [
                     (
                         f"sum by (verdict) (rate(circuit_guard_orders_judged_total{{{MARKET}}}[$__rate_interval]))",
@@ -230,7 +230,7 @@ def market() -> dashboard.Dashboard:
         )
         .with_panel(
             _graph(
-                "Fail-open closures, and denials that shadow lets through, a second",
+                "Fail-open closures, and denials that shadow lets through, per second",
                 [
                     (f"sum(rate(circuit_guard_client_fail_open_total{{{MARKET}}}[$__rate_interval]))", "fail-open"),
                     (f"sum(rate(circuit_guard_shadow_denials_total{{{MARKET}}}[$__rate_interval]))", "in shadow"),

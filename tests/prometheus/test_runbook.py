@@ -25,6 +25,17 @@ def sections(text: str) -> dict[str, str]:
     return {name.strip("`"): body for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
+def assert_in_order(section: str) -> None:
+    """Expect what it means, then numbered steps, then what not to do, then who may lift it, and nothing else."""
+    section = section.split("\n## ")[0].strip()
+    order = r"[A-Z](?:[^\n]|\n(?!\n))+\n\nDo this:\n\n1\. .+?(\n\nDo not: .+?)?\n\nWho may lift it: [^\n].+\."
+    assert re.fullmatch(order, section, flags=re.DOTALL), section
+    for part in ("Do this:", "Do not:", "Who may lift it:"):
+        assert section.count(part) <= 1, f"{part} stands there twice"
+    steps = re.findall(r"^(\d+)\. ", section, flags=re.MULTILINE)
+    assert steps == [str(number) for number in range(1, len(steps) + 1)]
+
+
 def anchors(text: str) -> set[str]:
     """Return the anchor of each heading, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
@@ -47,8 +58,7 @@ def commands() -> Iterator[str]:
 @pytest.mark.parametrize("name", sorted(alerts()))
 def test_runbook_when_an_alert_exists_then_it_says_what_to_do(name: str) -> None:
     section = sections(RUNBOOK)[name]
-    for part in ("Impact", "See", "Do", "Who"):
-        assert f"- **{part}**: " in section
+    assert_in_order(section)
     severity = alerts()[name]["labels"]["severity"]
     assert section.strip().lower().startswith(f"{severity}, "), f"its severity is {severity}"
 
@@ -56,8 +66,7 @@ def test_runbook_when_an_alert_exists_then_it_says_what_to_do(name: str) -> None
 @pytest.mark.parametrize("reason", REASONS)
 def test_runbook_when_a_reason_exists_then_it_says_what_to_do_in_a_few_lines(reason: str) -> None:
     section = sections(RUNBOOK)[reason].split("\n## ")[0].strip()
-    for part in ("Look at", "Do", "Lifted by"):
-        assert f"- **{part}**: " in section
+    assert_in_order(section)
     assert 4 <= len([line for line in section.splitlines() if line]) <= 9
 
 
