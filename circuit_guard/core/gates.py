@@ -42,7 +42,7 @@ REASONS = {
     WARMING: Reason(
         "the market has not yet shown enough consistent observations",
         EVIDENCE,
-        says=lambda found: f"the market is warming: {found.observed} consistent observations, it needs {found.limit}",
+        says=lambda found: f"it has shown {found.observed} consistent observations and needs {found.limit}",
     ),
     BREAKER_OPEN: Reason("the market's breaker is OPEN (denying)", EVIDENCE, Excuse.EXPLAINED, says=_says_open),
     GLOBAL_BREAKER_OPEN: Reason("the GLOBAL breaker is OPEN (denying)", OPERATOR, Excuse.EXPLAINED, says=_says_open),

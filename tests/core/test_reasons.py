@@ -68,7 +68,7 @@ def test_reason_when_it_latches_then_only_an_operator_lifts_it(reason: str) -> N
         (
             Finding(gates.WARMING, Severity.DENY, "their number", "1", "3 in a row"),
             (
-                "the market is warming: 1 consistent observations, it needs 3 in a row. "
+                "it has shown 1 consistent observations and needs 3 in a row. "
                 "Good data must last for a while; ask again in 5 s."
             ),
         ),
