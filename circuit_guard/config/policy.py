@@ -34,7 +34,7 @@ RESERVED_MARKETS = {
 _SHARE_IN_BPS = Decimal(10_000)
 _BROKEN: dict[str, Callable[[Decimal, Decimal], bool]] = {"at most": gt, "at least": lt, "less than": ge}
 _REVISION_DIGITS = 12
-_FOUNDING = {
+FOUNDING = {
     "funding": "period_ns rate_max gap_mode gap_ns slack predicted_step_share bound_share premium_share trip_after_ns",
     "divergence": "base hull_widths window_ns trip_after_ns trip_at_once_base trip_at_once_hull_widths index_base "
     "execution_base settle_ns",
@@ -201,7 +201,7 @@ def _counted(market: MarketPolicy) -> dict[str, Any]:
     values = market.plain()
     for group, given in market.groups.items():
         for one in parameters_of(group):
-            if one.name not in _FOUNDING.get(group.TABLE, "").split() and getattr(given, one.name) == one.default:
+            if one.name not in FOUNDING.get(group.TABLE, "").split() and getattr(given, one.name) == one.default:
                 del values[group.TABLE][one.name]
         if not values[group.TABLE]:
             del values[group.TABLE]

@@ -10,7 +10,7 @@ import pytest
 
 from circuit_guard.config.policy import MARKETS_MAX, load_policy, parse_policy
 from circuit_guard.core.parameters import Relation, Unit, parameters_of
-from circuit_guard.core.rulebook import GROUPS
+from circuit_guard.core.rulebook import GROUPS, MARKET_RULES
 from circuit_guard.errors import PolicyError
 
 RELATIONS = [relation for group in GROUPS for relation in group.RELATIONS]
@@ -20,7 +20,10 @@ BROKEN = sorted((Path(__file__).parent / "broken").glob("*.toml"))
 
 def expected_lines(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines)]
+    rules = ", ".join(sorted(MARKET_RULES))
+    return [
+        line.removeprefix("# ").replace("RULES", rules) for line in takewhile(lambda line: line.startswith("# "), lines)
+    ]
 
 
 def message_of(path: Path) -> str:

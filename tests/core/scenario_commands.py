@@ -43,12 +43,17 @@ class Command:
 class Scenario:
     """The guard, the simulated exchange, and the time, as one file moves them on."""
 
-    rules: Policy = field(default_factory=world.policy)
+    later: bool = False
+    """Whether rules that came after version 0.2 run; without it only those of which the scenario names a parameter."""
+    rules: Policy = field(init=False)
     now_ns: int = world.at("10:00:00")
     state: guard.GuardState | None = None
     feeds: dict[str, world.Feed] = field(default_factory=lambda: {world.BTC: world.feed_of(world.BTC)})
     last: dict[str, i.Observation] = field(default_factory=dict)
     asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.rules = world.policy(later=self.later)
 
     def _guard(self) -> guard.GuardState:
         if self.state is None:
@@ -75,7 +80,7 @@ class Scenario:
         given = dict(command.given)
         if "markets" in given:
             names = given.pop("markets").split(",")
-            kept = {name: self.rules.markets.get(name, world.market_policy()) for name in names}
+            kept = {name: self.rules.markets.get(name, world.market_policy(later=self.later)) for name in names}
             self.rules = replace(self.rules, markets=kept)
             self.feeds = {name: self.feeds.get(name) or world.feed_of(name) for name in names}
         own = {key: given.pop(key) for key in list(given) if key.partition(".")[0] in OF_THE_GUARD}

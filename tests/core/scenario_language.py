@@ -11,6 +11,8 @@
 A command is `[TIME] NAME words key=value`; without a time it happens at the time of the one before. The exchange and
 the venues are simulated by `world.Feed`: `steady` publishes every second what is honest, `observe` the same with the
 values given replaced (`none`: not given), so every number in a scenario is there because it matters.
+A scenario runs the rules of version 0.2; a later one runs in it once a `policy` line names one of its parameters, so a
+new rule adds no line to the scenarios of others. That it turns none of their answers is a test of its own.
 UPDATE_SCENARIOS=1 writes what the core answers now; read the diff as a change of the specification.
 """
 
@@ -58,9 +60,12 @@ def answers(scenario: Scenario, line: str) -> Iterator[str]:
     yield from COMMANDS[words[0]](scenario, command)
 
 
-def rewritten(text: str) -> str:
-    """Return a scenario with every answer as the core gives it now. Comments and commands stay as they are."""
-    scenario = Scenario()
+def rewritten(text: str, *, later: bool = False) -> str:
+    """Return a scenario with every answer as the core gives it now. Comments and commands stay as they are.
+
+    `later`: with all rules that came after version 0.2, not only those of which the scenario names a parameter.
+    """
+    scenario = Scenario(later=later)
     return "\n\n".join(_block(scenario, block) for block in text.strip("\n").split("\n\n")) + "\n"
 
 

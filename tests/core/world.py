@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal
 from typing import Any
 
+from circuit_guard.config.policy import FOUNDING
 from circuit_guard.core import policy as p
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.parameters import Parameters
-from circuit_guard.core.rulebook import GROUPS
+from circuit_guard.core.rulebook import GROUPS, RULES
 from circuit_guard.core.types import SECOND_NS
 
 MIDNIGHT_NS = int(datetime(2026, 1, 19, tzinfo=UTC).timestamp()) * SECOND_NS
@@ -43,20 +44,24 @@ def duration_ns(text: str) -> int:
     return int(Decimal(text[:-1]) * SECOND_NS)
 
 
-def market_policy() -> p.MarketPolicy:
-    """Return the defaults that the core declares, with the cap of BTC, ETH and SOL."""
-    groups = {group: group() for group in GROUPS}
+LATER = {rule.parameters for rule in RULES.values() if rule.parameters and rule.parameters.TABLE not in FOUNDING}
+"""The parameters of rules that came after version 0.2."""
+
+
+def market_policy(*, later: bool = True) -> p.MarketPolicy:
+    """Return the defaults that the core declares, with the cap of BTC, ETH and SOL; `later`: of later rules, too."""
+    groups = {group: group() for group in GROUPS if later or group not in LATER}
     return p.MarketPolicy("major", {**groups, FundingParameters: FundingParameters(rate_max=Decimal("0.02"))})
 
 
-def policy(markets: Iterable[str] = (BTC,), revision: str = "r1") -> p.Policy:
+def policy(markets: Iterable[str] = (BTC,), revision: str = "r1", *, later: bool = True) -> p.Policy:
     """Return a policy for these markets with every default."""
     return p.Policy(
         revision=revision,
         shadow=False,
         global_breaker=p.GlobalBreakerParameters(),
         remembered_requests_max=20_000,
-        markets={market: market_policy() for market in markets},
+        markets={market: market_policy(later=later) for market in markets},
     )
 
 
@@ -64,9 +69,9 @@ def changed(part: Any, changes: Mapping[str, str]) -> Any:
     """Return a policy value with changes such as {"funding.gap": "10s", "references.quorum": "2"}."""
     for path, text in changes.items():
         table, _, name = path.rpartition(".")
-        group = _group(part, table, name) if isinstance(part, p.MarketPolicy) and table else None
+        group = _group(table, name) if isinstance(part, p.MarketPolicy) and table else None
         if group is not None:
-            given = changed(part.groups[group], {name: text})
+            given = changed(part.groups.get(group) or group(), {name: text})
             part = replace(part, groups={**part.groups, group: given})
         elif table:
             part = replace(part, **{table: changed(getattr(part, table), {name: text})})
@@ -76,12 +81,10 @@ def changed(part: Any, changes: Mapping[str, str]) -> Any:
     return part
 
 
-def _group(policy: p.MarketPolicy, table: str, name: str) -> type[Parameters]:
+def _group(table: str, name: str) -> type[Parameters]:
     """Return the group of parameters that has a name in a table of the policy file."""
     return next(
-        group
-        for group in policy.groups
-        if table == group.TABLE and {name, f"{name}_ns"} & {one.name for one in fields(group)}
+        group for group in GROUPS if table == group.TABLE and {name, f"{name}_ns"} & {one.name for one in fields(group)}
     )
 
 
