@@ -13,8 +13,8 @@ from rich.text import Text
 from circuit_guard.cli import options, state_dump
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
 from circuit_guard.core import formatting
-from circuit_guard.core.acts import StateRow
 from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.inputs import StateRow
 from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone

@@ -8,7 +8,6 @@ from typing import get_args
 from rich.text import Text
 
 from circuit_guard.core import sentences
-from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
 from circuit_guard.core.facts import (
     BreakerChanged,
     DecisionMade,
@@ -30,16 +29,20 @@ from circuit_guard.core.facts import (
 )
 from circuit_guard.core.formatting import counted, instant_ms, markets, scopes, time_of_day_ms
 from circuit_guard.core.inputs import (
+    BeginMaintenance,
     Check,
+    EndMaintenance,
     HaltCommand,
     Observation,
     OrdersCheck,
     PhaseCommand,
     PolicyCommand,
+    RebaselineCommand,
     Reference,
     ResetCommand,
     Restarted,
     ResumeCommand,
+    ValidateState,
 )
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Explanation, Outcome, Verdict

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from circuit_guard.cli.output import CommandError, ExitCode
-from circuit_guard.core.acts import StateRow
+from circuit_guard.core.inputs import StateRow
 from circuit_guard.errors import WireError, shown
 from circuit_guard.recording.format import EXPECTED_TIME, format_time, parse_time_ns
 from circuit_guard.server.convert import fields

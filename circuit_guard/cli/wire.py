@@ -6,8 +6,7 @@ from decimal import Decimal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from circuit_guard.core.acts import StateRow
-from circuit_guard.core.inputs import Account, Check, Observation, PhaseCommand, Position, Reference
+from circuit_guard.core.inputs import Account, Check, Observation, PhaseCommand, Position, Reference, StateRow
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS
 from circuit_guard.recording.format import margin_texts
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2

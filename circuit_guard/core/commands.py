@@ -5,17 +5,20 @@ from __future__ import annotations
 from circuit_guard.core import breaker as breakers
 from circuit_guard.core import maintenance, rebaseline, reopening, two_actors
 from circuit_guard.core import phase as phases
-from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import ActProposed, CommandRefused, Fact, HaltChanged, PolicyChanged
 from circuit_guard.core.inputs import (
+    BeginMaintenance,
+    EndMaintenance,
     HaltCommand,
     Input,
     PhaseCommand,
     PolicyCommand,
+    RebaselineCommand,
     ResetCommand,
     Restarted,
     ResumeCommand,
+    ValidateState,
 )
 from circuit_guard.core.market import Halt
 from circuit_guard.core.policy import Policy, TwoActorAct

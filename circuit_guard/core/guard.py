@@ -13,7 +13,7 @@ from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWou
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNOWN_MARKET
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
-from circuit_guard.core.observe import observe, trip
+from circuit_guard.core.observe import observe
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, expire_global_halt, view_for_check
 from circuit_guard.core.refer import refer
@@ -23,6 +23,7 @@ from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
 from circuit_guard.core.rules.unexplained_burst import BurstParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState, InvariantViolated, new_state
+from circuit_guard.core.tripping import trip
 from circuit_guard.core.types import (
     ARITHMETIC,
     BreakerState,

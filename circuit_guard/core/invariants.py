@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
-from circuit_guard.core.acts import EndMaintenance
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import BreakerChanged, DecisionMade, Fact, HaltChanged, PhaseChanged
-from circuit_guard.core.inputs import Check, Input, OrdersCheck, PhaseCommand, ResetCommand, ResumeCommand
+from circuit_guard.core.inputs import (
+    Check,
+    EndMaintenance,
+    Input,
+    OrdersCheck,
+    PhaseCommand,
+    ResetCommand,
+    ResumeCommand,
+)
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import Policy

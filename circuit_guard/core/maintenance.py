@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from circuit_guard.core import breaker as breakers
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
-from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, ValidateState
 from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded
 from circuit_guard.core.gates import STATE_NOT_CLEAN
+from circuit_guard.core.inputs import BeginMaintenance, EndMaintenance, ValidateState
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.progress import advance
 from circuit_guard.core.state import GuardState, Maintenance
+from circuit_guard.core.tripping import open_market
 from circuit_guard.core.types import Finding, MarketOutcome, Outcome, Phase, Severity
 from circuit_guard.core.validation import validate
 
@@ -76,7 +76,7 @@ def _end(state: GuardState, command: EndMaintenance, policy: Policy) -> list[Fac
         if market_policy is not None:
             facts += advance(state, market, market_policy, command.at_ns)
         if name in latched:
-            facts += _latch(market, outcomes.get(name), command)
+            facts += open_market(state, market, (_not_clean(outcomes.get(name)),), command.at_ns)
         market.agreeing = None
         facts += _enter(market, Phase.POST_ONLY, command.at_ns, command.actor, command.reason)
         if market_policy is not None:
@@ -106,13 +106,11 @@ def _enter(market: MarketState, phase: Phase, at_ns: int, actor: str, reason: st
     return [entered] if entered else []
 
 
-def _latch(market: MarketState, outcome: MarketOutcome | None, command: EndMaintenance) -> list[Fact]:
-    """Latch one market. It does not count for GLOBAL: an operator's act says nothing of the exchange's data."""
+def _not_clean(outcome: MarketOutcome | None) -> Finding:
+    """Return what latches one market. An operator's act says nothing of the exchange's data: no matter for GLOBAL."""
     observed = "not validated" if outcome is None else f"{outcome.outcome}: {outcome.subject} was {outcome.observed}"
     limit = "a clean dump" if outcome is None or not outcome.limit else outcome.limit
-    finding = Finding(STATE_NOT_CLEAN, Severity.LATCH, "state", observed, limit)
-    changed = breakers.trip(market.breaker, (finding,), command.at_ns)
-    return [changed] if changed else []
+    return Finding(STATE_NOT_CLEAN, Severity.LATCH, "state", observed, limit)
 
 
 def _none_begun(at_ns: int) -> CommandRefused:

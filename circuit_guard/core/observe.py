@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from circuit_guard.core import breaker as breakers
 from circuit_guard.core import taint
 from circuit_guard.core.evidence import extended
 from circuit_guard.core.facts import Fact, MarketWarm, ObservationJudged, ObservationReconsidered, ShadowWould
@@ -10,12 +9,10 @@ from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Observation
 from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published
 from circuit_guard.core.phase import PhaseParameters
-from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy, TwoActorAct
+from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.references import HullParameters
-from circuit_guard.core.reopening import follow, follow_all
 from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
-from circuit_guard.core.rules import correlated_trips
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, mark_interval
 from circuit_guard.core.rules.funding_continuity import JUMPS
@@ -24,7 +21,7 @@ from circuit_guard.core.rules.slow_walk import SlowWalkParameters
 from circuit_guard.core.rules.staleness import FUTURE_STAMP, StalenessParameters
 from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
 from circuit_guard.core.state import GuardState
-from circuit_guard.core.two_actors import withdraw
+from circuit_guard.core.tripping import trip
 from circuit_guard.core.types import Finding, Severity
 from circuit_guard.core.view import MarketView
 
@@ -66,30 +63,6 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
         facts += _accept(state, view, observation, market_policy, unanswered)
     facts += _shadow(observation, findings)
     return facts + trip(state, market, rejecting, policy, now_ns)
-
-
-def trip(
-    state: GuardState, market: MarketState, findings: tuple[Finding, ...], policy: Policy, now_ns: int
-) -> list[Fact]:
-    """Open the market's breaker for findings that trip or latch, and GLOBAL where latches correlate."""
-    tripping = tuple(finding for finding in findings if finding.severity >= Severity.TRIP)
-    changed = breakers.trip(market.breaker, tripping, now_ns) if tripping else None
-    if changed is None:
-        return []
-    withdraw(state, TwoActorAct.RESET, (market.market,))
-    facts: list[Fact] = [changed, *follow(state, market, now_ns)]
-    if changed.latched:
-        state.latched_ns[market.market] = now_ns
-        found = next(
-            correlated_trips.evaluate(state.latched_ns, len(policy.markets), now_ns, policy.global_breaker), None
-        )
-        if found is not None and found.shadow:
-            facts.append(ShadowWould(now_ns, state.global_breaker.scope, (found,)))
-        elif found is not None:
-            withdraw(state, TwoActorAct.RESET, (state.global_breaker.scope,))
-            opened = breakers.trip(state.global_breaker, (found,), now_ns)
-            facts += [opened, *follow_all(state, now_ns)] if opened else []
-    return facts
 
 
 def _stranger(observation: Observation, policy: MarketPolicy | None) -> Finding | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from circuit_guard.core import taint
-from circuit_guard.core.acts import Baseline, RebaselineCommand
 from circuit_guard.core.envelope import FundingParameters, GapMode
 from circuit_guard.core.facts import CommandRefused, Fact, Rebaselined
+from circuit_guard.core.inputs import Baseline, RebaselineCommand
 from circuit_guard.core.market import Feed, MarketState, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import start_afresh

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from circuit_guard.core.acts import RebaselineCommand
 from circuit_guard.core.facts import ActProposed
-from circuit_guard.core.inputs import Input, ResetCommand, ResumeCommand
+from circuit_guard.core.inputs import Input, RebaselineCommand, ResetCommand, ResumeCommand
 from circuit_guard.core.policy import Policy, TwoActorAct
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from circuit_guard.core.acts import StateRow, ValidateState
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import StateValidated
-from circuit_guard.core.inputs import Observation
+from circuit_guard.core.inputs import Observation, StateRow, ValidateState
 from circuit_guard.core.market import FeedParameters, published, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of

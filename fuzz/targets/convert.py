@@ -12,8 +12,15 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 
 from circuit_guard.cli import wire
-from circuit_guard.core.acts import Baseline, BeginMaintenance, EndMaintenance, RebaselineCommand
-from circuit_guard.core.inputs import Observation, OrdersCheck, Reference
+from circuit_guard.core.inputs import (
+    Baseline,
+    BeginMaintenance,
+    EndMaintenance,
+    Observation,
+    OrdersCheck,
+    RebaselineCommand,
+    Reference,
+)
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import WireError
 from circuit_guard.recording.format import LabelledCheck

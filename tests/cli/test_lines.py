@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from circuit_guard.cli import lines
-from circuit_guard.core.acts import (
+from circuit_guard.core.inputs import (
+    Account,
     Baseline,
+    Basis,
     BeginMaintenance,
+    Check,
     EndMaintenance,
+    HaltCommand,
+    Input,
+    Position,
     RebaselineCommand,
     StateRow,
     ValidateState,
 )
-from circuit_guard.core.inputs import Account, Basis, Check, HaltCommand, Input, Position
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.record import Kind, Record
 from circuit_guard.v1 import event_pb2, liquidation_pb2, order_pb2, types_pb2

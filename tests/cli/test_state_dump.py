@@ -12,7 +12,7 @@ import pytest
 
 from circuit_guard.cli import state_dump
 from circuit_guard.cli.output import CommandError, ExitCode
-from circuit_guard.core.acts import StateRow
+from circuit_guard.core.inputs import StateRow
 from circuit_guard.core.types import SECOND_NS
 
 AT = "2026-11-22T22:30:00.5Z"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from circuit_guard.core import inputs as i
-from circuit_guard.core.acts import (
+from circuit_guard.core.inputs import (
     Baseline,
     BeginMaintenance,
     EndMaintenance,

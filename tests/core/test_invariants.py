@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from circuit_guard.core import acts, guard, invariants
 from circuit_guard.core import facts as f
+from circuit_guard.core import guard, inputs, invariants
 from circuit_guard.core import inputs as i
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import TwoActorAct
@@ -117,24 +117,24 @@ class AnySequence(RuleBasedStateMachine):
     def maintenance(self, act: str, wrong: Decimal | None, flag: bool) -> None:
         match act:
             case "begin":
-                self.step(acts.BeginMaintenance(self.now_ns, "alice", "a test", "before"))
+                self.step(inputs.BeginMaintenance(self.now_ns, "alice", "a test", "before"))
             case "validate":
                 values = {name: feed.funding for name, feed in self.feeds.items()} | (
                     {world.ETH: wrong} if flag else {}
                 )
                 rows = [
-                    acts.StateRow(name, self.now_ns, feed.mark, feed.index, values[name])
+                    inputs.StateRow(name, self.now_ns, feed.mark, feed.index, values[name])
                     for name, feed in self.feeds.items()
                 ]
-                self.step(acts.ValidateState(self.now_ns, tuple(rows)))
+                self.step(inputs.ValidateState(self.now_ns, tuple(rows)))
             case _:
-                self.step(acts.EndMaintenance(self.now_ns, "alice", "a test", unvalidated=flag))
+                self.step(inputs.EndMaintenance(self.now_ns, "alice", "a test", unvalidated=flag))
 
     @rule(market=hostile.any_market, value=hostile.numbers, back_s=hostile.seconds, rolled_back=st.booleans())
     def rebaseline(self, market: str, value: Decimal, back_s: float, rolled_back: bool) -> None:
-        baseline = acts.Baseline(market, value, self.now_ns - int(back_s * SECOND_NS))
+        baseline = inputs.Baseline(market, value, self.now_ns - int(back_s * SECOND_NS))
         checkpoint = 7 if rolled_back else None
-        self.step(acts.RebaselineCommand(self.now_ns, (baseline,), "alice", "a test", checkpoint))
+        self.step(inputs.RebaselineCommand(self.now_ns, (baseline,), "alice", "a test", checkpoint))
 
     @rule()
     def restart(self) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Phases
 from hypothesis import strategies as st
 
-from circuit_guard.core import acts, guard
+from circuit_guard.core import guard, inputs
 from circuit_guard.core import inputs as i
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
@@ -83,8 +83,8 @@ class Guard:
                 quoted = [fact for quote in feed.quotes(now_ns) for fact in self.step(quote)]
                 return quoted + self.step(feed.observation(now_ns))
             case "rebaseline":
-                baseline = acts.Baseline(market, feed.funding * (1 + move), now_ns)
-                return self.step(acts.RebaselineCommand(now_ns, (baseline,), "alice", "a test"))
+                baseline = inputs.Baseline(market, feed.funding * (1 + move), now_ns)
+                return self.step(inputs.RebaselineCommand(now_ns, (baseline,), "alice", "a test"))
             case "reset":
                 return self.step(i.ResetCommand(now_ns, (market,), "alice", "a test"))
             case "phase":

@@ -7,15 +7,16 @@ from decimal import Decimal
 
 import pytest
 
-from circuit_guard.core.acts import (
+from circuit_guard.core.inputs import (
     Baseline,
     BeginMaintenance,
     EndMaintenance,
+    HaltCommand,
     RebaselineCommand,
+    ResumeCommand,
     StateRow,
     ValidateState,
 )
-from circuit_guard.core.inputs import HaltCommand, ResumeCommand
 from circuit_guard.core.types import SECOND_NS
 from tests.driver import BTC, ETH, INDEX, PRICE, policy_of
 from tests.telemetry.observed import SOL, Logged

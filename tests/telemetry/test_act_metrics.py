@@ -6,16 +6,17 @@ from decimal import Decimal
 
 import pytest
 
-from circuit_guard.core.acts import (
+from circuit_guard.core.breaker import BreakerParameters
+from circuit_guard.core.inputs import (
     Baseline,
     BeginMaintenance,
     EndMaintenance,
+    HaltCommand,
     RebaselineCommand,
+    ResumeCommand,
     StateRow,
     ValidateState,
 )
-from circuit_guard.core.breaker import BreakerParameters
-from circuit_guard.core.inputs import HaltCommand, ResumeCommand
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.types import SECOND_NS, Outcome
 from tests.driver import BTC, ETH, INDEX, PRICE, policy_of

@@ -12,18 +12,22 @@ from math import inf, isnan
 import pytest
 from prometheus_client import generate_latest
 
-from circuit_guard.core.acts import Baseline, BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import (
     Account,
+    Baseline,
+    BeginMaintenance,
+    EndMaintenance,
     HaltCommand,
     Order,
     OrderAction,
     OrdersCheck,
     Position,
+    RebaselineCommand,
     Reference,
     ResumeCommand,
     Side,
+    ValidateState,
 )
 from circuit_guard.core.reasons import REASONS
 from circuit_guard.core.types import CheckKind, Explanation

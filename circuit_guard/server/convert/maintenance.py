@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from circuit_guard.core.acts import StateRow, ValidateState
+from circuit_guard.core.inputs import StateRow, ValidateState
 from circuit_guard.core.types import GLOBAL_SCOPE
 from circuit_guard.server.convert import fields, requests
 from circuit_guard.v1 import maintenance_pb2

@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from circuit_guard.config.security import Role
-from circuit_guard.core.acts import BeginMaintenance, EndMaintenance, RebaselineCommand, ValidateState
-from circuit_guard.core.inputs import HaltCommand, PhaseCommand, ResetCommand, ResumeCommand
+from circuit_guard.core.inputs import (
+    BeginMaintenance,
+    EndMaintenance,
+    HaltCommand,
+    PhaseCommand,
+    RebaselineCommand,
+    ResetCommand,
+    ResumeCommand,
+    ValidateState,
+)
 
 Act = TypeVar(
     "Act",

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from circuit_guard.core.acts import Baseline, BeginMaintenance, EndMaintenance, RebaselineCommand
 from circuit_guard.core.facts import CommandRefused, MaintenanceEnded, StateValidated
+from circuit_guard.core.inputs import Baseline, BeginMaintenance, EndMaintenance, RebaselineCommand
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Outcome
 from circuit_guard.engine.engine import Engine
