@@ -1,4 +1,8 @@
-"""GuardClient: asks a guard before each forced closure, from threads."""
+"""GuardClient: asks a guard before each forced closure, from threads.
+
+All that client and AsyncGuardClient share is in `desk`; what differs (channel, awaiting, cancelling, the errors of a closed
+channel) is all that is left here and in `aio`, so both are written by hand.
+"""
 
 from __future__ import annotations
 
