@@ -1,6 +1,6 @@
 """GuardClient: asks a guard before each forced closure, from threads.
 
-All that client and AsyncGuardClient share is in `desk`; what differs (channel, awaiting, cancelling, the errors of a closed
+All that it shares with AsyncGuardClient is in `desk`; what differs (channel, awaiting, cancelling, errors of a closed
 channel) is all that is left here and in `aio`, so both are written by hand.
 """
 
