@@ -1,7 +1,7 @@
 """Every error that circuit_guard raises on purpose.
 
     CircuitGuardError
-    |-- DocumentError            a file that people write breaks its rules; lists every violation
+    |-- DocumentError            a file that people write breaks its rules; lists every problem
     |   |-- PolicyError          the policy: what is enforced
     |   `-- SettingsError        the settings: how the process runs
     |-- RecordingError           a line of a recording cannot be used
@@ -19,7 +19,7 @@ SHOWN_CHARACTERS_MAX = 80
 """How much of a value that somebody else wrote is repeated in a message."""
 
 
-class Violation(NamedTuple):
+class Problem(NamedTuple):
     """One thing wrong in a document: where (`classes.default.band.width_bps`), what was there, what may be."""
 
     path: str
@@ -35,19 +35,19 @@ class CircuitGuardError(Exception):
 
 
 class DocumentError(CircuitGuardError):
-    """A document is not valid. `origin` says which; `violations` lists all that is wrong."""
+    """A document is not valid. `origin` says which; `problems` lists all that is wrong."""
 
     kind = "document"
 
-    def __init__(self, origin: str, violations: Sequence[Violation]) -> None:
-        super().__init__(origin, tuple(violations))
+    def __init__(self, origin: str, problems: Sequence[Problem]) -> None:
+        super().__init__(origin, tuple(problems))
         self.origin = origin
-        self.violations = tuple(violations)
+        self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        count = len(self.violations)
-        title = f"{self.origin}: the {self.kind} has {count} violation{'' if count == 1 else 's'}"
-        return "\n".join([title, *(f"  {violation}" for violation in self.violations)])
+        count = len(self.problems)
+        title = f"{self.origin}: the {self.kind} has {count} problem{'' if count == 1 else 's'}"
+        return "\n".join([title, *(f"  {problem}" for problem in self.problems)])
 
 
 class PolicyError(DocumentError):

@@ -9,14 +9,14 @@ import pytest
 from circuit_guard.errors import (
     CircuitGuardError,
     PolicyError,
+    Problem,
     RecordingError,
     SettingsError,
-    Violation,
     WireError,
     shown,
 )
 
-VIOLATION = Violation("guard.shadow", "1", "true or false")
+VIOLATION = Problem("guard.shadow", "1", "true or false")
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ VIOLATION = Violation("guard.shadow", "1", "true or false")
     [
         (
             PolicyError("policy.toml", [VIOLATION]),
-            "policy.toml: the policy has 1 violation\n  guard.shadow: was 1, expected true or false",
+            "policy.toml: the policy has 1 problem\n  guard.shadow: was 1, expected true or false",
         ),
         (
             SettingsError("environment", [VIOLATION, VIOLATION]),
             (
-                "environment: the settings document has 2 violations\n"
+                "environment: the settings document has 2 problems\n"
                 "  guard.shadow: was 1, expected true or false\n"
                 "  guard.shadow: was 1, expected true or false"
             ),

@@ -22,7 +22,7 @@ from circuit_guard.core.parameters import Parameters, parameters_of
 from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, SECOND_NS
-from circuit_guard.errors import PolicyError, Violation, shown
+from circuit_guard.errors import PolicyError, Problem, shown
 
 MARKETS_MAX = 5000
 CLASSES_SHOWN_MAX = 10
@@ -98,31 +98,31 @@ class PolicyFile:
 
 
 def read_policy_file(path: Path) -> PolicyFile:
-    """Read and check the policy at `path`. Raise PolicyError with every violation."""
+    """Read and check the policy at `path`. Raise PolicyError with every problem."""
     return parse_policy_file(read_text(path, PolicyError), str(path))
 
 
 def parse_policy_file(text: str, origin: str) -> PolicyFile:
-    """Check a policy that is at hand as text. Raise PolicyError with every violation."""
+    """Check a policy that is at hand as text. Raise PolicyError with every problem."""
     return check_policy(parse_toml(text, origin, PolicyError), origin)
 
 
 def check_policy(document: dict[str, Any], origin: str) -> PolicyFile:
-    """Check a policy that is at hand as the values of a TOML document. Raise PolicyError with every violation."""
+    """Check a policy that is at hand as the values of a TOML document. Raise PolicyError with every problem."""
     if not document:
-        raise PolicyError(origin, [Violation("file", "empty", "a policy, at least [classes.default]")])
+        raise PolicyError(origin, [Problem("file", "empty", "a policy, at least [classes.default]")])
     judged = judge(PolicyDocument, document)
     _refuse(origin, judged, [*guard_conflicts(judged), *market_conflicts(judged.table)])
     return PolicyFile(origin, judged.table)
 
 
 def load_policy(path: Path) -> Policy:
-    """Return the policy at `path`, resolved. Raise PolicyError with every violation."""
+    """Return the policy at `path`, resolved. Raise PolicyError with every problem."""
     return read_policy_file(path).policy()
 
 
 def parse_policy(text: str, origin: str) -> Policy:
-    """Return the policy in a text, resolved; `origin` is named in messages. Raise PolicyError with every violation."""
+    """Return the policy in a text, resolved; `origin` is named in messages. Raise PolicyError with every problem."""
     return parse_policy_file(text, origin).policy()
 
 
@@ -132,9 +132,9 @@ def policy_json_schema() -> dict[str, Any]:
 
 
 def _refuse(origin: str, judged: Judged[PolicyDocument], conflicts: Iterable[Conflict]) -> None:
-    violations = [*judged.violations, *violations_of(conflicts, judged)]
-    if violations:
-        raise PolicyError(origin, violations)
+    problems = [*judged.problems, *problems_of(conflicts, judged)]
+    if problems:
+        raise PolicyError(origin, problems)
 
 
 def _written(facts: MarketFacts) -> dict[str, Any]:
@@ -229,10 +229,10 @@ class Conflict(NamedTuple):
     others: tuple[Key, ...]
 
 
-def violations_of(conflicts: Iterable[Conflict], judged: Judged[PolicyDocument]) -> list[Violation]:
-    """Return the conflicts as violations. What was left out of the document contradicts nothing."""
+def problems_of(conflicts: Iterable[Conflict], judged: Judged[PolicyDocument]) -> list[Problem]:
+    """Return the conflicts as problems. What was left out of the document contradicts nothing."""
     return [
-        Violation(dotted(conflict.key), conflict.value, conflict.expected)
+        Problem(dotted(conflict.key), conflict.value, conflict.expected)
         for conflict in conflicts
         if judged.knows(conflict.key, *conflict.others)
     ]

@@ -12,7 +12,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from circuit_guard.config.settings_values import OptionalFilePath, Switch
 from circuit_guard.config.toml import Name, Table, Whole, expected
-from circuit_guard.errors import Violation, shown
+from circuit_guard.errors import Problem, shown
 
 LISTED_MAX = 100
 """Names in one list of an identity."""
@@ -137,45 +137,43 @@ class LimitSettings(Table):
     are not limited."""
 
 
-def security_violations(security: SecuritySettings) -> Iterator[Violation]:
+def security_problems(security: SecuritySettings) -> Iterator[Problem]:
     """Return what contradicts itself in the table."""
     yield from _files(security)
     for name, identity in security.identities.items():
         path = f"security.identities.{name}"
         if not re.fullmatch(IDENTITY_NAME.pattern, name):
-            yield Violation("security.identities", shown(name), IDENTITY_NAME.expected)
+            yield Problem("security.identities", shown(name), IDENTITY_NAME.expected)
         if not identity.roles:
-            yield Violation(f"{path}.roles", "not given", f"at least one of {', '.join(Role)}")
+            yield Problem(f"{path}.roles", "not given", f"at least one of {', '.join(Role)}")
         if not identity.certificates and not identity.token_sha256:
-            yield Violation(path, "known by nothing", "certificates or token_sha256: nobody could be it")
+            yield Problem(path, "known by nothing", "certificates or token_sha256: nobody could be it")
         if identity.certificates and security.client_ca is None:
-            yield Violation(f"{path}.certificates", "given", "security.client_ca beside it: without it none are shown")
+            yield Problem(f"{path}.certificates", "given", "security.client_ca beside it: without it none are shown")
         publishes = Role.PUBLISHER in identity.roles
         if publishes and not identity.sources:
-            yield Violation(f"{path}.sources", "not given", "the sources that this publisher may publish for")
+            yield Problem(f"{path}.sources", "not given", "the sources that this publisher may publish for")
         if identity.sources and not publishes:
-            yield Violation(f"{path}.sources", "given", "none without the role publisher")
+            yield Problem(f"{path}.sources", "given", "none without the role publisher")
     yield from _twice(security)
 
 
-def _files(security: SecuritySettings) -> Iterator[Violation]:
+def _files(security: SecuritySettings) -> Iterator[Problem]:
     if (security.server_certificate is None) is not (security.server_key is None):
         missing = "server_certificate" if security.server_certificate is None else "server_key"
-        yield Violation(f"security.{missing}", "not given", "both server_certificate and server_key, or neither")
+        yield Problem(f"security.{missing}", "not given", "both server_certificate and server_key, or neither")
     if security.client_ca is not None and security.server_certificate is None:
-        yield Violation(
-            "security.client_ca", "given", "server_certificate and server_key beside it: clients come by TLS"
-        )
+        yield Problem("security.client_ca", "given", "server_certificate and server_key beside it: clients come by TLS")
 
 
-def _twice(security: SecuritySettings) -> Iterator[Violation]:
-    """Return a violation for everything that two identities claim: who it is would depend on their order."""
+def _twice(security: SecuritySettings) -> Iterator[Problem]:
+    """Return a problem for everything that two identities claim: who it is would depend on their order."""
     for key in ("certificates", "token_sha256", "sources"):
         entries = [_same(key, entry) for identity in security.identities.values() for entry in getattr(identity, key)]
         for entry, count in Counter(entries).items():
             if count > 1:
                 what = "one identity alone: give one identity several certificates or tokens instead"
-                yield Violation(f"security.identities.*.{key}", f"{shown(entry)}, {count} times", what)
+                yield Problem(f"security.identities.*.{key}", f"{shown(entry)}, {count} times", what)
 
 
 def _same(key: str, entry: str) -> str:

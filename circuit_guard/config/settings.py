@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from circuit_guard.config.envoy import ExtAuthzSettings
-from circuit_guard.config.security import LimitSettings, SecuritySettings, security_violations
+from circuit_guard.config.security import LimitSettings, SecuritySettings, security_problems
 from circuit_guard.config.settings_values import (
     FilePath,
     GrpcAddress,
@@ -22,7 +22,7 @@ from circuit_guard.config.settings_values import (
     only_this_machine,
 )
 from circuit_guard.config.toml import Judged, Table, Whole, json_schema, judge, no_such_key, parse_toml, read_text
-from circuit_guard.errors import SettingsError, Violation, shown
+from circuit_guard.errors import Problem, SettingsError, shown
 
 PREFIX = "CIRCUIT_GUARD_"
 
@@ -116,7 +116,7 @@ class Settings(Table):
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Return the settings of the file (None: the defaults), overridden by the environment.
 
-    Raise SettingsError with every violation, unknown keys and CIRCUIT_GUARD_ variables among them.
+    Raise SettingsError with every problem, unknown keys and CIRCUIT_GUARD_ variables among them.
     """
     origin = "environment" if path is None else str(path)
     document = {} if path is None else parse_toml(read_text(path, SettingsError), origin, SettingsError)
@@ -128,13 +128,13 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
             table[key] = environ[variable]
     judged = judge(Settings, document)
     named = {f"{section}.{key}": variable for variable, (section, key) in given.items()}
-    violations = [
-        Violation(named.get(found.path, found.path), found.value, found.expected)
-        for found in (*judged.violations, *_contradictions(judged))
+    problems = [
+        Problem(named.get(found.path, found.path), found.value, found.expected)
+        for found in (*judged.problems, *_contradictions(judged))
     ]
-    violations += _unknown_variables(environ, list(variables))
-    if violations:
-        raise SettingsError(origin, violations)
+    problems += _unknown_variables(environ, list(variables))
+    if problems:
+        raise SettingsError(origin, problems)
     return judged.table
 
 
@@ -148,13 +148,13 @@ def _variables() -> dict[str, tuple[str, str]]:
     return {f"{PREFIX}{section}__{key}".upper(): (section, key) for section, table in Settings() for key, _ in table}
 
 
-def _unknown_variables(environ: Mapping[str, str], known: list[str]) -> list[Violation]:
-    """Return a violation for each variable that looks like ours and sets nothing: it would be ignored in silence."""
+def _unknown_variables(environ: Mapping[str, str], known: list[str]) -> list[Problem]:
+    """Return a problem for each variable that looks like ours and sets nothing: it would be ignored in silence."""
     # Kubernetes sets X_SERVICE_* and X_PORT* in every pod beside a Service x, whatever runs there.
     services = [name.removesuffix("SERVICE_HOST") for name in environ if name.endswith("_SERVICE_HOST")]
     foreign = tuple(service + kind for service in services for kind in ("SERVICE_", "PORT"))
     return [
-        Violation(name, shown(environ[name]), no_such_key(name, known, PREFIX))
+        Problem(name, shown(environ[name]), no_such_key(name, known, PREFIX))
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in known and not name.startswith(foreign)
     ]
@@ -170,7 +170,7 @@ def exposed(settings: Settings) -> list[str]:
     return found
 
 
-def _exposed(settings: Settings) -> Iterator[Violation]:
+def _exposed(settings: Settings) -> Iterator[Problem]:
     mutual = "security.server_certificate, server_key, client_ca and identities: mTLS, so that it is known who comes"
     addresses = {
         "grpc.listen": (settings.grpc.listen, f"a loopback address or unix:path, or else {mutual}"),
@@ -178,13 +178,13 @@ def _exposed(settings: Settings) -> Iterator[Violation]:
     }
     for path in exposed(settings):
         listen, wanted = addresses[path]
-        yield Violation(path, shown(listen), f"{wanted}; security.insecure_network = true overrides this")
+        yield Problem(path, shown(listen), f"{wanted}; security.insecure_network = true overrides this")
 
 
-def _contradictions(judged: Judged[Settings]) -> Iterator[Violation]:
+def _contradictions(judged: Judged[Settings]) -> Iterator[Problem]:
     settings = judged.table
     if all(key[0] != "security" for key in judged.left_out):  # the rest of a broken table proves nothing
-        yield from security_violations(settings.security)
+        yield from security_problems(settings.security)
         if not settings.security.insecure_network:
             yield from _exposed(settings)
     grpc = settings.grpc
@@ -192,10 +192,10 @@ def _contradictions(judged: Judged[Settings]) -> Iterator[Violation]:
         limit = (
             f"less than {grpc.concurrent_rpcs_max} (grpc.concurrent_rpcs_max): watchers would leave no room for checks"
         )
-        yield Violation("grpc.watchers_max", str(grpc.watchers_max), limit)
+        yield Problem("grpc.watchers_max", str(grpc.watchers_max), limit)
     waiting_max, room = settings.limits.checks_waiting_max, grpc.concurrent_rpcs_max - grpc.watchers_max
     if waiting_max >= room > 0:
         kept = f"less than {room} (grpc.concurrent_rpcs_max - grpc.watchers_max): no room for operators and publishers"
-        yield Violation("limits.checks_waiting_max", str(waiting_max), kept)
+        yield Problem("limits.checks_waiting_max", str(waiting_max), kept)
     if settings.http.listen == grpc.listen and not grpc.listen.endswith(":0"):
-        yield Violation("http.listen", shown(grpc.listen), "another address than grpc.listen")
+        yield Problem("http.listen", shown(grpc.listen), "another address than grpc.listen")

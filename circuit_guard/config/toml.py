@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from circuit_guard.core.types import ARITHMETIC
-from circuit_guard.errors import DocumentError, Violation, shown
+from circuit_guard.errors import DocumentError, Problem, shown
 
 EXPECTED = "circuit_guard_expected"
 """The pydantic error type of this module: its context holds `expected`, the rest of the sentence."""
@@ -119,7 +119,7 @@ class Name:
 
 
 def expected(sentence: str) -> PydanticCustomError:
-    """Return the error that makes `Violation.expected` this sentence."""
+    """Return the error that makes `Problem.expected` this sentence."""
     return PydanticCustomError(EXPECTED, "expected {expected}", {"expected": sentence})
 
 
@@ -166,7 +166,7 @@ class Judged(Generic[T]):
     """A document as far as it is usable: what was wrong is left out of `table`, so that the rest can be judged too."""
 
     table: T
-    violations: tuple[Violation, ...]
+    problems: tuple[Problem, ...]
     left_out: frozenset[Key]
 
     def knows(self, *keys: Key) -> bool:
@@ -181,17 +181,17 @@ def read_text(path: Path, error: type[DocumentError]) -> str:
         with path.open("rb") as file:
             data = file.read(DOCUMENT_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise error(str(path), [Violation("file", "missing", wanted)]) from None
+        raise error(str(path), [Problem("file", "missing", wanted)]) from None
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
-        raise error(str(path), [Violation("file", f"unreadable ({reason})", wanted)]) from problem
+        raise error(str(path), [Problem("file", f"unreadable ({reason})", wanted)]) from problem
     if len(data) > DOCUMENT_BYTES_MAX:
-        raise error(str(path), [Violation("file", "larger", f"at most {DOCUMENT_BYTES_MAX} bytes")])
+        raise error(str(path), [Problem("file", "larger", f"at most {DOCUMENT_BYTES_MAX} bytes")])
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         line = data.count(b"\n", 0, problem.start) + 1
-        raise error(str(path), [Violation(f"line {line}", "not UTF-8", "UTF-8 text")]) from problem
+        raise error(str(path), [Problem(f"line {line}", "not UTF-8", "UTF-8 text")]) from problem
 
 
 def parse_toml(text: str, origin: str, error: type[DocumentError]) -> dict[str, Any]:
@@ -199,18 +199,18 @@ def parse_toml(text: str, origin: str, error: type[DocumentError]) -> dict[str, 
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise error(origin, [_syntax_violation(text, str(problem))]) from problem
+        raise error(origin, [_syntax_problem(text, str(problem))]) from problem
 
 
-def _syntax_violation(text: str, message: str) -> Violation:
+def _syntax_problem(text: str, message: str) -> Problem:
     """Return where TOML stopped making sense. A key or table that is given twice is such a place."""
     sentence, _, place = message.partition(" (at ")
     once = re.match("Cannot (overwrite|declare|mutate)", sentence)
     wanted = "each key and table once" if once else f"valid TOML ({sentence[:1].lower()}{sentence[1:]})"
     at = re.match("line ([0-9]+)", place)
     if at is None:
-        return Violation("end of file" if place else "file", "not TOML", wanted)
-    return Violation(f"line {at[1]}", shown(text.split("\n")[int(at[1]) - 1].strip()), wanted)
+        return Problem("end of file" if place else "file", "not TOML", wanted)
+    return Problem(f"line {at[1]}", shown(text.split("\n")[int(at[1]) - 1].strip()), wanted)
 
 
 def judge(model: type[T], document: dict[str, Any]) -> Judged[T]:
@@ -223,7 +223,7 @@ def judge(model: type[T], document: dict[str, Any]) -> Judged[T]:
     for key in left_out:
         document = _without(document, key)
     known = _known_keys(model)
-    return Judged(model.model_validate(document), tuple(_violation(i, known) for i in details), frozenset(left_out))
+    return Judged(model.model_validate(document), tuple(_problem(i, known) for i in details), frozenset(left_out))
 
 
 def dotted(keys: Sequence[str | int]) -> str:
@@ -273,8 +273,8 @@ def _without(table: dict[str, Any], key: Key) -> dict[str, Any]:
     return {name: value for name, value in table.items() if name != first}
 
 
-def _violation(item: ErrorDetails, known: Sequence[str]) -> Violation:
-    return Violation(dotted(item["loc"]), show_value(item["input"]), _expected(item, known))
+def _problem(item: ErrorDetails, known: Sequence[str]) -> Problem:
+    return Problem(dotted(item["loc"]), show_value(item["input"]), _expected(item, known))
 
 
 def _expected(item: ErrorDetails, known: Sequence[str]) -> str:

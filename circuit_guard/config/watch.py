@@ -19,7 +19,7 @@ from circuit_guard.config.policy import parse_policy
 from circuit_guard.config.toml import read_text
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
-from circuit_guard.errors import CircuitGuardError, PolicyError, Violation
+from circuit_guard.errors import CircuitGuardError, PolicyError, Problem
 
 TASK = "policy watch"
 """The name of the asyncio task that looks at the file."""
@@ -32,10 +32,10 @@ class PolicyContent:
     """What was at the policy's path: its text, or why there was none to be had. Equal content is equal."""
 
     path: Path
-    found: str | tuple[Violation, ...]
+    found: str | tuple[Problem, ...]
 
     def policy(self) -> Policy:
-        """Return the policy it means, resolved. Raise PolicyError with every violation."""
+        """Return the policy it means, resolved. Raise PolicyError with every problem."""
         if isinstance(self.found, str):
             return parse_policy(self.found, str(self.path))
         raise PolicyError(str(self.path), self.found)
@@ -53,7 +53,7 @@ def read_content(path: Path) -> PolicyContent:
     try:
         return PolicyContent(path, read_text(path, PolicyError))
     except PolicyError as error:
-        return PolicyContent(path, error.violations)
+        return PolicyContent(path, error.problems)
 
 
 class PolicyWatch:

@@ -90,7 +90,7 @@ class App:
         if isinstance(judged, Policy):
             return self.engine.reload(judged)
         self._metrics.reload_failed()
-        problems = judged.violations if isinstance(judged, PolicyError) else [repr(judged)]
+        problems = judged.problems if isinstance(judged, PolicyError) else [repr(judged)]
         _log.error("policy_refused", in_force=self.engine.policy.revision, violations=[str(it) for it in problems])
         raise judged
 

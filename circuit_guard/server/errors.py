@@ -91,7 +91,7 @@ def refusal(error: Exception) -> RefusalError | None:
             metadata = {"field": error.field, "value": error.value, "expected": error.expected}
             return RefusalError(grpc.StatusCode.INVALID_ARGUMENT, MALFORMED_REQUEST, str(error), metadata)
         case PolicyError():
-            metadata = {"origin": error.origin, "violations": str(len(error.violations))}
+            metadata = {"origin": error.origin, "violations": str(len(error.problems))}
             return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, "POLICY_INVALID", str(error), metadata)
         case CheckpointGone():
             metadata = {"checkpoint_id": str(error.sequence)}

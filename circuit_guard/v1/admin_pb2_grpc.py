@@ -131,8 +131,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReloadPolicy(self, request, context):
-        """ReloadPolicy reads the policy file again. A policy with any violation is refused as a whole, and the error names
-        every violation; the policy before it stays in force.
+        """ReloadPolicy reads the policy file again. A policy with any problem is refused as a whole, and the error names
+        every problem; the policy before it stays in force.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,8 +27,8 @@ def feed(data: bytes) -> None:
     try:
         document = parse_policy_file(data.decode(errors="replace"), "policy.toml")
     except PolicyError as error:
-        if not error.violations or not str(error).isascii():
-            raise AssertionError(f"no violation that can be printed anywhere: {error}") from error
+        if not error.problems or not str(error).isascii():
+            raise AssertionError(f"no problem that can be printed anywhere: {error}") from error
         return
     _use(document.policy())
     try:

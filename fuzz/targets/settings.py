@@ -34,5 +34,5 @@ def feed(data: bytes) -> None:
         try:
             load_settings(path, environ)
         except SettingsError as error:
-            if not error.violations:
-                raise AssertionError("refused without a violation") from error
+            if not error.problems:
+                raise AssertionError("refused without a problem") from error

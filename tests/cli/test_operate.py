@@ -150,13 +150,13 @@ def test_reload_when_the_file_has_changed_then_both_revisions_are_named(guard: G
     assert guard.run("reload", *WHO).stdout.endswith(" is in force, as before\n")
 
 
-def test_reload_when_the_file_is_not_valid_then_it_fails_and_lists_every_violation(guard: Guard) -> None:
+def test_reload_when_the_file_is_not_valid_then_it_fails_and_lists_every_problem(guard: Guard) -> None:
     guard.policy_path.write_text("[classes.default]\ntypo = 1\nwarm_observations = 0\n")
 
     result = guard.run("reload", *WHO)
 
     assert result.exit_code == 1
-    assert "the policy has 2 violations" in result.stderr
+    assert "the policy has 2 problems" in result.stderr
     assert "classes.default.typo: was 1, expected " in result.stderr
 
 

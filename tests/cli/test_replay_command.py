@@ -68,7 +68,7 @@ def test_replay_when_a_line_cannot_be_used_then_file_and_line_are_named(
     ("arguments", "message"),
     [
         (("replay", "none.gz", "--policy", str(POLICY)), "circuit-guard: none.gz: cannot be read (No such file"),
-        (("replay", str(INCIDENT), "--policy", "none.toml"), "circuit-guard: none.toml: the policy has 1 violation\n"),
+        (("replay", str(INCIDENT), "--policy", "none.toml"), "circuit-guard: none.toml: the policy has 1 problem\n"),
         (("replay", str(INCIDENT)), "--policy"),
         (("replay", "--policy", str(POLICY)), "FILES"),
         (("replay", str(INCIDENT), "--policy", str(POLICY), "--retry-for", "-1"), "--retry-for"),

@@ -41,14 +41,14 @@ def test_serve_when_started_then_it_says_which_settings_and_policy_it_uses(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "env", "message"),
     [
-        (("--settings", "none.toml"), {}, "none.toml: the settings document has 1 violation\n  file: was missing"),
-        (("--policy", "none.toml"), {}, "none.toml: the policy has 1 violation\n  file: was missing"),
-        ((), {"CIRCUIT_GUARD_SETTINGS": "none.toml"}, "none.toml: the settings document has 1 violation"),
-        ((), {"CIRCUIT_GUARD_GRPC__LISTEN": "0.0.0.0:1"}, "environment: the settings document has 1 violation"),
+        (("--settings", "none.toml"), {}, "none.toml: the settings document has 1 problem\n  file: was missing"),
+        (("--policy", "none.toml"), {}, "none.toml: the policy has 1 problem\n  file: was missing"),
+        ((), {"CIRCUIT_GUARD_SETTINGS": "none.toml"}, "none.toml: the settings document has 1 problem"),
+        ((), {"CIRCUIT_GUARD_GRPC__LISTEN": "0.0.0.0:1"}, "environment: the settings document has 1 problem"),
         (
             (),
             {"CIRCUIT_GUARD_TYPO": "1"},
-            "environment: the settings document has 1 violation\n  CIRCUIT_GUARD_TYPO: was",
+            "environment: the settings document has 1 problem\n  CIRCUIT_GUARD_TYPO: was",
         ),
     ],
 )

@@ -35,7 +35,7 @@ def message_of(path: Path) -> str:
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
 def test_policy_when_one_thing_is_broken_then_the_message_says_exactly_that(path: Path) -> None:
     expected = expected_lines(path)
-    title = f"{path}: the policy has {len(expected)} violation{'' if len(expected) == 1 else 's'}"
+    title = f"{path}: the policy has {len(expected)} problem{'' if len(expected) == 1 else 's'}"
     assert message_of(path) == "\n".join([title, *(f"  {line}" for line in expected)])
 
 
@@ -73,7 +73,7 @@ def test_policy_when_much_is_broken_then_all_of_it_is_listed_at_once() -> None:
     """
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, "policy.toml")
-    assert [violation.path for violation in caught.value.violations] == [
+    assert [problem.path for problem in caught.value.problems] == [
         "guard.shaddow",
         "classes.default.required",
         "classes.default.funding.rate_max",
@@ -90,12 +90,12 @@ def test_policy_when_much_is_broken_then_all_of_it_is_listed_at_once() -> None:
 def test_policy_when_the_file_is_missing_then_that_is_said(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     expected = "  file: was missing, expected a readable TOML file (policy)"
-    assert message_of(path) == f"{path}: the policy has 1 violation\n{expected}"
+    assert message_of(path) == f"{path}: the policy has 1 problem\n{expected}"
 
 
 def test_policy_when_the_file_is_a_folder_then_that_is_said(tmp_path: Path) -> None:
     expected = "  file: was unreadable (Is a directory), expected a readable TOML file (policy)"
-    assert message_of(tmp_path) == f"{tmp_path}: the policy has 1 violation\n{expected}"
+    assert message_of(tmp_path) == f"{tmp_path}: the policy has 1 problem\n{expected}"
 
 
 def test_policy_when_the_path_cannot_be_one_then_that_is_said() -> None:
@@ -107,13 +107,13 @@ def test_policy_when_the_file_is_empty_then_that_is_said(tmp_path: Path, content
     path = tmp_path / "policy.toml"
     path.write_bytes(content)
     expected = "  file: was empty, expected a policy, at least [classes.default]"
-    assert message_of(path) == f"{path}: the policy has 1 violation\n{expected}"
+    assert message_of(path) == f"{path}: the policy has 1 problem\n{expected}"
 
 
 def test_policy_when_the_file_is_not_utf8_then_the_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_bytes(b"[classes.default]\n# caf\xe9\n")
-    assert message_of(path) == f"{path}: the policy has 1 violation\n  line 2: was not UTF-8, expected UTF-8 text"
+    assert message_of(path) == f"{path}: the policy has 1 problem\n  line 2: was not UTF-8, expected UTF-8 text"
 
 
 def test_policy_when_the_file_is_endless_then_it_is_not_read_to_the_end() -> None:

@@ -93,7 +93,7 @@ def test_every_value_when_it_is_nonsense_then_it_is_refused_at_its_path(path: st
     keys, _ = FIELDS[path]
     with pytest.raises(PolicyError) as caught:
         check_policy(document_with(keys, value), "policy.toml")
-    assert [found.path.split("[")[0] for found in caught.value.violations] == [path]
+    assert [found.path.split("[")[0] for found in caught.value.problems] == [path]
 
 
 NUMBERS = {path: field for path, (_, field) in FIELDS.items() if "anyOf" in field or field.get("type") == "integer"}
@@ -104,4 +104,4 @@ NUMBERS = {path: field for path, (_, field) in FIELDS.items() if "anyOf" in fiel
 def test_every_number_when_it_is_a_boolean_then_it_is_refused(path: str, value: bool) -> None:
     with pytest.raises(PolicyError) as caught:
         check_policy(document_with(FIELDS[path][0], value), "policy.toml")
-    assert caught.value.violations[0].path == path
+    assert caught.value.problems[0].path == path

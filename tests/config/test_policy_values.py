@@ -319,7 +319,7 @@ def test_recording_markets_when_facts_are_out_of_bounds_then_all_are_named() -> 
         policy_file.with_markets(facts)
     bounds = "expected a number more than 0 and at most 1"
     assert str(caught.value).splitlines() == [
-        "policy.toml with a recording's markets: the policy has 6 violations",
+        "policy.toml with a recording's markets: the policy has 6 problems",
         "  markets.X.funding.period_s: was 0, expected a number at least 60 and at most 604800",
         f"  markets.X.funding.rate_max: was NaN, {bounds}",
         f"  markets.GLOBAL.funding.rate_max: was 1E+99999, {bounds}",

@@ -15,10 +15,10 @@ from circuit_guard.errors import SettingsError
 SHIPPED = Path(__file__).parents[2] / "config" / "settings.toml"
 
 
-def violations(path: Path | None, environ: dict[str, str]) -> list[str]:
+def problems(path: Path | None, environ: dict[str, str]) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         load_settings(path, environ)
-    return [str(violation) for violation in caught.value.violations]
+    return [str(problem) for problem in caught.value.problems]
 
 
 def of_text(folder: Path, text: str) -> Path:
@@ -91,20 +91,20 @@ def test_address_when_others_can_reach_it_then_it_is_refused_with_the_reason(
 ) -> None:
     variable = f"CIRCUIT_GUARD_{section.upper()}__LISTEN"
     whole = f"{expected}; security.insecure_network = true overrides this"
-    assert violations(None, {variable: listen}) == [f'{variable}: was "{listen}", expected {whole}']
+    assert problems(None, {variable: listen}) == [f'{variable}: was "{listen}", expected {whole}']
 
 
 @pytest.mark.parametrize(
     "listen", ["", "50051", ":50051", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:5", "a b:1"]
 )
 def test_address_when_it_is_none_then_the_form_is_named(listen: str) -> None:
-    [found] = violations(None, {"CIRCUIT_GUARD_GRPC__LISTEN": listen})
+    [found] = problems(None, {"CIRCUIT_GUARD_GRPC__LISTEN": listen})
     assert found.endswith('expected host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051"')
 
 
 @pytest.mark.parametrize("listen", ["unix:", "unix:/" + "x" * 107, "unix:/" + "\u00fc" * 54])
 def test_unix_socket_when_the_kernel_could_not_bind_it_then_it_is_refused(listen: str) -> None:
-    [found] = violations(None, {"CIRCUIT_GUARD_GRPC__LISTEN": listen})
+    [found] = problems(None, {"CIRCUIT_GUARD_GRPC__LISTEN": listen})
     assert found.endswith("expected unix: and a path of 1 to 107 bytes")
 
 
@@ -172,7 +172,7 @@ def test_settings_when_one_thing_is_broken_then_the_message_says_exactly_that(
     path = of_text(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
         load_settings(path, {})
-    assert str(caught.value) == f"{path}: the settings document has 1 violation\n  {expected}"
+    assert str(caught.value) == f"{path}: the settings document has 1 problem\n  {expected}"
 
 
 def test_settings_when_both_ports_are_any_free_one_then_they_do_not_collide() -> None:
@@ -185,7 +185,7 @@ def test_settings_when_much_is_broken_then_all_of_it_is_listed_at_once_and_by_wh
 ) -> None:
     path = of_text(tmp_path, '[grpc]\nbatch_max = 0\n[log]\nlevel = "debug"\ncolour = true\n')
     environ = {"CIRCUIT_GUARD_LOG__LEVEL": "verbose", "CIRCUIT_GUARD_ENGINE__TICK_INTERVAL_MS": "1s"}
-    assert violations(path, environ) == [
+    assert problems(path, environ) == [
         "grpc.batch_max: was 0, expected a whole number from 1 to 1000",
         'CIRCUIT_GUARD_LOG__LEVEL: was "verbose", expected "debug", "info", "warning" or "error"',
         "log.colour: was true, expected no key of this name",
@@ -194,7 +194,7 @@ def test_settings_when_much_is_broken_then_all_of_it_is_listed_at_once_and_by_wh
 
 
 def test_environment_when_a_variable_is_almost_ours_then_the_near_miss_is_named() -> None:
-    assert violations(None, {"CIRCUIT_GUARD_GRPC_LISTEN": "x", "CIRCUIT_GUARD_TELEPHONE__X": "5"}) == [
+    assert problems(None, {"CIRCUIT_GUARD_GRPC_LISTEN": "x", "CIRCUIT_GUARD_TELEPHONE__X": "5"}) == [
         'CIRCUIT_GUARD_GRPC_LISTEN: was "x", expected no key of this name (is CIRCUIT_GUARD_GRPC__LISTEN meant?)',
         'CIRCUIT_GUARD_TELEPHONE__X: was "5", expected no key of this name',
     ]
@@ -208,12 +208,12 @@ def test_environment_when_kubernetes_describes_a_service_of_our_name_then_that_i
         "CIRCUIT_GUARD_PORT_50051_TCP_ADDR": "10.0.0.1",
     }
     assert load_settings(None, links) == Settings()
-    assert violations(None, {"CIRCUIT_GUARD_PORT": "50051"})
+    assert problems(None, {"CIRCUIT_GUARD_PORT": "50051"})
 
 
 def test_settings_when_the_file_is_missing_then_that_is_said(tmp_path: Path) -> None:
     expected = "file: was missing, expected a readable TOML file (settings document)"
-    assert violations(tmp_path / "settings.toml", {}) == [expected]
+    assert problems(tmp_path / "settings.toml", {}) == [expected]
 
 
 VARIABLES = sorted(f"CIRCUIT_GUARD_{section}__{key}".upper() for section, table in Settings() for key, _ in table)

@@ -51,7 +51,7 @@ async def test_guard_when_it_is_enabled_without_the_extra_then_it_does_not_start
         create_server(Driver(policy_of(BTC)).engine, settings, list)
 
     assert str(caught.value) == (
-        "settings: the settings document has 1 violation\n  ext_authz.enabled: was true, expected the extra beside it, "
+        "settings: the settings document has 1 problem\n  ext_authz.enabled: was true, expected the extra beside it, "
         "envoy.service.auth.v3 is not installed: pip install 'circuit-guard[envoy]'"
     )
 
@@ -71,7 +71,7 @@ def test_place_when_it_is_none_then_the_form_is_named(place: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(None, {"CIRCUIT_GUARD_EXT_AUTHZ__MARKET": place})
 
-    [found] = caught.value.violations
+    [found] = caught.value.problems
     assert (found.path, str(found).endswith(PLACE)) == ("CIRCUIT_GUARD_EXT_AUTHZ__MARKET", True)
 
 
@@ -82,4 +82,4 @@ def test_place_when_it_is_too_deep_or_a_number_then_it_is_refused(tmp_path: Path
     with pytest.raises(SettingsError) as caught:
         load_settings(path, {})
 
-    assert [found.path for found in caught.value.violations] == ["ext_authz.size", "ext_authz.kind"]
+    assert [found.path for found in caught.value.problems] == ["ext_authz.size", "ext_authz.kind"]

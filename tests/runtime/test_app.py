@@ -216,7 +216,7 @@ def test_start_when_the_policy_is_bad_then_every_violation_is_told(
 
     told = capsys.readouterr().err
     assert code == 2
-    assert told.startswith(f"circuit-guard: {tmp_path / 'policy.toml'}: the policy has 2 violations\n")
+    assert told.startswith(f"circuit-guard: {tmp_path / 'policy.toml'}: the policy has 2 problems\n")
     assert "markets.BTC-USD-PERP.typo" in told
     assert "Traceback" not in told
 

@@ -96,9 +96,9 @@ def test_security_when_it_contradicts_itself_then_it_is_refused_where_it_does(
     with pytest.raises(SettingsError) as caught:
         load_settings(of_text(tmp_path, text), {})
 
-    [violation] = caught.value.violations
-    assert violation.path == path
-    assert expected in violation.expected
+    [problem] = caught.value.problems
+    assert problem.path == path
+    assert expected in problem.expected
 
 
 @pytest.mark.parametrize("what", ["token", "hash"])
@@ -131,7 +131,7 @@ def test_network_when_anything_of_it_is_missing_then_it_is_refused_unless_that_i
         load_settings(of_text(tmp_path, f"{NETWORK}[security]\n{security}"), {})
     overridden = load_settings(of_text(tmp_path, f"{NETWORK}[security]\ninsecure_network = true\n{security}"), {})
 
-    [violation] = caught.value.violations
-    assert violation.path == "grpc.listen"
-    assert violation.expected.endswith("security.insecure_network = true overrides this")
+    [problem] = caught.value.problems
+    assert problem.path == "grpc.listen"
+    assert problem.expected.endswith("security.insecure_network = true overrides this")
     assert exposed(overridden) == ["grpc.listen"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 from structlog.testing import capture_logs
 
-from circuit_guard.errors import PolicyError, Violation
+from circuit_guard.errors import PolicyError, Problem
 from tests.driver import BTC, ETH, policy_of
 from tests.server.commands import ACT, reload_policy
 from tests.server.harness import Harness, refused
@@ -28,20 +28,20 @@ async def test_reload_when_the_policy_is_not_valid_then_every_violation_is_told_
     guard: Harness,
 ) -> None:
     before = guard.engine.policy
-    violations = [Violation(f"classes.default.key_{number}", '"x"', "a number") for number in range(3)]
-    guard.policy_problem = PolicyError("policy.toml", violations)
+    problems = [Problem(f"classes.default.key_{number}", '"x"', "a number") for number in range(3)]
+    guard.policy_problem = PolicyError("policy.toml", problems)
 
     code, info, message = await refused(guard.admin.ReloadPolicy(reload_policy()))
 
     assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "POLICY_INVALID")
     assert dict(info.metadata) == {"origin": "policy.toml", "violations": "3"}
-    assert all(str(violation) in message for violation in violations)
+    assert all(str(problem) in message for problem in problems)
     assert guard.engine.policy is before
 
 
 async def test_reload_when_there_are_very_many_violations_then_the_error_still_arrives(guard: Harness) -> None:
-    violations = [Violation(f"markets.MARKET-{number}.class", "ünknown" * 9, "a class") for number in range(2000)]
-    guard.policy_problem = PolicyError("policy.toml", violations)
+    problems = [Problem(f"markets.MARKET-{number}.class", "ünknown" * 9, "a class") for number in range(2000)]
+    guard.policy_problem = PolicyError("policy.toml", problems)
 
     code, info, message = await refused(guard.admin.ReloadPolicy(reload_policy()))
 

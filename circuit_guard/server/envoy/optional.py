@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.config.envoy import ExtAuthzSettings
-from circuit_guard.errors import SettingsError, Violation
+from circuit_guard.errors import Problem, SettingsError
 from circuit_guard.server.envoy.mapping import Mapping
 from circuit_guard.server.interceptor import Entrance
 from circuit_guard.server.services.liquidation import LiquidationGuardService
@@ -18,7 +18,7 @@ def add_authorization(server: Entrance, liquidations: LiquidationGuardService, s
         from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
     except ModuleNotFoundError as error:
         expected = f"the extra beside it, {error.name} is not installed: pip install 'circuit-guard[envoy]'"
-        raise SettingsError("settings", [Violation("ext_authz.enabled", "true", expected)]) from error
+        raise SettingsError("settings", [Problem("ext_authz.enabled", "true", expected)]) from error
     from circuit_guard.server.envoy.service import AuthorizationService
 
     service = AuthorizationService(liquidations, Mapping(settings))
