@@ -18,7 +18,7 @@ pytestmark = pytest.mark.system
 
 IN_THIS_ORDER = (
     "maintenance begun by alice: closures are denied in every market",
-    "DENY BTC-USD-PERP: no closures in this phase: phase was MAINTENANCE",
+    "DENY BTC-USD-PERP: phase MAINTENANCE does not allow this",
     "MAINTENANCE since ",  # the guard was killed and is back
     "BTC-USD-PERP funding_jump: ",
     "BERA-USD-PERP funding_jump: ",
@@ -26,7 +26,7 @@ IN_THIS_ORDER = (
     "exit code 1",
     "4 markets clean: end the maintenance, then publish",
     "exit code 0",
-    "4 markets in POST_ONLY, to open on evidence: ",
+    "4 markets in POST_ONLY, opening once data are good: ",
     "  1 ALLOW",  # inside the band
     "DENY PAXG-USD-PERP: the price is outside the band round the reference price: execution_price was 4600",
     "  0 ALLOW, 20 DENY for outside_band",
@@ -36,7 +36,7 @@ IN_THIS_ORDER = (
     "  20 ALLOW",
     "DENY BTC-USD-PERP: the funding index moved further than funding can move it",  # never validated
     "BTC-USD-PERP   breaker OPEN (denying), latched",
-    "BTC-USD-PERP breaker CLOSED: reset by alice: index restored from the backup",
+    "BTC-USD-PERP: breaker CLOSED: reset by alice: index restored from the backup",
     "state: as it was written",
     "rehearsed: all of it as expected",
 )
