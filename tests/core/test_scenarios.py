@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_scenario_when_run_then_the_answers_are_those_of_the_file(path: Path) ->
 
 def verdicts(text: str) -> list[str]:
     """Return the answers to the checks and orders of a scenario, in order."""
-    return [line.split()[0] for line in text.splitlines() if line.split()[:1] in (["ALLOW"], ["DENY"])]
+    return re.findall(r"^(?:ALLOW|DENY)\b", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=[path.stem for path in SCENARIOS])
