@@ -139,10 +139,10 @@ async def test_queue_when_hundreds_of_checks_are_ahead_then_market_data_and_a_ha
     start: Start,
 ) -> None:
     guard = await warm(start, per_client=LimitSettings(streams_max=1000, checks_waiting_max=800))
-    asked = [asyncio.ensure_future(guard.decide(check(request_id=f"request-{number}"))) for number in range(600)]
-    await asked[0]
-
     async with aio.insecure_channel(guard.server.address, (("grpc.use_local_subchannel_pool", 1),)) as other:
+        await other.channel_ready()  # connecting takes its time, in which checks are answered
+        asked = [asyncio.ensure_future(guard.decide(check(request_id=f"request-{number}"))) for number in range(600)]
+        await asked[0]
         request = market_data_pb2.PublishObservationsRequest(observations=[guard.observation()])
         await raw(other, PUBLISH_OBSERVATIONS)(request.SerializeToString())
         await raw(other, HALT)(commands.halt().SerializeToString())
