@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import Delay, Rule, Unseen, Where
-from circuit_guard.core.rulebook import MARKET_RULES, RULES
+from circuit_guard.core.rulebook import MARKET_RULES, RULES, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,8 @@ def notes(policy: MarketPolicy, *only: str) -> Iterator[str]:
 
 def _rules(policy: MarketPolicy) -> Iterator[Rule]:
     for name in MARKET_RULES:
-        rule = RULES[name]
-        if rule.parameters is None or rule.parameters in policy.groups:
-            yield rule
+        if runs(RULES[name], policy):
+            yield RULES[name]
 
 
 def _smallest(given: list[Unseen], where: Where) -> Decimal | None:

@@ -71,14 +71,23 @@ def evaluate_all(view: MarketView, policy: MarketPolicy) -> list[Finding]:
 
 
 def still_denied(view: MarketView, policy: MarketPolicy) -> bool:
-    """Return whether a rule whose denial references can lift still denies the observation of the view."""
-    return any(f.severity >= Severity.DENY for rule in JUDGED_AGAIN for f in rule.evaluate(view, policy))
+    """Return whether an enforced rule whose denial references can lift still denies the observation of the view."""
+    return any(
+        finding.severity >= Severity.DENY
+        for rule in JUDGED_AGAIN
+        if runs(rule, policy) and rule.name not in policy.shadow_rules
+        for finding in rule.evaluate(view, policy)
+    )
+
+
+def runs(rule: Rule, policy: MarketPolicy) -> bool:
+    """Return whether a rule runs under a policy. One recorded before the rule has no parameters for it."""
+    return rule.parameters is None or rule.parameters in policy.groups
 
 
 def _planned(policy: MarketPolicy, *, closure: bool) -> Iterator[tuple[Evaluate, bool]]:
-    """Yield what runs, and whether in shadow. A recorded policy from before a rule has no parameters for it."""
+    """Yield what runs, and whether in shadow."""
     for name in MARKET_RULES:
         rule = RULES[name]
-        known = rule.parameters is None or rule.parameters in policy.groups
-        if known and rule.judges in _ASKED[closure]:
+        if runs(rule, policy) and rule.judges in _ASKED[closure]:
             yield rule.evaluate, name in policy.shadow_rules

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.coverage import delays, notes, passing
-from circuit_guard.core.guard import decide
+from circuit_guard.core.guard import decide, new_state, step
+from circuit_guard.core.inputs import Observation, Reference
+from circuit_guard.core.market import published
 from circuit_guard.core.parameters import Parameter, Parameters, parameters_of
-from circuit_guard.core.policy import GlobalBreakerParameters
+from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy
+from circuit_guard.core.progress import view_of
 from circuit_guard.core.rule import Judges
-from circuit_guard.core.rulebook import GROUPS, MARKET_RULES, RULES
+from circuit_guard.core.rulebook import GROUPS, MARKET_RULES, RULES, still_denied
 from circuit_guard.core.rules import slow_walk
-from tests.core.world import market_policy
+from circuit_guard.core.rules.divergence import DivergenceParameters
+from circuit_guard.core.view import MarketView
+from tests.core import world
+from tests.core.world import BTC, MIDNIGHT_NS, market_policy
 
 FILES = {path.stem for path in (Path(slow_walk.__file__).parent).glob("*.py") if path.stem != "__init__"}
 TEXT = "[global_breaker]\nlatched_markets_min = 1\n[classes.default]\n[markets.BTC-USD-PERP]\n"
@@ -81,6 +88,35 @@ def test_rule_when_a_recorded_policy_is_older_than_it_then_it_does_not_run() -> 
     older = replace(whole, groups={group: given for group, given in whole.groups.items() if group.TABLE != "slow_walk"})
     assert "slow_walk" in {rule for rule, _ in delays(whole)}
     assert "slow_walk" not in {rule for rule, _ in delays(older)}
+
+
+def diverging(policy: MarketPolicy) -> MarketView:
+    """Return the view of an observation whose mark price is 30 % off three references."""
+    guarded = replace(world.policy(), markets={BTC: policy})
+    state = new_state(guarded, MIDNIGHT_NS)
+    for venue in ("a", "b", "c"):
+        step(state, Reference(MIDNIGHT_NS, BTC, venue, MIDNIGHT_NS, Decimal(100)), guarded)
+    view = view_of(state.markets[BTC], policy, MIDNIGHT_NS)
+    view.observation = Observation(MIDNIGHT_NS, BTC, "exchange", 0, 1, MIDNIGHT_NS, mark_price=Decimal(130))
+    view.published = published(view.observation)
+    return view
+
+
+def test_observation_when_judged_again_and_still_diverging_then_it_stays_denied() -> None:
+    assert still_denied(diverging(market_policy()), market_policy())
+
+
+def test_observation_when_judged_again_then_a_rule_in_shadow_denies_nothing() -> None:
+    shadowed = replace(market_policy(), shadow_rules=frozenset({"divergence"}))
+    assert not still_denied(diverging(shadowed), shadowed)
+
+
+def test_observation_when_judged_again_under_a_policy_older_than_the_rule_then_that_rule_does_not_run() -> None:
+    whole = market_policy()
+    older = replace(
+        whole, groups={group: one for group, one in whole.groups.items() if group is not DivergenceParameters}
+    )
+    assert not still_denied(diverging(older), older)
 
 
 def test_rules_when_they_judge_all_markets_together_then_they_are_not_per_market() -> None:
