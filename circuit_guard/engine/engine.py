@@ -112,7 +112,7 @@ class Engine:
             return []
         policy, self._state, self._policy = self._policy, recovered.state, recovered.policy
         facts = self.step(Restarted(self.now_ns()))
-        if policy.revision != self._policy.revision:
+        if policy != self._policy:  # whole: a rule that came with an upgrade leaves the revision as it is
             facts += self.reload(policy)
         self._policy = policy
         self._was_ready = not self._cold()

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from circuit_guard.core.inputs import HaltCommand, Tick
+from circuit_guard.core.rules.funding_continuity import ContinuityParameters
+from circuit_guard.core.types import BreakerState
 from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone, RecordBroken
-from circuit_guard.journal.journal import prune
+from circuit_guard.journal.journal import Journal, prune
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JournalReader
+from circuit_guard.journal.record import Start
+from circuit_guard.journal.recorder import Recorder
+from circuit_guard.journal.recovery import recover
 from circuit_guard.journal.retention import CHECKPOINTS_LATEST
-from tests.driver import BTC, START_NS, Driver
+from tests.driver import BTC, PRICE, START_NS, Driver
 from tests.journal.builders import tamper
 from tests.recording.recorded_guard import FIRST, RecordedGuard
 
@@ -113,3 +120,34 @@ async def test_checkpoint_when_the_engine_has_failed_then_a_state_that_nobody_ca
 
     with JournalReader(tmp_path) as reader:
         assert len(reader.checkpoints()) == 1
+
+
+async def test_start_when_a_rule_came_with_the_upgrade_then_it_is_on_record_and_a_crash_does_not_undo_what_it_denied(
+    tmp_path: Path,
+) -> None:
+    """Its parameters are at their defaults, so the policy's revision is the same; what is enforced is not."""
+    markets = {
+        name: replace(
+            one, groups={group: given for group, given in one.groups.items() if group is not ContinuityParameters}
+        )
+        for name, one in FIRST.markets.items()
+    }
+    before = replace(FIRST, markets=markets)
+    async with RecordedGuard(tmp_path, before) as guard:
+        guard.run(40)
+        guard.observe(BTC, funding_index=Decimal(0))
+        assert guard.engine.market_status(BTC).breaker.state is BreakerState.CLOSED
+
+    upgraded, journal = Driver(FIRST), Journal(tmp_path, START_NS, JournalOptions())
+    upgraded.clock.advance(60)
+    engine = upgraded.engine = Engine(FIRST, upgraded.clock)
+    engine.begin(Start(engine.now_ns(), "0.0.2", "host-1", 4712), Recorder(journal), recover(tmp_path))
+    upgraded.sequences = {BTC: 1000}
+    upgraded.observe(BTC, funding_index=PRICE)
+    latched = upgraded.engine.market_status(BTC).breaker.latched
+    journal.close()
+
+    recovered = recover(tmp_path)
+    assert recovered is not None
+    assert recovered.policy == FIRST
+    assert (latched, recovered.state.markets[BTC].breaker.latched) == (True, True)
