@@ -10,13 +10,12 @@ from decimal import getcontext, localcontext, setcontext
 
 from circuit_guard.core import commands, explained, gates, orders, reopening, taint
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
+from circuit_guard.core.feed import observe, refer
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNOWN_MARKET
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
-from circuit_guard.core.observe import observe
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, expire_global_halt, view_for_check
-from circuit_guard.core.refer import refer
 from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE

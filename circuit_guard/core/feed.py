@@ -1,28 +1,39 @@
-"""What an observation does to a market: judged first, and only then, if it passed, trusted."""
+"""What an observation and a reference do to a market: judged first, and only then, if they passed, trusted."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
+
 from circuit_guard.core import taint
 from circuit_guard.core.evidence import extended
-from circuit_guard.core.facts import Fact, MarketWarm, ObservationJudged, ObservationReconsidered, ShadowWould
+from circuit_guard.core.facts import (
+    Fact,
+    MarketWarm,
+    ObservationJudged,
+    ObservationReconsidered,
+    ReferenceJudged,
+    ShadowWould,
+)
 from circuit_guard.core.gates import UNKNOWN_MARKET
-from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published
+from circuit_guard.core.inputs import Observation, Reference
+from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published, readable
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.progress import advance, recover, view_of
-from circuit_guard.core.references import HullParameters
+from circuit_guard.core.references import HullParameters, Quote, ReferenceParameters, median
 from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, mark_interval
 from circuit_guard.core.rules.funding_continuity import JUMPS
 from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER
+from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
-from circuit_guard.core.rules.staleness import FUTURE_STAMP, StalenessParameters
-from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
+from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP, StalenessParameters
+from circuit_guard.core.rules.validity import NOT_A_NUMBER, PRICE_NOT_POSITIVE, UNKNOWN_SOURCE
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.tripping import trip
-from circuit_guard.core.types import Finding, Severity
+from circuit_guard.core.types import Finding, Severity, show, show_seconds
 from circuit_guard.core.view import MarketView
 
 MISTIMED = frozenset({EVENT_TIME_BACK, FUTURE_STAMP})
@@ -123,7 +134,9 @@ def _accept(
     view.state.rejections = unanswered
     view.state.reconsidered = view.state.reconsidered if unanswered else None
     _trust(view, observation, policy)
-    return [] if unanswered else _weigh(state, view, policy)
+    if unanswered:
+        return []
+    return [*_weigh(view, policy), *advance(state, view.state, policy, view.now_ns)]
 
 
 def reconsider(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:
@@ -166,26 +179,23 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
         market.given.update(name for name, value in zip(Published._fields, values, strict=True) if value is not None)
 
 
-def _weigh(state: GuardState, view: MarketView, policy: MarketPolicy) -> list[Fact]:
+def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
     """Count an accepted observation as evidence: of health; of agreement with the references; of being warm."""
-    market, now_ns = view.state, view.now_ns
+    market, now_ns, mark = view.state, view.now_ns, view.published.mark_price
     market.healthy = extended(market.healthy, now_ns)
-    mark, limits = (
-        view.published.mark_price,
-        view.references.limits(policy.of(PhaseParameters).agreement_share, policy.of(HullParameters).hull_widths),
-    )
     if mark is None:
-        return advance(state, market, policy, now_ns)
+        return []
+    limits = view.references.limits(policy.of(PhaseParameters).agreement_share, policy.of(HullParameters).hull_widths)
     if not view.references.quorum or limits is None or mark not in limits:
         market.agreeing = None
-        return advance(state, market, policy, now_ns)
+        return []
     market.agreeing = extended(market.agreeing, now_ns)
     market.consistent_observations += market.trusted.funding_index is not None
     unconfirmed = policy.first_sight is FirstSight.OPERATOR and not market.was_warm
     if market.warm or unconfirmed or market.consistent_observations < policy.warm_observations:
-        return advance(state, market, policy, now_ns)
+        return []
     market.warm = market.was_warm = True
-    return [MarketWarm(now_ns, market.market), *advance(state, market, policy, now_ns)]
+    return [MarketWarm(now_ns, market.market)]
 
 
 def _note_change(view: MarketView, policy: MarketPolicy) -> None:
@@ -225,3 +235,76 @@ def _note_reverted_mark(view: MarketView, policy: MarketPolicy, findings: tuple[
 def _shadow(observation: Observation, findings: tuple[Finding, ...]) -> list[Fact]:
     would = tuple(finding for finding in findings if finding.shadow and finding.severity >= Severity.DENY)
     return [ShadowWould(observation.at_ns, observation.market, would)] if would else []
+
+
+OTHERS_MIN = 2
+"""Fewer others have no median to be an outlier of."""
+
+
+def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]:
+    """Judge a reference, and take it into the median if it passed."""
+    market_policy = policy.markets.get(reference.market)
+    if market_policy is None:
+        limit = "a market that the policy names"
+        unknown = Finding(UNKNOWN_MARKET, Severity.DENY, "market", reference.market, limit)
+        return [ReferenceJudged(reference.at_ns, reference.market, reference.source, False, (unknown,))]
+    market = state.markets[reference.market]
+    others = market.references.fresh_prices(reference.at_ns, market_policy, without=reference.source)
+    finding = _judge_reference(reference, market.references.quotes, others, market_policy)
+    accepted = finding is None or finding.severity < Severity.DENY
+    findings = () if finding is None else (finding,)
+    facts: list[Fact] = [ReferenceJudged(reference.at_ns, reference.market, reference.source, accepted, findings)]
+    if accepted:
+        market.references.record(reference, others, market_policy)
+        facts += reconsider(state, market, market_policy, reference.at_ns)
+    return facts
+
+
+def _judge_reference(
+    reference: Reference, quotes: Mapping[str, Quote], others: list[Decimal], policy: MarketPolicy
+) -> Finding | None:
+    """Return the first thing wrong with a reference. An outlier is only reported: the median does not follow it."""
+    stranger = _strange_source(reference.source, len(others), policy)
+    if stranger is not None:
+        return stranger
+    price = readable(reference.price)
+    if price is None:
+        return Finding(NOT_A_NUMBER, Severity.DENY, "price", str(reference.price)[:40], "a price")
+    if price <= 0 and not policy.allow_negative_price:
+        return Finding(PRICE_NOT_POSITIVE, Severity.DENY, "price", show(price), "> 0")
+    untimely = _untimely(reference, quotes, policy)
+    if untimely is not None or len(others) < OTHERS_MIN:
+        return untimely
+    middle = median(list(others))
+    reach = abs(middle) * policy.of(ReferenceParameters).outlier_share
+    if abs(price - middle) <= reach:
+        return None
+    return Finding(REFERENCE_OUTLIER, Severity.WARN, "price", show(price), f"{show(middle)} +/- {show(reach)}")
+
+
+def _strange_source(source: str, others_count: int, policy: MarketPolicy) -> Finding | None:
+    named = policy.of(ReferenceParameters).sources
+    if named and source not in named:
+        limit = "one of " + ", ".join(sorted(named))
+    elif others_count >= policy.of(ReferenceParameters).sources_max:
+        limit = f"one of the {others_count} fresh sources that this market has, which is as many as it may"
+    else:
+        return None
+    return Finding(UNKNOWN_SOURCE, Severity.DENY, "source", source, limit)
+
+
+def _untimely(reference: Reference, quotes: Mapping[str, Quote], policy: MarketPolicy) -> Finding | None:
+    age_ns = reference.at_ns - reference.event_time_ns
+    age_max_ns, skew_ns = policy.of(ReferenceParameters).age_max_ns, policy.of(FeedParameters).future_skew_ns
+    if age_ns > age_max_ns:
+        limit = f"at most {show_seconds(age_max_ns)}"
+        return Finding(DATA_STALE, Severity.DENY, "event_time", f"{show_seconds(age_ns)} old", limit)
+    if -age_ns > skew_ns:
+        limit = f"at most {show_seconds(skew_ns)} ahead"
+        return Finding(FUTURE_STAMP, Severity.DENY, "event_time", f"{show_seconds(-age_ns)} ahead", limit)
+    known = quotes.get(reference.source)
+    back_ns = 0 if known is None else known.event_time_ns - reference.event_time_ns
+    if back_ns > 0:
+        observed = f"{show_seconds(back_ns)} before the last one"
+        return Finding(EVENT_TIME_BACK, Severity.DENY, "event_time", observed, "not before the last one")
+    return None
