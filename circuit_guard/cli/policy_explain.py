@@ -85,6 +85,7 @@ def document(policy: MarketPolicy, price: Decimal | None) -> dict[str, object]:
             "unpublished": scale.entry(drift.unpublished),
             "premium_zero": scale.entry(drift.premium_zero),
             "premium_at_cap": scale.entry(drift.premium_at_cap),
+            "premium_wrong_too": scale.entry(drift.premium_wrong_too),
         },
         "mark": [
             {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from circuit_guard.core import taint
+from circuit_guard.core.envelope import FundingParameters, funding_price
 from circuit_guard.core.evidence import extended
 from circuit_guard.core.facts import (
     Fact,
@@ -15,6 +16,7 @@ from circuit_guard.core.facts import (
     ReferenceJudged,
     ShadowWould,
 )
+from circuit_guard.core.funding import Accrual, PathPoint, moved
 from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published, readable
@@ -59,9 +61,11 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
         )
     view = view_of(market, market_policy, now_ns)
     view.observation, view.published = observation, published(observation)
+    accrual = accrual_of(view, market_policy)
+    view.path = None if accrual is None else moved(market.funding.point, accrual, market_policy.of(FundingParameters))
     findings = tuple(evaluate_all(view, market_policy))
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
-    _follow(market, observation, market_policy, {finding.reason for finding in rejecting})
+    _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
     market.feed.remember(Judged(observation, not rejecting, findings))
     unanswered = _unanswered(market.rejections, observation)
     market.standing = {f.reason: market.standing.get(f.reason, now_ns) for f in (*findings, *unanswered)}
@@ -93,15 +97,49 @@ def _judged(
     return ObservationJudged(at_ns, market, source, accepted, redelivered, findings)
 
 
-def _follow(market: MarketState, observation: Observation, policy: MarketPolicy, rejected_for: set[str]) -> None:
-    feed = market.feed
+def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
+    """Return what the observation of a view says of the accrual since the one before; None without a known price."""
+    feed, trusted, values = view.state.feed, view.state.trusted, view.published
+    price = funding_price(trusted.index_price, trusted.mark_price)
+    if price is None or view.observation is None:
+        return None
+    until_ns = view.observation.event_time_ns
+    elapsed_ns = feed.accrual_ns(until_ns, policy, view.now_ns) - feed.accrued_ns
+    premium = values.funding_premium
+    if premium is None and values.funding_rate is not None:
+        premium = values.funding_rate * (values.index_price or price)
+    mark, index = values.mark_price, values.index_price
+    basis = None if mark is None or index is None else mark - index
+    silent = feed.event_time_ns is not None and until_ns - feed.event_time_ns > policy.of(FundingParameters).gap_ns
+    return Accrual(elapsed_ns, price, premium, basis, silent)
+
+
+def _follow(
+    view: MarketView, observation: Observation, accrual: Accrual | None, policy: MarketPolicy, rejected_for: set[str]
+) -> None:
+    market, feed = view.state, view.state.feed
     if OUT_OF_ORDER & rejected_for:
         return
     feed.epoch, feed.feed_sequence, feed.received_ns = observation.epoch, observation.feed_sequence, observation.at_ns
     if not MISTIMED & rejected_for:
+        market.funding.point = _followed(view, accrual, policy, rejected=bool(rejected_for))
         feed.accrued_ns = feed.accrual_ns(observation.event_time_ns, policy, observation.at_ns)
         latest_ns = observation.at_ns + policy.of(FeedParameters).future_skew_ns
         feed.event_time_ns = min(observation.event_time_ns, latest_ns)
+
+
+def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *, rejected: bool) -> PathPoint:
+    """Return where the path stands now. While observations are rejected, the last trusted premium may be true."""
+    point = view.state.funding.point
+    if accrual is None or view.path is None:
+        return point
+    trusted = view.state.trusted.funding_premium
+    if not rejected:
+        return view.path
+    doubted = () if trusted is None else (trusted,)
+    if accrual.premium is None or not doubted:
+        accrual = accrual._replace(gap=True)
+    return moved(point, accrual, policy.of(FundingParameters), doubted)
 
 
 def _unanswered(rejections: tuple[Finding, ...], observation: Observation) -> tuple[Finding, ...]:
@@ -120,6 +158,8 @@ def _reject(
     if any(finding.reason in JUMPS for finding in rejecting):
         if market.was_warm:
             taint.discard(market, observation.funding_index)
+            if observation.funding_index is not None:
+                market.funding.reject(observation.funding_index)
         else:
             market.trusted.funding_index = None
 
@@ -166,10 +206,13 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
         while market.marks[0][0] < observation.at_ns - policy.of(BasisParameters).window_ns:
             market.marks.popleft()
     if (index := values.funding_index) is not None:
+        if trusted.funding_index is None:
+            market.funding.begin(index)
         trusted.funding_step = index - (index if trusted.funding_index is None else trusted.funding_index)
         trusted.funding_step_accrual_ns = market.feed.accrued_ns
         trusted.funding_index, trusted.funding_seen_ns = index, seen_ns
         market.feed.accrued_ns = 0
+        market.funding.trust(index)
         taint.regain(market, index)
         trusted.funding_premium = values.funding_premium
         trusted.funding_rate = values.funding_rate

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
-from circuit_guard.core.envelope import Interval
+from circuit_guard.core.envelope import FundingParameters, Interval, funding_price
 from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded, StateValidated
+from circuit_guard.core.funding import Accrual, PathPoint, moved
 from circuit_guard.core.gates import STATE_NOT_CLEAN
 from circuit_guard.core.inputs import BeginMaintenance, EndMaintenance, Observation, StateRow, ValidateState
 from circuit_guard.core.market import FeedParameters, MarketState, published, readable
@@ -224,7 +225,19 @@ class _Dump:
             funding_index=row.funding_index,
         )
         view.published = published(view.observation)
+        view.path = _path(view, row.event_time_ns, self.policy.markets[name])
         return view
+
+
+def _path(view: MarketView, until_ns: int, policy: MarketPolicy) -> PathPoint | None:
+    """Return where the funding index stands after a maintenance: its last premium accrued, or nothing did."""
+    state = view.state
+    price = funding_price(state.trusted.index_price, state.trusted.mark_price)
+    if price is None:
+        return None
+    elapsed_ns = state.feed.accrual_ns(until_ns, policy, view.now_ns) - state.feed.accrued_ns
+    accrual = Accrual(elapsed_ns, price, None, None, gap=False)
+    return moved(state.funding.point, accrual, policy.of(FundingParameters), (Decimal(0),))
 
 
 class _Admitted(NamedTuple):

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import FundingParameters, GapMode, Interval
 from circuit_guard.core.evidence import Accounts, Run
+from circuit_guard.core.funding import FundingPath
 from circuit_guard.core.inputs import Observation
 from circuit_guard.core.outlook import Outlook
 from circuit_guard.core.parameters import Parameters, Relation, seconds
@@ -145,6 +146,7 @@ class MarketState:
     phase: PhaseState = field(default_factory=PhaseState)
     trusted: Trusted = field(default_factory=Trusted)
     feed: Feed = field(default_factory=Feed)
+    funding: FundingPath = field(default_factory=FundingPath)
     references: ReferenceBook = field(default_factory=ReferenceBook)
     marks: deque[tuple[int, Decimal]] = field(default_factory=deque)
     """Trusted mark prices of the last seconds, oldest first: what a caller may have computed with."""

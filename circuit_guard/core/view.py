@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_price, funding_reach
+from circuit_guard.core.funding import PathPoint
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
 from circuit_guard.core.outlook import Outlook
@@ -32,6 +33,8 @@ class MarketView:
     outlook: Outlook
     observation: Observation | None = None
     published: Published = NOTHING_PUBLISHED
+    path: PathPoint | None = None
+    """Where the path of the funding index stands with the observation; None where no price is known yet."""
     closure: Check | None = None
     explained: ExplainedLoss | None = None
     """What the account of the closure says; None where it has none."""

@@ -337,11 +337,12 @@ def test_feed_position_when_a_sequence_or_epoch_was_absurdly_high_then_a_reset_e
         assert answer == "ALLOW"
 
 
-def test_freeze_when_the_exchange_did_move_its_index_over_a_gap_then_a_reset_ends_it() -> None:
+def test_freeze_when_the_exchange_did_move_its_index_over_a_gap_then_a_rebaseline_and_a_reset_end_it() -> None:
     answer = last_answer(f"""
         policy funding.gap_mode=freeze
         {WARM}
         10:11:00 steady until=10:11:30
+        rebaseline BTC-USD-PERP=20512.1
         reset BTC-USD-PERP
         10:11:30 steady until=10:13:00
         check long funding=20512.1

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
-from circuit_guard.core.envelope import FundingParameters, GapMode, accrued_max, funding_bound, funding_price
+from circuit_guard.core.envelope import (
+    FundingParameters,
+    GapMode,
+    Interval,
+    accrued_max,
+    funding_bound,
+    funding_price,
+)
+from circuit_guard.core.funding import ORIGIN, Anchor, PathPoint
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters, number, share
 from circuit_guard.core.policy import FirstSight, MarketPolicy
@@ -23,6 +31,11 @@ from circuit_guard.core.view import MarketView
 FUNDING_JUMP = "funding_jump"
 FUNDING_MOVED_IN_GAP = "funding_moved_in_gap"
 FUNDING_STEP_UNPREDICTED = "funding_step_unpredicted"
+FUNDING_UNEXPLAINED = "funding_unexplained"
+
+ROUNDING_SHARE_MAX = Decimal("1e-6")
+_MINUTE_NS = 60 * SECOND_NS
+_HOUR_NS = Decimal(3600 * SECOND_NS)
 
 JUMPS = frozenset({FUNDING_JUMP, FUNDING_MOVED_IN_GAP})
 
@@ -39,50 +52,149 @@ class ContinuityParameters(Parameters):
         most=10,
     )
     bound_share: Decimal = share("0.02", "... plus this fraction of the bound; beyond that it is denied (DESIGN 3).")
+    basis_share_per_h: Decimal = share(
+        "0.0009",
+        "Over an hour, an index whose premium is published may miss what mark and index price explain by this fraction "
+        "of the price. Exchanges that average their premium over hours lag after a crash: raise it there. 1: not "
+        "looked at, and a premium and an index that are wrong together pass.",
+    )
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
-    """Latch on a step funding cannot make; deny one the premium does not predict, trip if that lasts.
+    """Latch on a move funding cannot make; deny one the premium does not predict, trip if that lasts.
 
     Before the market was ever warm nothing is known to be true, so a jump only denies and the first sight starts over.
     """
-    state, trusted, index = view.state, view.state.trusted, view.published.funding_index
-    price = funding_price(trusted.index_price, trusted.mark_price)
-    if view.observation is None or index is None or trusted.funding_index is None or price is None:
+    trusted, index = view.state.trusted, view.published.funding_index
+    if view.observation is None or view.path is None or index is None or trusted.funding_index is None:
         return
-    accrual_ns = state.feed.accrual_ns(view.observation.event_time_ns, policy, view.now_ns)
-    funding, rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
-    frozen = funding.gap_mode is GapMode.FREEZE and accrual_ns == 0
-    jitter_ns = 0 if frozen else policy.of(FeedParameters).future_skew_ns
-    bound = funding_bound(funding, price, accrual_ns + jitter_ns)
-    step = index - trusted.funding_index
-    if abs(step) > bound:
-        reason = FUNDING_MOVED_IN_GAP if frozen else FUNDING_JUMP
-        severity = Severity.LATCH if state.was_warm else Severity.DENY
-        observed = f"{show(index)}, a step of {show(step)}"
-        yield Finding(reason, severity, "funding_index", observed, f"{show(trusted.funding_index)} +/- {show(bound)}")
-    elif trusted.funding_premium is not None and accrual_ns <= funding.gap_ns + funding.trip_after_ns:
-        # Over a longer gap the last premium predicts nothing, and a trusted value that no
-        # observation could follow any more would hold the market for ever.
-        predicted = trusted.funding_premium * accrual_ns / funding.period_ns
-        jitter = abs(trusted.funding_premium) * jitter_ns / funding.period_ns
-        tolerance = (
-            jitter
-            + abs(predicted) * rule.predicted_step_share
-            + funding_bound(funding, price, accrual_ns) * rule.bound_share
-        )
-        if abs(step - predicted) > tolerance:
-            reason = FUNDING_STEP_UNPREDICTED
-            severity = view.lasting(reason, funding.trip_after_ns)
-            observed = f"{show(index)}, a step of {show(step)}"
-            limit = f"a step of {show(predicted)} +/- {show(tolerance)}"
+    judged = _Judged(view, view.path, index, policy)
+    if (jump := judged.jump()) is not None:
+        yield jump
+        return
+    for reason, observed, limit in (judged.unpredicted(), judged.unexplained()):
+        if limit:
+            severity = view.lasting(reason, policy.of(FundingParameters).trip_after_ns)
             yield Finding(reason, severity, "funding_index", observed, limit)
+
+
+class _Judged:
+    """A published funding index, held against where the path has been."""
+
+    def __init__(self, view: MarketView, here: PathPoint, index: Decimal, policy: MarketPolicy) -> None:
+        self.view, self.here, self.index, self.policy = view, here, index, policy
+        self.funding, self.rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
+        path, trusted = view.state.funding, view.state.trusted
+        self.price = funding_price(trusted.index_price, trusted.mark_price) or Decimal(0)
+        self.last = path.last or Anchor(ORIGIN, trusted.funding_index or Decimal(0))
+        self.anchors = list(dict.fromkeys([self.last, *(older for older, _ in path.anchors)]))
+        frozen_ns = here.accrual_ns - self.last.point.accrual_ns
+        self.frozen = self.funding.gap_mode is GapMode.FREEZE and frozen_ns == 0
+        self.skew_ns = 0 if self.frozen else policy.of(FeedParameters).future_skew_ns
+
+    def jump(self) -> Finding | None:
+        """Return a latch where the index is further from an anchor than any funding reaches, or goes on from a jump."""
+        observed = f"{show(self.index)}, a step of {show(self.index - self.last.value)}"
+        reason = FUNDING_MOVED_IN_GAP if self.frozen else FUNDING_JUMP
+        severity = Severity.LATCH if self.view.state.was_warm else Severity.DENY
+        if self._goes_on_from_rejected():
+            limit = f"a value that goes on from {show(self.last.value)}: rejected until an operator rebaselines it"
+            return Finding(reason, severity, "funding_index", observed, limit)
+        for anchor in self.anchors:
+            bound = self._bound(anchor)
+            if abs(self.index - anchor.value) > bound:
+                limit = f"{show(anchor.value)} +/- {show(bound)}{self._ago(anchor)}"
+                return Finding(reason, severity, "funding_index", observed, limit)
+        near_zero = funding_bound(self.funding, self.price, _MINUTE_NS)
+        if self.index == 0 and abs(self.last.value) > near_zero:
+            limit = f"near {show(self.last.value)}: exactly zero is what a reset leaves"
+            return Finding(reason, severity, "funding_index", observed, limit)
+        return None
+
+    def unpredicted(self) -> tuple[str, str, str]:
+        """Return reason, observed and limit where the premiums do not predict the move, else no limit."""
+        for anchor in self.anchors:
+            step, predicted = self.index - anchor.value, self._predicted(anchor)
+            tolerance = self._tolerance(anchor, predicted)
+            if predicted.distance(step) > tolerance:
+                observed = f"{show(self.index)}, a step of {show(step)}{self._ago(anchor)}"
+                limit = f"a step of {_about(predicted)} +/- {show(tolerance)}"
+                return FUNDING_STEP_UNPREDICTED, observed, limit
+        return FUNDING_STEP_UNPREDICTED, "", ""
+
+    def unexplained(self) -> tuple[str, str, str]:
+        """Return the same where, over an hour, mark and index price explain neither the move nor its premium."""
+        if self.here.premium is None:
+            return FUNDING_UNEXPLAINED, "", ""
+        anchor, here = self.anchors[-1], self.here
+        explained = Interval(
+            min(here.explained_low - anchor.point.explained_low, Decimal(0)),
+            max(here.explained_high - anchor.point.explained_high, Decimal(0)),
+        )
+        tolerance = self.rule.basis_share_per_h * self._price_hours(anchor)
+        step = self.index - anchor.value
+        if explained.distance(step) <= tolerance:
+            return FUNDING_UNEXPLAINED, "", ""
+        observed = f"{show(self.index)}, a step of {show(step)}{self._ago(anchor)}"
+        return FUNDING_UNEXPLAINED, observed, f"a step of {_about(explained)} +/- {show(tolerance)}"
+
+    def _price_hours(self, anchor: Anchor) -> Decimal:
+        """Return the price since the anchor times the hours since, an hour at least; a crash takes the price away."""
+        elapsed_ns, per_period = (
+            self.here.accrual_ns - anchor.point.accrual_ns,
+            self.funding.slack * self.funding.rate_max,
+        )
+        price = self.price
+        if elapsed_ns:
+            mean = (self.here.reach - anchor.point.reach) * self.funding.period_ns / (per_period * elapsed_ns)
+            price = max(price, mean)
+        return price * max(Decimal(1), Decimal(elapsed_ns) / _HOUR_NS)
+
+    def _goes_on_from_rejected(self) -> bool:
+        rejected = self.view.state.funding.rejected
+        if rejected is None:
+            return False
+        apart = abs(self.index - rejected.value)
+        predicted = self._predicted(self.last)
+        return apart <= self._bound(rejected) and apart < predicted.distance(self.index - self.last.value)
+
+    def _bound(self, anchor: Anchor) -> Decimal:
+        """Return how far from an anchor funding can have moved the index; clocks may differ, publishers round."""
+        jitter = funding_bound(self.funding, self.price, self.skew_ns)
+        return self.here.reach - anchor.point.reach + jitter + self._rounding(anchor)
+
+    def _predicted(self, anchor: Anchor) -> Interval:
+        return Interval(self.here.low - anchor.point.low, self.here.high - anchor.point.high)
+
+    def _tolerance(self, anchor: Anchor, predicted: Interval) -> Decimal:
+        premiums = (abs(one) for one in (self.here.premium, self.last.point.premium, anchor.point.premium) if one)
+        jitter = max(premiums, default=Decimal(0)) * self.skew_ns / self.funding.period_ns
+        tolerance = jitter + (self.here.reach - anchor.point.reach) * self.rule.bound_share + self._rounding(anchor)
+        if anchor is self.last:
+            tolerance += max(abs(predicted.low), abs(predicted.high)) * self.rule.predicted_step_share
+        return tolerance
+
+    def _rounding(self, anchor: Anchor) -> Decimal:
+        """Return one unit of the last digit published: two rounded values differ by up to that more than the true ones.
+
+        A digit larger than a millionth of the price is no rounding.
+        """
+        digits = min(int(one.normalize().as_tuple().exponent) for one in (self.index, anchor.value))
+        unit = Decimal(1).scaleb(digits)
+        return min(unit, self.price * ROUNDING_SHARE_MAX)
+
+    def _ago(self, anchor: Anchor) -> str:
+        elapsed_ns = self.here.accrual_ns - anchor.point.accrual_ns
+        return "" if anchor is self.last else f" in {short_seconds(elapsed_ns)}"
+
+
+def _about(interval: Interval) -> str:
+    return show(interval.low) if interval.low == interval.high else str(interval)
 
 
 SPANS_S = (5, 60, 600, 3600, 28_800)
 """Seconds since the funding index was trusted last: an observation, a hiccup, an outage, a funding period."""
 
-_HOUR_S = 3600
 _ONE = Decimal(1)
 
 
@@ -102,13 +214,15 @@ class FundingLimit:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far a funding index can drift from the true one in an hour of one observation per second, each passing."""
+    """How far a funding index can drift from the true one in an hour, at any cadence, each step passing."""
 
     unpublished: Decimal
     """Where the exchange publishes no premium."""
-    premium_zero: Decimal | None
-    premium_at_cap: Decimal | None
-    """Where it publishes the true premium, which is zero, or at the cap; None: no premium predicts a second ahead."""
+    premium_zero: Decimal
+    premium_at_cap: Decimal
+    """Where it publishes the true premium, which is zero, or at the cap."""
+    premium_wrong_too: Decimal
+    """Where the premium is wrong along with the index: this much beyond what mark and index price explain."""
 
 
 def funding_limits(policy: MarketPolicy) -> list[FundingLimit]:
@@ -122,15 +236,12 @@ def funding_limits(policy: MarketPolicy) -> list[FundingLimit]:
 
 
 def funding_drift(policy: MarketPolicy) -> Drift:
-    """Return how far a funding index can drift by steps that pass. Nothing compares it with where it was long ago."""
-    largest = _error(policy, SECOND_NS)
-    zero = _unpredicted(policy, SECOND_NS, Decimal(0))
-    at_cap = _unpredicted(policy, SECOND_NS, policy.of(FundingParameters).rate_max)
-    return Drift(
-        unpublished=largest * _HOUR_S,
-        premium_zero=None if zero is None else min(zero, largest) * _HOUR_S,
-        premium_at_cap=None if at_cap is None else min(at_cap, largest) * _HOUR_S,
-    )
+    """Return how far a funding index can drift by steps that pass: it is held against where it was an hour ago."""
+    funding, rule, hour_ns = policy.of(FundingParameters), policy.of(ContinuityParameters), 3600 * SECOND_NS
+    largest = _error(policy, hour_ns)
+    missed = funding_bound(funding, _ONE, hour_ns) * rule.bound_share
+    jitter = funding.rate_max * policy.of(FeedParameters).future_skew_ns / funding.period_ns
+    return Drift(largest, min(missed, largest), min(missed + jitter, largest), min(rule.basis_share_per_h, largest))
 
 
 def _step(policy: MarketPolicy, elapsed_ns: int) -> Decimal:
@@ -145,7 +256,7 @@ def _error(policy: MarketPolicy, elapsed_ns: int) -> Decimal:
 def _unpredicted(policy: MarketPolicy, elapsed_ns: int, premium: Decimal) -> Decimal | None:
     """Return what a step may miss the prediction of a premium by, at a price of 1; None where none predicts so far."""
     funding, rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
-    if elapsed_ns > funding.gap_ns + funding.trip_after_ns:
+    if elapsed_ns > funding.gap_ns:
         return None
     jitter = premium * policy.of(FeedParameters).future_skew_ns / funding.period_ns
     predicted = premium * elapsed_ns / funding.period_ns
@@ -170,16 +281,13 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         "Surely seen: the true index may have moved the other way meanwhile. An index that is nearer to zero than "
         f"this may be reset to zero unseen. The limit includes {skew} of accrual for clocks that differ."
     )
-    published = (
-        f"; where it publishes the true premium, by {show_percent(drift.premium_zero)} while that is zero and by "
-        f"{show_percent(drift.premium_at_cap)} at the cap"
-        if drift.premium_zero is not None and drift.premium_at_cap is not None
-        else ""
-    )
     yield (
-        "Small steps that each pass add up. In an hour, at one observation per second, an index can drift from the "
-        f"true one by {show_percent(drift.unpublished)} where the exchange publishes no premium{published}. The test "
-        "of an account drifts with it."
+        "An index is held against where it was a step, 1 min, 10 min and 1 h ago, so small steps do not add up. In an "
+        f"hour it can drift from the true one by {show_percent(drift.unpublished)} where the exchange publishes no "
+        f"premium; where it publishes the true one, by {show_percent(drift.premium_zero)} while that is zero and by "
+        f"{show_percent(drift.premium_at_cap)} at the cap; where the premium is wrong as well, by "
+        f"{show_percent(drift.premium_wrong_too)} beyond what mark and index price explain. The test of an account "
+        "drifts with it."
     )
     if rule.gap_mode is GapMode.FREEZE:
         yield f"After a gap of more than {short_seconds(rule.gap_ns)} in the published data, every step is a jump."
@@ -205,6 +313,11 @@ RULE = Rule(
         ),
         FUNDING_STEP_UNPREDICTED: Reason(
             "the funding index did not move as the premium predicts", FRESH, Excuse.EXPLAINED
+        ),
+        FUNDING_UNEXPLAINED: Reason(
+            "the funding index moved as its premium says, but mark and index price do not explain that premium",
+            FRESH,
+            Excuse.EXPLAINED,
         ),
     },
     evaluate=evaluate,
