@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from circuit_guard.core import taint
-from circuit_guard.core.envelope import FundingParameters, funding_price
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.evidence import extended
 from circuit_guard.core.facts import (
     Fact,
@@ -26,7 +26,7 @@ from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.references import HullParameters, Quote, ReferenceParameters, median
 from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
 from circuit_guard.core.rules.basis import BasisParameters
-from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, mark_interval
+from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, DivergenceParameters, mark_interval
 from circuit_guard.core.rules.funding_continuity import JUMPS
 from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER
 from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER
@@ -35,7 +35,7 @@ from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP, Stalene
 from circuit_guard.core.rules.validity import NOT_A_NUMBER, PRICE_NOT_POSITIVE, UNKNOWN_SOURCE
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.tripping import trip
-from circuit_guard.core.types import Finding, Severity, show, show_seconds
+from circuit_guard.core.types import Finding, Phase, Severity, show, show_seconds
 from circuit_guard.core.view import MarketView
 
 MISTIMED = frozenset({EVENT_TIME_BACK, FUTURE_STAMP})
@@ -100,7 +100,7 @@ def _judged(
 def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
     """Return what the observation of a view says of the accrual since the one before; None without a known price."""
     feed, trusted, values = view.state.feed, view.state.trusted, view.published
-    price = funding_price(trusted.index_price, trusted.mark_price)
+    price = trusted.funding_price()
     if price is None or view.observation is None:
         return None
     until_ns = view.observation.event_time_ns
@@ -202,6 +202,7 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
     seen_ns = min(observation.at_ns, observation.event_time_ns)
     if (mark := values.mark_price) is not None:
         trusted.mark_price, trusted.mark_seen_ns = mark, seen_ns
+        _confirm(view, policy)
         market.marks.append((observation.at_ns, mark))
         while market.marks[0][0] < observation.at_ns - policy.of(BasisParameters).window_ns:
             market.marks.popleft()
@@ -222,14 +223,27 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
         market.given.update(name for name, value in zip(Published._fields, values, strict=True) if value is not None)
 
 
+def _confirm(view: MarketView, policy: MarketPolicy) -> None:
+    """Note the prices that references stand by, and how far from them the mark price lies while trading is as usual."""
+    trusted, references, now_ns = view.state.trusted, view.references, view.now_ns
+    mark = view.published.mark_price
+    if references.anchors is None or mark is None:
+        return
+    since_ns = now_ns - trusted.confirmed_ns
+    trusted.confirmed_mark, trusted.confirmed_ns = mark, now_ns
+    trusted.confirmed_index = view.published.index_price or trusted.index_price
+    if view.phase is Phase.OPEN and references.quorum and references.price:
+        weight = min(Decimal(since_ns) / policy.of(HullParameters).window_ns, Decimal(1))
+        trusted.basis += (mark / references.price - trusted.basis) * weight
+
+
 def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
     """Count an accepted observation as evidence: of health; of agreement with the references; of being warm."""
     market, now_ns, mark = view.state, view.now_ns, view.published.mark_price
     market.healthy = extended(market.healthy, now_ns)
     if mark is None:
         return []
-    limits = view.references.limits(policy.of(PhaseParameters).agreement_share, policy.of(HullParameters).hull_widths)
-    if not view.references.quorum or limits is None or mark not in limits:
+    if not _agrees(view, mark, policy):
         market.agreeing = None
         return []
     market.agreeing = extended(market.agreeing, now_ns)
@@ -239,6 +253,16 @@ def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
         return []
     market.warm = market.was_warm = True
     return [MarketWarm(now_ns, market.market)]
+
+
+def _agrees(view: MarketView, mark: Decimal, policy: MarketPolicy) -> bool:
+    """Return whether a mark price is next to the references: to three, or to two and to the last confirmed price."""
+    share, references, trusted = policy.of(PhaseParameters).agreement_share, view.references, view.state.trusted
+    limits = references.limits(share, policy.of(HullParameters).hull_widths)
+    if limits is None or mark / trusted.basis not in limits:
+        return False
+    checkpoint = trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
+    return references.quorum or (references.agree(share) and checkpoint is not None and mark in checkpoint)
 
 
 def _note_change(view: MarketView, policy: MarketPolicy) -> None:

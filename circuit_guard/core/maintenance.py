@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
-from circuit_guard.core.envelope import FundingParameters, Interval, funding_price
+from circuit_guard.core.envelope import FundingParameters, Interval
 from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded, StateValidated
 from circuit_guard.core.funding import Accrual, PathPoint, moved
 from circuit_guard.core.gates import STATE_NOT_CLEAN
@@ -232,7 +232,7 @@ class _Dump:
 def _path(view: MarketView, until_ns: int, policy: MarketPolicy) -> PathPoint | None:
     """Return where the funding index stands after a maintenance: its last premium accrued, or nothing did."""
     state = view.state
-    price = funding_price(state.trusted.index_price, state.trusted.mark_price)
+    price = state.trusted.funding_price()
     if price is None:
         return None
     elapsed_ns = state.feed.accrual_ns(until_ns, policy, view.now_ns) - state.feed.accrued_ns

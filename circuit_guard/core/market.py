@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import FundingParameters, GapMode, Interval
+from circuit_guard.core.envelope import FundingParameters, GapMode, Interval, funding_price
 from circuit_guard.core.evidence import Accounts, Run
 from circuit_guard.core.funding import FundingPath
 from circuit_guard.core.inputs import Observation
@@ -17,9 +17,10 @@ from circuit_guard.core.parameters import Parameters, Relation, seconds
 from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.references import ReferenceBook
-from circuit_guard.core.types import EXPONENT_MAX, Finding
+from circuit_guard.core.types import EXPONENT_MAX, SECOND_NS, Finding
 
 REDELIVERIES_REMEMBERED = 64
+DOUBLING_NS = 600 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,31 @@ class Trusted:
     funding_step: Decimal = Decimal(0)
     funding_step_accrual_ns: int = 0
     """The last step of the funding index, and the accrual time it had."""
+    confirmed_mark: Decimal | None = None
+    confirmed_index: Decimal | None = None
+    confirmed_ns: int = 0
+    """The prices that were trusted last while references stood by them, and when."""
+    basis: Decimal = Decimal(1)
+    """The mark price as a multiple of the reference price, as it was lately while the market was OPEN."""
+
+    def funding_price(self) -> Decimal | None:
+        """Return the price to bound funding with; None without any. One that no reference confirmed widens nothing."""
+        if self.confirmed_mark is None:
+            return funding_price(self.index_price, self.mark_price)
+        return funding_price(self.confirmed_index, self.confirmed_mark)
+
+    def unreferenced(self, share: Decimal, now_ns: int) -> Interval | None:
+        """Return where the mark price can be while no reference says anything: wider as time passes, up to all of it.
+
+        `share`: of the price, at once; it doubles within ten minutes, as in a crash. None without a mark price.
+        """
+        mark = self.mark_price if self.confirmed_mark is None else self.confirmed_mark
+        if mark is None:
+            return None
+        since_ns = self.mark_seen_ns if self.confirmed_mark is None else self.confirmed_ns
+        elapsed = Decimal(max(now_ns - since_ns, 0)) / DOUBLING_NS
+        reach = min(share * (1 + elapsed), Decimal(1)) * abs(mark)
+        return Interval(mark - reach, mark + reach)
 
 
 class Judged(NamedTuple):

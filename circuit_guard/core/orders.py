@@ -21,6 +21,7 @@ from circuit_guard.core.rules.band import (
     OUTSIDE_BAND,
     ROLLBACK_CANCEL,
     BandParameters,
+    around,
     center,
 )
 from circuit_guard.core.rules.validity import VALUE_UNREADABLE
@@ -76,8 +77,8 @@ def _band(view: MarketView, order: Order, policy: MarketPolicy) -> Iterator[Find
         limit = f"a reference price with a quorum within {show_seconds(policy.of(BandParameters).center_age_max_ns)}"
         yield Finding(BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
         return
-    reach = abs(middle) * policy.of(BandParameters).share
-    edge = middle + reach if order.side is Side.BUY else middle - reach
+    limits = around(middle, view, policy)
+    edge = limits.high if order.side is Side.BUY else limits.low
     aggressive = order.price is None or _beyond(order.side, order.price, edge)
     if aggressive:
         limit = f"{'at most' if order.side is Side.BUY else 'at least'} {show(edge)} in {view.phase}"

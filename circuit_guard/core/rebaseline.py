@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core import taint
-from circuit_guard.core.envelope import FundingParameters, GapMode, funding_price
+from circuit_guard.core.envelope import FundingParameters, GapMode
 from circuit_guard.core.facts import CommandRefused, Fact, Rebaselined
 from circuit_guard.core.funding import Accrual, moved
 from circuit_guard.core.inputs import Baseline, RebaselineCommand
@@ -71,7 +71,7 @@ def _trust(market: MarketState, baseline: Baseline, policy: MarketPolicy, now_ns
         event_time_ns=event_time_ns, received_ns=market.feed.received_ns, accrued_ns=0 if frozen else gap_ns
     )
     market.funding.begin(baseline.funding_index)
-    price = funding_price(trusted.index_price, trusted.mark_price)
+    price = trusted.funding_price()
     if price is not None and not frozen:
         accrual = Accrual(gap_ns, price, None, None, gap=True)
         market.funding.point = moved(market.funding.point, accrual, policy.of(FundingParameters))

@@ -12,9 +12,12 @@ from typing import ClassVar, NamedTuple
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Reference
-from circuit_guard.core.parameters import Parameters, Relation, count, names, seconds, share, widths
+from circuit_guard.core.parameters import Parameters, Relation, count, names, number, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.types import show
+from circuit_guard.core.types import SECOND_NS, show
+
+PAIR = 2
+"""One reference alone says nothing: it may be the one that is wrong."""
 
 FOR_EVER_NS = 2**63 - 1
 """Later than anything."""
@@ -42,6 +45,12 @@ class ReferenceParameters(Parameters):
     age_max_ns: int = seconds(10, "An older reference does not count. Venues publish at least once per second.")
     quorum: int = count(3, "Fresh references that make a median. Two that agree can be wrong together.", most=1000)
     outlier_share: Decimal = share("0.20", "A reference this far from the median of the others is reported.")
+    pair_share: Decimal = share(
+        "0.04",
+        "Fewer than a quorum, two at least: a price has to be between them, and if they are further apart than this "
+        "they say nothing and closures are denied. Wider: one that lies has more room. Narrower: venues that really "
+        "split while a third is down hold genuine closures.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,24 @@ class HullParameters(Parameters):
     )
     window_ns: int = seconds(
         30, "How much history the hull spans. In a crash references lag the mark price by seconds (DESIGN 4)."
+    )
+    lasted_ns: int = seconds(
+        2,
+        "A reference price that lasted for less than this in all counts only while it is in force: the wick of a "
+        "moment leaves no room behind.",
+        least=0,
+    )
+    spread_widths: Decimal = number(
+        "2.5",
+        "Every tolerance grows by this many spreads: how far the second nearest reference has been from the reference "
+        "price, in the median over the window. Venues really split in a crash; one venue's wick does not move this.",
+        most=100,
+    )
+    smoothing_ns: int = seconds(
+        0,
+        "For exchanges whose mark price is an exponential average: its time constant. The reference price is then "
+        "averaged alike. 0: it is not.",
+        least=0,
     )
 
 
@@ -81,17 +108,6 @@ def median(prices: list[Decimal]) -> Decimal:
     prices.sort()
     middle = len(prices) // 2
     return prices[middle] if len(prices) % 2 else (prices[middle - 1] + prices[middle]) / 2
-
-
-class Anchors(NamedTuple):
-    """The prices that a judged price has to stay near: it may not be far below `lower` nor far above `upper`.
-
-    With a quorum they are the ends of the hull. Without one no median can be told from a wick, so a price must be near
-    every fresh reference: `lower` is then the highest of them, and `upper` the lowest.
-    """
-
-    lower: Decimal
-    upper: Decimal
 
 
 class Nowhere(NamedTuple):
@@ -122,20 +138,54 @@ class ReferenceView:
     """The reference price: the median of the fresh ones; None without any."""
     hull: Interval | None
     """What the reference price has been within the window; None without a quorum."""
-    anchors: Anchors | None
-    """What a price is compared with; None without any fresh reference."""
-    width: Decimal
-    """How far the reference price has moved within the window. Without a quorum: as far as every fresh source has."""
+    anchors: Interval | None
+    """What a price is compared with: the hull, or without a quorum what is between the fresh ones; None where fewer
+    than two are fresh, or where those are too far apart."""
+    rise: Decimal
+    """How far the reference price has risen from where it was lowest within the window, for as long as it lasted."""
+    fall: Decimal
+    """How far it has fallen from where it was highest."""
+    spread: Decimal
+    """How far apart independent venues have been lately, times `spread_widths`."""
     last_quorum_price: Decimal | None
     last_quorum_ns: int | None
 
-    def limits(self, base: Decimal, widths: Decimal) -> Interval | Nowhere | None:
-        """Return where a price may be: no further from the anchors than a fraction of them plus so many widths."""
+    @property
+    def width(self) -> Decimal:
+        """How far the reference price has moved within the window, up and down."""
+        return self.rise + self.fall
+
+    def agree(self, share: Decimal) -> bool:
+        """Return whether there is a quorum, or at least two that are no further apart than a fraction of the price."""
+        apart = None if self.anchors is None else self.anchors.high - self.anchors.low
+        return self.quorum or (apart is not None and self.price is not None and apart <= abs(self.price) * share)
+
+    def limits(self, base: Decimal, widths: Decimal) -> Interval | None:
+        """Return where a price may be: no further from the anchors than a fraction of them, and in the direction of a
+        move so many times that move. A leader goes ahead of the references, not against them.
+        """
         if self.anchors is None:
             return None
-        lower, upper, own = self.anchors.lower, self.anchors.upper, self.width * widths
-        low, high = lower - abs(lower) * base - own, upper + abs(upper) * base + own
-        return Interval(low, high) if low <= high else Nowhere(low, high)
+        low, high = self.anchors.low - self.spread, self.anchors.high + self.spread
+        return Interval(low - abs(low) * base - self.fall * widths, high + abs(high) * base + self.rise * widths)
+
+
+def _between(fresh: list[Decimal], policy: MarketPolicy) -> Interval | None:
+    """Return what is between references that are no quorum; None for one alone, and where they part too far."""
+    low, high = (min(fresh), max(fresh)) if len(fresh) >= PAIR else (None, None)
+    if low is None or high is None or high - low > abs(low) * policy.of(ReferenceParameters).pair_share:
+        return None
+    return Interval(low, high)
+
+
+def _exceeded(spans: list[tuple[Decimal, int]], lasted_ns: int) -> Decimal:
+    """Return the first price, in the order given, up to which the price has been for so long in all."""
+    total_ns = 0
+    for price, span_ns in spans:
+        total_ns += span_ns
+        if total_ns >= lasted_ns:
+            return price
+    return spans[-1][0]
 
 
 @dataclass(slots=True)
@@ -148,6 +198,16 @@ class ReferenceBook:
     points: deque[MedianPoint] = field(default_factory=deque)
     last_quorum_price: Decimal | None = None
     last_quorum_ns: int | None = None
+    smoothed: Decimal | None = None
+    """The exponential average of the median, where the policy has one."""
+    lasted: Interval | None = None
+    """Where the median has been within the window before the last quorum, without what did not last."""
+    spreads: deque[tuple[int, Decimal]] = field(default_factory=deque)
+    """Once a second, how far the second nearest reference was from the reference price; oldest first."""
+    spread: Decimal = Decimal(0)
+    """Their median."""
+    last_median: Decimal | None = None
+    """The median that it follows since the last quorum."""
 
     def record(self, reference: Reference, others: list[Decimal], policy: MarketPolicy) -> None:
         """Take one accepted reference, and the median it makes with the fresh `others`. Only a quorum makes history."""
@@ -162,13 +222,35 @@ class ReferenceBook:
             recent.popleft()
         self._expire(now_ns - policy.of(HullParameters).window_ns)
         if len(others) + 1 >= policy.of(ReferenceParameters).quorum:
-            price = median([*others, reference.price])
+            price = self._smooth(median([*others, reference.price]), now_ns, policy.of(HullParameters).smoothing_ns)
             if not self.points or self.points[-1].price != price:
                 self.points.append(MedianPoint(now_ns, price))
             self.last_quorum_price, self.last_quorum_ns = price, now_ns
+            self.lasted = self._lasted(now_ns, policy)
+            self._note_spread([*others, reference.price], price, now_ns, policy)
         if len(self.quotes) > policy.of(ReferenceParameters).sources_max:
             oldest = min(self.quotes, key=lambda source: self.quotes[source].seen_ns)
             del self.quotes[oldest], self.recent[oldest]
+
+    def _note_spread(self, prices: list[Decimal], price: Decimal, now_ns: int, policy: MarketPolicy) -> None:
+        """Note how far apart the references are. The nearest is the reference price itself, or about that."""
+        if len(prices) < PAIR or (self.spreads and now_ns - self.spreads[-1][0] < SECOND_NS):
+            return
+        self.spreads.append((now_ns, sorted(abs(one - price) for one in prices)[1]))
+        while self.spreads[0][0] < now_ns - policy.of(HullParameters).window_ns:
+            self.spreads.popleft()
+        self.spread = median([apart for _, apart in self.spreads])
+
+    def _smooth(self, price: Decimal, now_ns: int, constant_ns: int) -> Decimal:
+        """Return the average of the median: between two references the one before was in force."""
+        if not constant_ns or self.last_quorum_ns is None or self.last_median is None:
+            self.smoothed = price if constant_ns else None
+        else:
+            weight = (Decimal(self.last_quorum_ns - now_ns) / constant_ns).exp()
+            before = price if self.smoothed is None else self.smoothed
+            self.smoothed = self.last_median + (before - self.last_median) * weight
+        self.last_median = price if constant_ns else None
+        return price if self.smoothed is None else self.smoothed
 
     def fresh_prices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Decimal]:
         """Return the prices young enough to count, leaving out one source if named."""
@@ -180,17 +262,18 @@ class ReferenceBook:
     def view(self, now_ns: int, policy: MarketPolicy) -> ReferenceView:
         """Return what the references say now. Changes nothing."""
         fresh = self.fresh_prices(now_ns, policy)
-        seen = self._since(now_ns - policy.of(HullParameters).window_ns)
         last = (self.last_quorum_price, self.last_quorum_ns)
         if len(fresh) >= policy.of(ReferenceParameters).quorum:
-            price = median(fresh)
-            seen.append(price)
-            hull = Interval(min(seen), max(seen))
-            anchors = Anchors(hull.low, hull.high)
-            return ReferenceView(len(fresh), True, price, hull, anchors, hull.high - hull.low, *last)
-        width = max(max(seen) - min(seen) if seen else Decimal(0), self._moved(now_ns, policy))
-        far_ends = Anchors(max(fresh), min(fresh)) if fresh else None
-        return ReferenceView(len(fresh), False, median(fresh) if fresh else None, None, far_ends, width, *last)
+            price = median(fresh) if self.smoothed is None else self.smoothed
+            lasted = self.lasted or Interval(price, price)
+            hull = Interval(min(lasted.low, price), max(lasted.high, price))
+            within = min(max(price, lasted.low), lasted.high)
+            rise, fall = within - lasted.low, lasted.high - within
+            spread = self.spread * policy.of(HullParameters).spread_widths
+            return ReferenceView(len(fresh), True, price, hull, hull, rise, fall, spread, *last)
+        middle = median(fresh) if fresh else None
+        rise, fall = self._moved(now_ns, policy)
+        return ReferenceView(len(fresh), False, middle, None, _between(fresh, policy), rise, fall, Decimal(0), *last)
 
     def changes_ns(self, now_ns: int, policy: MarketPolicy) -> int:
         """Return the first instant after `now_ns` at which time alone may change the view."""
@@ -198,25 +281,31 @@ class ReferenceBook:
         ages_ns = [quote.seen_ns + age_max_ns + 1 for quote in self.quotes.values()]
         if self.last_quorum_ns is not None:
             ages_ns.append(self.last_quorum_ns + window_ns + 1)
-        superseded_ns = [point.since_ns + window_ns for point in self.points]
-        return min((at_ns for at_ns in (*ages_ns, *superseded_ns) if at_ns > now_ns), default=FOR_EVER_NS)
+        return min((at_ns for at_ns in ages_ns if at_ns > now_ns), default=FOR_EVER_NS)
 
-    def _moved(self, now_ns: int, policy: MarketPolicy) -> Decimal:
-        """Return how far every fresh source has moved within the window: a single one's wick moves only itself."""
-        ranges = [
-            max(quote.price for quote in recent) - min(quote.price for quote in recent)
-            for recent in self.recent.values()
-            if recent[-1].seen_ns >= now_ns - policy.of(ReferenceParameters).age_max_ns
-        ]
-        return min(ranges, default=Decimal(0))
+    def _moved(self, now_ns: int, policy: MarketPolicy) -> tuple[Decimal, Decimal]:
+        """Return how far every fresh source has risen and fallen within the window: one alone moves only itself."""
+        oldest_ns = now_ns - policy.of(ReferenceParameters).age_max_ns
+        rises, falls = [], []
+        for recent in self.recent.values():
+            if recent[-1].seen_ns >= oldest_ns:
+                prices = [quote.price for quote in recent]
+                rises.append(prices[-1] - min(prices))
+                falls.append(max(prices) - prices[-1])
+        return min(rises, default=Decimal(0)), min(falls, default=Decimal(0))
 
-    def _since(self, start_ns: int) -> list[Decimal]:
-        """Return the medians that were in force at some time since then."""
-        if self.last_quorum_ns is None or self.last_quorum_ns < start_ns:
-            return []
-        points = self.points
-        later = next((n for n in range(1, len(points)) if points[n].since_ns > start_ns), len(points))
-        return [points[n].price for n in range(max(later - 1, 0), len(points))]
+    def _lasted(self, now_ns: int, policy: MarketPolicy) -> Interval:
+        """Return where the median has been within the window, without what it exceeded for less than `lasted_ns`."""
+        rule = policy.of(HullParameters)
+        start_ns = now_ns - rule.window_ns
+        ends_ns = [*[point.since_ns for point in self.points][1:], now_ns]
+        spans = sorted(
+            (point.price, end_ns - max(point.since_ns, start_ns))
+            for point, end_ns in zip(self.points, ends_ns, strict=True)
+            if end_ns >= start_ns
+        )
+        low, high = _exceeded(spans, rule.lasted_ns), _exceeded(spans[::-1], rule.lasted_ns)
+        return Interval(min(low, high), max(low, high))
 
     def _expire(self, start_ns: int) -> None:
         """Drop the points superseded before the window; the one in force at its start stays, if there was a quorum."""

@@ -7,7 +7,7 @@ from decimal import Decimal, localcontext
 
 from circuit_guard.core import gates, reopening
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound, funding_price
+from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound
 from circuit_guard.core.facts import ActProposed
 from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import FeedParameters, Halt, MarketState
@@ -176,7 +176,7 @@ def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
         if limits is not None and hull is not None and limits.high > hull.high:
             used["divergence"] = hull.distance(trusted.mark_price) / (limits.high - hull.high)
     if trusted.funding_index is not None:
-        price = funding_price(trusted.index_price, trusted.mark_price)
+        price = trusted.funding_price()
         accrual_ns = trusted.funding_step_accrual_ns + policy.of(FeedParameters).future_skew_ns
         bound = funding_bound(policy.of(FundingParameters), price, accrual_ns) if price else Decimal(0)
         used["funding_continuity"] = abs(trusted.funding_step) / bound if bound else Decimal(0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_price, funding_reach
+from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_reach
 from circuit_guard.core.funding import PathPoint
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
@@ -76,5 +76,5 @@ class MarketView:
 
 
 def _funding_reach(view: MarketView, policy: MarketPolicy) -> FundingReach | None:
-    price = funding_price(view.state.trusted.index_price, view.state.trusted.mark_price)
+    price = view.state.trusted.funding_price()
     return None if price is None else funding_reach(policy.of(FundingParameters), price)

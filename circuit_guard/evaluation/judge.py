@@ -155,5 +155,4 @@ def _worlds(state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *,
     anchors, marks, funding = view.references.anchors, view.references.limits(*tolerance), view.funding_envelope(policy)
     if anchors is None or not isinstance(marks, Interval) or funding is None:
         return None
-    low, high = sorted(anchors)  # without a quorum those that part leave no common price
-    return Worlds(World(Interval(low, high), funding), World(marks, funding))
+    return Worlds(World(anchors, funding), World(marks, funding))

@@ -156,7 +156,7 @@ def test_funding_drift_when_each_step_is_just_inside_then_all_of_them_pass(premi
 def test_mark_price_when_within_its_limits_then_it_passes_and_beyond_them_it_is_denied_and_trips(number: int) -> None:
     policy = policy_of()
     limit = mark_limits(policy.markets[BTC])[number]
-    risen = PRICE * (1 + limit.moved)
+    low = PRICE * (1 - limit.moved)
     for share, diverges, trips in (
         (limit.diverges * INSIDE, False, False),
         (limit.diverges * OUTSIDE, True, False),
@@ -164,7 +164,9 @@ def test_mark_price_when_within_its_limits_then_it_passes_and_beyond_them_it_is_
         (limit.trips_at_once * OUTSIDE, True, True),
     ):
         world = World(policy)
-        findings = world.observe(1, reference=risen, mark_price=PRICE * (1 - share))
+        for price in (low, low, PRICE):
+            world.observe(3, reference=price, mark_price=price)
+        findings = world.observe(3, reference=PRICE, mark_price=PRICE * (1 + share))
         assert found(findings, MARK_DIVERGENCE) is diverges
         assert world.opened is trips
 
@@ -198,10 +200,9 @@ class Kind:
 
 
 def slow_walk(second: int) -> dict[str, Any]:
-    """Let the venues swing by 2 %, and from second 0 on the mark price stand 3 % above all of them."""
-    reference = PRICE if second % 20 < 10 else PRICE * Decimal("1.02")
-    mark = reference if second < 0 else Decimal("105") + Decimal(second) / 10_000
-    return {"reference": reference, "mark_price": mark}
+    """Let the venues rise by 2 % in 30 s all the time, and from second 0 on the mark price be 3 % ahead of them."""
+    reference = PRICE + Decimal(2 * (second + 40)) / 30
+    return {"reference": reference, "mark_price": reference * (1 if second < 0 else Decimal("1.03"))}
 
 
 KINDS = [

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from circuit_guard.core import guard
 from circuit_guard.core.inputs import Reference
 from circuit_guard.core.references import (
-    Anchors,
     HullParameters,
     ReferenceBook,
     ReferenceParameters,
@@ -66,7 +65,7 @@ def test_median_when_held_against_the_standard_library_then_it_is_the_same(price
 
 @pytest.mark.parametrize("seed", range(10))
 def test_hull_when_held_against_the_whole_history_then_it_is_the_medians_of_the_window(seed: int) -> None:
-    chance, venues = random.Random(seed), Venues()  # noqa: S311
+    chance, venues = random.Random(seed), Venues(divergence__lasted="0s")  # noqa: S311
     window_ns = venues.market_policy.of(HullParameters).window_ns
     age_ns = venues.market_policy.of(ReferenceParameters).age_max_ns
     now_ns, latest, medians = START_NS, dict[str, tuple[int, Decimal]](), list[tuple[int, Decimal]]()
@@ -99,7 +98,7 @@ def test_hull_when_the_price_has_not_changed_for_minutes_then_it_is_that_price()
 
 
 def test_hull_when_the_price_moves_every_second_then_its_memory_is_the_window_and_no_more() -> None:
-    venues = Venues()
+    venues = Venues(divergence__lasted="0s")
     for second in range(300):
         venues.agree(START_NS + second * SECOND_NS, 92_600 + second)
     assert len(venues.book.points) < 3 * 33
@@ -129,8 +128,7 @@ def test_hull_when_there_has_been_no_quorum_for_an_hour_then_no_old_median_widen
         venues.quote(START_NS + second * SECOND_NS, "binance", 92_600 - 5 * second)
     view = venues.view(START_NS + 3595 * SECOND_NS)
     assert (view.hull, view.width) == (None, Decimal(150))  # what the one source has moved within 30 s
-    last = Decimal(92_600 - 5 * 3595)
-    assert view.anchors == Anchors(last, last)
+    assert view.anchors is None
 
 
 def test_width_when_one_of_two_sources_wicks_then_the_one_that_stands_still_allows_no_more() -> None:
@@ -141,13 +139,63 @@ def test_width_when_one_of_two_sources_wicks_then_the_one_that_stands_still_allo
     assert venues.view(START_NS + 9 * SECOND_NS).width == 0
 
 
-def test_agreed_when_two_sources_without_a_quorum_differ_then_no_price_can_be_near_both() -> None:
+def test_limits_when_two_sources_are_no_quorum_then_a_price_has_to_be_between_them() -> None:
+    venues = Venues()
+    venues.quote(START_NS, "binance", 92_600)
+    venues.quote(START_NS, "okx", 90_600)
+    limits = venues.view(START_NS).limits(Decimal("0.01"), Decimal(2))
+    assert limits is not None
+    assert [Decimal(price) in limits for price in (89_600, 89_700, 91_600, 93_500, 93_600)] == [
+        *(False, True, True, True, False)
+    ]
+
+
+def test_limits_when_two_sources_are_too_far_apart_then_they_say_nothing() -> None:
     venues = Venues()
     venues.quote(START_NS, "binance", 92_600)
     venues.quote(START_NS, "okx", 81_500)
-    limits = venues.view(START_NS).limits(Decimal("0.01"), Decimal(2))
+    assert venues.view(START_NS).limits(Decimal("0.01"), Decimal(2)) is None
+
+
+def test_limits_when_the_price_falls_then_they_widen_downwards_alone() -> None:
+    venues = Venues()
+    for second in range(31):
+        venues.agree(START_NS + second * SECOND_NS, 92_600 - 100 * second)
+    view = venues.view(START_NS + 30 * SECOND_NS)
+    assert (view.rise, view.fall) == (0, 2_700)  # without the 2 s at either end, of 3,000
+    limits = view.limits(Decimal(0), Decimal(2))
     assert limits is not None
-    assert not any(Decimal(price) in limits for price in (81_500, 87_000, 92_600))
+    assert (limits.low, limits.high) == (89_600 - 5_400, 92_500)
+
+
+def test_limits_when_two_of_three_sources_wick_for_a_moment_then_no_room_stays_behind() -> None:
+    venues = Venues()
+    for second in range(20):
+        wick = 1.1 if second == 10 else 1
+        for source, share in zip(VENUES[:3], (wick, wick, 1), strict=True):
+            venues.quote(START_NS + second * SECOND_NS, source, round(92_600 * share))
+    view = venues.view(START_NS + 19 * SECOND_NS)
+    assert (hull(view), view.width) == ((92_600, 92_600), 0)
+
+
+def test_limits_when_venues_really_split_then_they_widen_by_the_lasting_spread_and_not_by_one_wick() -> None:
+    venues = Venues()
+    for second in range(30):
+        for source, price in zip(VENUES[:3], (92_600, 92_500, 92_650), strict=True):
+            venues.quote(START_NS + second * SECOND_NS, source, price)
+    venues.quote(START_NS + 29 * SECOND_NS, "okx", 80_000)
+    assert venues.view(START_NS + 29 * SECOND_NS).spread == 50 * Decimal("2.5")
+
+
+def test_reference_price_when_the_mark_price_is_an_average_then_it_is_averaged_alike() -> None:
+    venues = Venues(divergence__smoothing="10s")
+    for second in range(60):
+        venues.agree(START_NS + second * SECOND_NS, 92_600 if second < 30 else 83_340)
+    averaged = venues.view(START_NS + 39 * SECOND_NS).price
+    after_a_constant = 83_340 + (92_600 - 83_340) * Decimal("0.3679")  # e to the -1
+    assert venues.view(START_NS + 59 * SECOND_NS).price == pytest.approx(Decimal(83_801), abs=60)
+    assert averaged is not None
+    assert after_a_constant > 83_340
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.gates import PHASE_DENIES
 from circuit_guard.core.market import readable
 from circuit_guard.core.parameters import Parameters, Relation, basis_points, choice, seconds
+from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import CALLER, FRESH, Excuse, Judges, Reason, Rule, Unseen, Where
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
@@ -64,20 +65,31 @@ class BandParameters(Parameters):
 
 
 def center(view: MarketView, policy: MarketPolicy) -> Decimal | None:
-    """Return the price the band is put round; None where none is recent enough."""
-    references = view.references
-    if references.quorum:
-        return references.price
+    """Return the price the band is put round; None where none is recent enough.
+
+    It is the reference price, and as far from it as the mark price was lately while the market was OPEN: many markets
+    trade at a steady distance from other venues.
+    """
+    references, basis = view.references, view.state.trusted.basis
+    recovering = view.phase is Phase.RECOVERING and references.agree(policy.of(PhaseParameters).agreement_share)
+    if references.price is not None and (references.quorum or recovering):
+        return references.price * basis
     recent_ns = view.now_ns - policy.of(BandParameters).center_age_max_ns
     if references.last_quorum_ns is not None and references.last_quorum_ns >= recent_ns:
-        return references.last_quorum_price
+        return None if references.last_quorum_price is None else references.last_quorum_price * basis
     return None
 
 
 def interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return the band; None in the phases that have none, and where nothing is there to put it round."""
     middle = center(view, policy) if view.restricted else None
-    return None if middle is None else Interval(middle, middle).widened(policy.of(BandParameters).share)
+    return None if middle is None else around(middle, view, policy)
+
+
+def around(middle: Decimal, view: MarketView, policy: MarketPolicy) -> Interval:
+    """Return the band round a price: in a crash, references lag by as much as they have moved lately."""
+    reach = abs(middle) * policy.of(BandParameters).share
+    return Interval(middle - reach - view.references.fall, middle + reach + view.references.rise)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
@@ -94,14 +106,13 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         limit = f"a reference price with a quorum within {show_seconds(band.center_age_max_ns)}"
         yield Finding(BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
         return
-    reach = abs(middle) * band.share
+    limits = around(middle, view, policy)
     for subject, price in (
         ("execution_price", readable(view.closure.execution_price)),
         ("mark_price", readable(view.closure.basis.mark_price) or view.state.trusted.mark_price),
     ):
-        if price is not None and abs(price - middle) > reach:
-            limit = f"{show(middle - reach)} .. {show(middle + reach)} in {view.phase}"
-            yield Finding(OUTSIDE_BAND, Severity.DENY, subject, show(price), limit)
+        if price is not None and price not in limits:
+            yield Finding(OUTSIDE_BAND, Severity.DENY, subject, show(price), f"{limits} in {view.phase}")
 
 
 def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:

@@ -16,7 +16,7 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import readable
 from circuit_guard.core.parameters import Parameters, Relation, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.references import HullParameters, Nowhere
+from circuit_guard.core.references import HullParameters
 from circuit_guard.core.rule import CALLER, EVIDENCE, FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
 from circuit_guard.core.types import Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
@@ -56,6 +56,11 @@ class DivergenceParameters(Parameters):
         "0.25", "Tolerance for the index price: it is a spot price, references may be derivatives."
     )
     execution_base: Decimal = share("0.10", "Tolerance for a closure's execution price: books slip, marks do not.")
+    unreferenced_share: Decimal = share(
+        "0.20",
+        "While fewer than two references are fresh, a mark price is believed this near the last confirmed one; the "
+        "room doubles within 10 min. No closure in the market passes meanwhile; accounts that hold others need it.",
+    )
     settle_ns: int = seconds(
         15,
         "Closures stay denied this long after a wrong mark went away: those computed with it are still on their way.",
@@ -63,12 +68,12 @@ class DivergenceParameters(Parameters):
     )
 
 
-def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | Nowhere | None:
+def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return where the references allow the mark price to be; None without any."""
     return view.references.limits(policy.of(DivergenceParameters).base, policy.of(HullParameters).hull_widths)
 
 
-def execution_interval(view: MarketView, policy: MarketPolicy) -> Interval | Nowhere | None:
+def execution_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return where the references allow an execution price to be; None without any."""
     base = policy.of(DivergenceParameters).execution_base
     return view.references.limits(base, policy.of(HullParameters).hull_widths)
@@ -97,6 +102,8 @@ def _judge(
 ) -> Iterator[Finding]:
     rule, references = policy.of(DivergenceParameters), view.references
     limit = references.limits(base, policy.of(HullParameters).hull_widths)
+    if limit is None and reason == MARK_DIVERGENCE:
+        limit = view.state.trusted.unreferenced(rule.unreferenced_share, view.now_ns)
     if price is None or limit is None or price in limit:
         return
     severity = Severity.DENY
@@ -161,7 +168,11 @@ def _delays(policy: MarketPolicy) -> Iterator[Delay]:
 
 def _notes(policy: MarketPolicy) -> Iterator[str]:
     window = short_seconds(policy.of(HullParameters).window_ns)
-    yield f"Counted from the nearest price that the reference has had in those {window}."
+    yield (
+        f"Counted from the nearest price that the reference has had in those {window}, in the direction of its move; "
+        "against it the room is that of a reference that stands still. Where venues really split, "
+        f"{policy.of(HullParameters).spread_widths:f} times their spread is added on both sides."
+    )
 
 
 RULE = Rule(

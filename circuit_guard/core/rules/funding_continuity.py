@@ -17,7 +17,6 @@ from circuit_guard.core.envelope import (
     Interval,
     accrued_max,
     funding_bound,
-    funding_price,
 )
 from circuit_guard.core.funding import ORIGIN, Anchor, PathPoint
 from circuit_guard.core.market import FeedParameters
@@ -85,7 +84,7 @@ class _Judged:
         self.view, self.here, self.index, self.policy = view, here, index, policy
         self.funding, self.rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
         path, trusted = view.state.funding, view.state.trusted
-        self.price = funding_price(trusted.index_price, trusted.mark_price) or Decimal(0)
+        self.price = trusted.funding_price() or Decimal(0)
         self.last = path.last or Anchor(ORIGIN, trusted.funding_index or Decimal(0))
         self.anchors = list(dict.fromkeys([self.last, *(older for older, _ in path.anchors)]))
         frozen_ns = here.accrual_ns - self.last.point.accrual_ns
@@ -315,7 +314,7 @@ RULE = Rule(
             "the funding index did not move as the premium predicts", FRESH, Excuse.EXPLAINED
         ),
         FUNDING_UNEXPLAINED: Reason(
-            "the funding index moved as its premium says, but mark and index price do not explain that premium",
+            "mark and index price do not explain how far the funding index moved",
             FRESH,
             Excuse.EXPLAINED,
         ),

@@ -1,14 +1,15 @@
-"""reference_quorum: a median of fewer than three is no median; two sources that agree can be wrong together."""
+"""reference_quorum: a median of fewer than three is no median, and one reference alone says nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.references import ReferenceParameters
+from circuit_guard.core.references import PAIR, ReferenceParameters
 from circuit_guard.core.rule import FRESH, Judges, Reason, Rule, Unseen
 from circuit_guard.core.rules.divergence import DivergenceParameters
-from circuit_guard.core.types import Finding, Severity, short_seconds, show_percent
+from circuit_guard.core.types import Finding, Phase, Severity, short_seconds, show_percent
 from circuit_guard.core.view import MarketView
 
 REFERENCE_QUORUM = "reference_quorum"
@@ -17,16 +18,22 @@ REFERENCE_OUTLIER = "reference_outlier"
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
-    """Deny without a quorum in restricted phases, warn of it otherwise; without any reference always deny."""
-    if view.closure is None or view.references.quorum:
+    """Deny where no price can be compared with anything. Warn of two that are no quorum, deny on them in POST_ONLY.
+
+    RECOVERING is left on two that agree: the last checkpoint is the third voice.
+    """
+    references = view.references
+    if view.closure is None or references.quorum:
         return
-    observed = f"{view.references.count} fresh"
-    limit = f"at least {policy.of(ReferenceParameters).quorum} fresh"
-    if view.references.count == 0:
+    limit, observed = f"at least {policy.of(ReferenceParameters).quorum} fresh", f"{references.count} fresh"
+    if references.anchors is None:
+        if references.count >= PAIR:
+            observed += f", more than {show_percent(policy.of(ReferenceParameters).pair_share)} apart"
         yield Finding(REFERENCE_MISSING, Severity.DENY, "references", observed, limit)
-    else:
-        severity = Severity.DENY if view.restricted else Severity.WARN
-        yield Finding(REFERENCE_QUORUM, severity, "references", observed, limit)
+        return
+    agreeing = view.phase is Phase.RECOVERING and references.agree(policy.of(PhaseParameters).agreement_share)
+    severity = Severity.DENY if view.restricted and not agreeing else Severity.WARN
+    yield Finding(REFERENCE_QUORUM, severity, "references", observed, limit)
 
 
 def wrong_references(policy: MarketPolicy) -> int:
@@ -57,9 +64,9 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
             f"{show_percent(rule.outlier_share)} from the rest is reported."
         )
         yield (
-            f"In OPEN with fewer than {rule.quorum} fresh ones a price has to be near each of them, and nothing trips "
-            "for diverging: a single one that is left decides alone. In POST_ONLY and RECOVERING closures are then "
-            "denied; with none left they are denied everywhere."
+            f"With fewer than {rule.quorum} fresh ones, two at least, a price has to be between them, and nothing "
+            f"trips for diverging: of two, one that lies has room of {show_percent(rule.pair_share)} and may put the price "
+            "anywhere in it. POST_ONLY denies closures then. With one left, or two further apart, every phase does."
         )
 
 
@@ -67,11 +74,11 @@ RULE = Rule(
     name="reference_quorum",
     rank=70,
     catches="Too few fresh references for a median: two that agree can be wrong together. Denies in restricted phases, "
-    "warns in OPEN; without any it always denies.",
+    "warns in OPEN; with fewer than two that are near each other it always denies.",
     judges=Judges.CLOSURES,
     reasons={
         REFERENCE_QUORUM: Reason("too few fresh references for a median", FRESH),
-        REFERENCE_MISSING: Reason("no reference is fresh, so the mark price cannot be judged", FRESH),
+        REFERENCE_MISSING: Reason("too few references are fresh and near each other to judge any price", FRESH),
         REFERENCE_OUTLIER: Reason("a reference is far from the median of the others", FRESH),
     },
     evaluate=evaluate,

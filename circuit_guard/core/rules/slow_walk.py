@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 from circuit_guard.core.parameters import Parameters, Relation, seconds
@@ -48,10 +49,10 @@ class SlowWalkParameters(Parameters):
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Warn of a mark price that is not confirmed yet, and trip when that has lasted."""
-    rule, hull = policy.of(SlowWalkParameters), view.references.hull
-    if not rule.trip_after_ns or view.observation is None or hull is None:
+    rule, references = policy.of(SlowWalkParameters), view.references
+    confirmed = references.limits(policy.of(DivergenceParameters).base, Decimal(0)) if references.quorum else None
+    if not rule.trip_after_ns or view.observation is None or confirmed is None:
         return
-    confirmed = hull.widened(policy.of(DivergenceParameters).base)
     then_ns = view.now_ns - rule.lag_ns
     mark = next((mark for at_ns, mark in view.state.published_marks if at_ns >= then_ns), None)
     if mark is None or mark in confirmed:

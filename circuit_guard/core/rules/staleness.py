@@ -76,6 +76,8 @@ def _frozen(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     if unchanged is None or price is None or unchanged.away_since_ns is None:
         return
     away_ns = view.now_ns - unchanged.away_since_ns
+    if abs(price - unchanged.mark_price) <= abs(price) * rule.frozen_move_share:
+        return  # the references have come to where it stands
     if view.published.mark_price == unchanged.mark_price and away_ns >= rule.frozen_after_ns:
         severity = view.lasting(MARK_FROZEN, rule.frozen_trip_after_ns)
         observed = f"still {show(unchanged.mark_price)} after {show_seconds(away_ns)}"
