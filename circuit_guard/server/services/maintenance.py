@@ -13,7 +13,7 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Outcome
 from circuit_guard.engine.engine import Engine
 from circuit_guard.server import errors
-from circuit_guard.server.convert import answers, events, maintenance, requests
+from circuit_guard.server.convert import answers, events, requests
 from circuit_guard.server.interceptor import Context
 from circuit_guard.server.security.caller import signed
 from circuit_guard.server.services import commands
@@ -53,7 +53,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
         self, request: maintenance_pb2.ValidateStateRequest, context: Context
     ) -> maintenance_pb2.ValidateStateResponse:
         """Hold a dump of the exchange's state against what was last trusted."""
-        facts = await commands.carry_out(self._engine, maintenance.validation(request, self._engine.now_ns()))
+        facts = await commands.carry_out(self._engine, requests.validation(request, self._engine.now_ns()))
         found = next(fact.outcomes for fact in facts if isinstance(fact, StateValidated))
         return maintenance_pb2.ValidateStateResponse(
             clean=all(outcome.outcome is Outcome.OK for outcome in found),
@@ -76,7 +76,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
         self, request: maintenance_pb2.RebaselineRequest, context: Context
     ) -> maintenance_pb2.RebaselineResponse:
         """Judge markets from other values on."""
-        asked = maintenance.rebaseline(request, self._scopes_max)
+        asked = requests.rebaseline(request, self._scopes_max)
         if asked.checkpoint_id is None:
             now_ns = self._engine.now_ns()
             baselines = tuple(Baseline(market, index, now_ns) for market, index in asked.funding_indices.items())
