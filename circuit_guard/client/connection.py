@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -108,6 +109,12 @@ class Connection:
         """Return the options of its channel. A unix socket has no name: a certificate there has to be localhost's."""
         unix = [("grpc.default_authority", "localhost")] if self.address.startswith(UNIX_PREFIX) else []
         return [*OPTIONS, *unix]
+
+    def channel(self, library: Any) -> Any:
+        """Return a new channel, made by `grpc` or by `grpc.aio`."""
+        if self.tls is None:
+            return library.insecure_channel(self.address, self.options())
+        return library.secure_channel(self.address, self.tls.credentials(), self.options())
 
     def metadata(self) -> Metadata:
         """Return what is sent with each call."""

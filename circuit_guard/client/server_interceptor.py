@@ -18,11 +18,10 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
-from circuit_guard.client.aio import AsyncGuardClient
 from circuit_guard.client.arguments import ArgumentError
-from circuit_guard.client.client import GuardClient
-from circuit_guard.client.denied import ClosureDenied, RequestMapping, require, require_async
+from circuit_guard.client.client import AsyncGuardClient, GuardClient
 from circuit_guard.client.failures import DETAILS_KEY
+from circuit_guard.client.middleware import ClosureDenied, RequestMapping, require, require_async
 
 DOMAIN = "circuit_guard"
 CLOSURE_DENIED = "CLOSURE_DENIED"
@@ -36,7 +35,7 @@ Behavior = Callable[[Any, Any], Any]
 
 
 class GuardServerInterceptor(grpc.ServerInterceptor):
-    """For `grpc.server(..., interceptors=[...])`. Put it behind whatever decides who may call at all."""
+    """For `grpc.server(..., interceptors=[...])`. Put it after the interceptors that authenticate callers."""
 
     def __init__(self, client: GuardClient, mapping: RequestMapping) -> None:
         self._client = client
@@ -47,7 +46,6 @@ class GuardServerInterceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Return the handler of the method, which asks first."""
         handler = continuation(handler_call_details)
         if handler is None:
             return None
@@ -77,7 +75,7 @@ class GuardServerInterceptor(grpc.ServerInterceptor):
 
 
 class AsyncGuardServerInterceptor(aio.ServerInterceptor):
-    """For `grpc.aio.server(interceptors=[...])`. Put it behind whatever decides who may call at all.
+    """For `grpc.aio.server(interceptors=[...])`. Put it after the interceptors that authenticate callers.
 
     Methods that are plain functions are refused: asking would hold up the whole loop. A method that takes its requests
     with `context.read()` instead of the iterator it is given goes round this interceptor.
@@ -92,7 +90,6 @@ class AsyncGuardServerInterceptor(aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Return the handler of the method, which asks first."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None

@@ -24,15 +24,13 @@ from typing import Self
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from circuit_guard.client import received, wire
+from circuit_guard.client import wire
 from circuit_guard.client.answers import LiftedBy
 from circuit_guard.client.connection import UNIX_PREFIX
 from circuit_guard.client.questions import Closure, Order
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, order_pb2, order_pb2_grpc, types_pb2
 
 WORKERS = 32
-
-_LIFTS = {lift: number for number, lift in wire.LIFTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class _Denial:
             rule="fake",
             severity=types_pb2.SEVERITY_DENY,
             sentence=self.sentence,
-            lifted_by=_LIFTS[self.lifted_by],
+            lifted_by=wire.LIFTS[self.lifted_by],
             ask_again_after=self.ask_again_after,
         )
 
@@ -134,23 +132,20 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
     def CheckLiquidation(  # noqa: N802 - named as in the contract
         self, request: liquidation_pb2.CheckLiquidationRequest, context: grpc.ServicerContext
     ) -> liquidation_pb2.CheckLiquidationResponse:
-        """Answer one check."""
-        self._begin(context, closures=[received.closure(request.check)])
+        self._begin(context, closures=[wire.closure_of(request.check)])
         return liquidation_pb2.CheckLiquidationResponse(decision=self._decision(request.check))
 
     def CheckLiquidations(  # noqa: N802 - named as in the contract
         self, request: liquidation_pb2.CheckLiquidationsRequest, context: grpc.ServicerContext
     ) -> liquidation_pb2.CheckLiquidationsResponse:
-        """Answer a batch of checks."""
-        self._begin(context, closures=map(received.closure, request.checks))
+        self._begin(context, closures=map(wire.closure_of, request.checks))
         results = [liquidation_pb2.LiquidationResult(decision=self._decision(check)) for check in request.checks]
         return liquidation_pb2.CheckLiquidationsResponse(results=results)
 
     def CheckOrders(  # noqa: N802 - named as in the contract
         self, request: order_pb2.CheckOrdersRequest, context: grpc.ServicerContext
     ) -> order_pb2.CheckOrdersResponse:
-        """Answer a batch of orders."""
-        self._begin(context, orders=map(received.order, request.orders))
+        self._begin(context, orders=map(wire.order_of, request.orders))
         results = [order_pb2.OrderResult(judgement=self._judgement(order)) for order in request.orders]
         return order_pb2.CheckOrdersResponse(results=results)
 
@@ -234,7 +229,7 @@ def _judge(answer: liquidation_pb2.LiquidationDecision | order_pb2.OrderJudgemen
     answer.verdict = types_pb2.VERDICT_DENY
     answer.explanation = f"DENY {answer.market}: {denial.sentence}."
     answer.findings.append(denial.finding())
-    answer.lifted_by = _LIFTS[denial.lifted_by]
+    answer.lifted_by = wire.LIFTS[denial.lifted_by]
     if denial.ask_again_after is not None:
         answer.ask_again_after.FromTimedelta(denial.ask_again_after)
 

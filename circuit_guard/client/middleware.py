@@ -1,19 +1,26 @@
-"""What the middleware has in common: from what it stands in front of to closures, and from denials to an error."""
+"""What stands in front of code that closes positions: it asks first, and a denial is an error.
+
+`@guarded` is for plain functions; the interceptors for gRPC are in `client_interceptor` and `server_interceptor`.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import grpc
 from grpc import aio
 
-from circuit_guard.client.aio import AsyncGuardClient
 from circuit_guard.client.answers import Answer, Source
 from circuit_guard.client.arguments import ArgumentError
-from circuit_guard.client.client import GuardClient
+from circuit_guard.client.client import AsyncGuardClient, GuardClient
 from circuit_guard.client.questions import Closure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Mapped: TypeAlias = Closure | Sequence[Closure] | None
 """What a mapping returns: the closures that are about to happen, or None where nothing is closed."""
@@ -91,3 +98,49 @@ def _details(denied: Sequence[Answer], asked: int) -> str:
     first = denied[0].explanation.encode("ascii", "backslashreplace").decode("ascii")
     cut = first if len(first) <= DETAILS_CHARACTERS_MAX else f"{first[:DETAILS_CHARACTERS_MAX]}..."
     return cut if asked == 1 else f"{len(denied)} of {asked} closures are denied, so none goes ahead; the first: {cut}"
+
+
+def guarded(
+    client: GuardClient | AsyncGuardClient, mapping: Callable[P, Mapped]
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator for a function that takes what `mapping` takes.
+
+    The function runs where `mapping` returns None, and where every closure that it returns is allowed; otherwise
+    ClosureDenied is raised in its place. A GuardClient is for plain functions, an AsyncGuardClient for `async def`;
+    the wrong one raises TypeError at once.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if isinstance(client, AsyncGuardClient):
+            return _asynchronous(client, mapping, function)
+        return _synchronous(client, mapping, function)
+
+    return decorate
+
+
+def _synchronous(
+    client: GuardClient, mapping: Callable[..., Mapped], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{function!r} is asynchronous, expected a plain function with a GuardClient")
+
+    @functools.wraps(function)
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        require(client, mapping(*args, **kwargs))
+        return function(*args, **kwargs)
+
+    return asking
+
+
+def _asynchronous(
+    client: AsyncGuardClient, mapping: Callable[..., Mapped], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"{function!r} is not asynchronous, expected an `async def` with an AsyncGuardClient")
+
+    @functools.wraps(function)
+    async def asking(*args: Any, **kwargs: Any) -> Any:
+        await require_async(client, mapping(*args, **kwargs))
+        return await function(*args, **kwargs)
+
+    return asking
