@@ -7,29 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import grpc
 import structlog
 from grpc import aio
 
 from circuit_guard.config.security import Role
 from circuit_guard.config.settings import Settings
-from circuit_guard.server.batch_queue import OVERLOADED, Turns
+from circuit_guard.server.batch_queue import BatchQueue
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.rate_limits import RATE_LIMITED, Rates
-from circuit_guard.server.security.access import NOT_AUTHENTICATED, ROLE_MISSING, SOURCE_NOT_PERMITTED, Access
-from circuit_guard.server.security.caller import CALLER, Caller
-from circuit_guard.server.security.table import ROLES
+from circuit_guard.server.rate_limits import Rates
+from circuit_guard.server.security.access import CALLER, ROLES, Access, Caller
 from circuit_guard.telemetry.admission import AdmissionMetrics, Refused
-
-EXPIRED = "EXPIRED"
-REASONS = {
-    NOT_AUTHENTICATED: Refused.NOT_AUTHENTICATED,
-    ROLE_MISSING: Refused.ROLE_MISSING,
-    SOURCE_NOT_PERMITTED: Refused.SOURCE_NOT_PERMITTED,
-    RATE_LIMITED: Refused.RATE_LIMITED,
-    OVERLOADED: Refused.OVERLOADED,
-    EXPIRED: Refused.EXPIRED,
-}
 
 LIBRARY_PREFIX = "/grpc."
 """Health and reflection: services of gRPC's own."""
@@ -55,8 +42,8 @@ _log = structlog.stdlib.get_logger(__name__)
 Context = aio.ServicerContext[Any, Any]
 
 
-class Door:
-    """Lets RPCs in, one after another."""
+class Admission:
+    """Admits RPCs, or refuses, counts and logs them."""
 
     def __init__(
         self, settings: Settings, metrics: AdmissionMetrics, now_s: Callable[[], float] = time.monotonic
@@ -66,14 +53,14 @@ class Door:
         self._rates = Rates(settings.limits, now_s)
         self._metrics = metrics
         self._now_s = now_s
-        self._turns = Turns(now_s)
+        self._batches = BatchQueue(now_s)
         self._checks = _Room("limits.checks_waiting_max", settings.limits.checks_waiting_max)
         self._open = _Room("health and reflection RPCs", OPEN_MAX)
         metrics.waiting(lambda: self._checks.taken)
         self._logged_s: dict[tuple[str, str, str], float] = {}
 
     @contextmanager
-    def entered(self, method: str, context: Context) -> Iterator[Caller | None]:
+    def admitted(self, method: str, context: Context) -> Iterator[Caller | None]:
         """Let an RPC in for as long as the context lasts. Raise RefusalError for one that may not come in.
 
         Whoever asks is the caller of the RPC's own asyncio context; None where nobody has to be known.
@@ -99,7 +86,7 @@ class Door:
         if caller is not None:
             self._rates.charge(caller.name, role, items)
         if items > 1 and role is Role.LIQUIDATOR:
-            return self._turns.taken(items, context.time_remaining())
+            return self._batches.turn(items, context.time_remaining())
         return nullcontext()
 
     def cancelled(self, context: Context) -> None:
@@ -108,8 +95,8 @@ class Door:
             self._metrics.refused(Refused.EXPIRED)
 
     def refused(self, refusal: RefusalError, method: str, context: Context) -> None:
-        """Count and log a refusal, if it was one of the door's."""
-        reason = REASONS.get(refusal.reason)
+        """Count and log a refusal, if it is one that admission gives."""
+        reason = Refused.__members__.get(refusal.reason)
         if reason is None:
             return
         self._metrics.refused(reason)
@@ -138,7 +125,7 @@ class _Room(AbstractContextManager[None]):
         if self.taken >= self._at_most:
             message = f"{self.taken} requests wait already ({self._name}): nothing was decided, treat this as a deny"
             metadata = {"waiting": str(self.taken)}
-            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, OVERLOADED, message, metadata, RETRY_S)
+            raise RefusalError("OVERLOADED", message, metadata, RETRY_S)
         self.taken += 1
 
     def __exit__(self, *_: object) -> None:
@@ -149,7 +136,7 @@ def _still_wanted(context: Context) -> None:
     """Raise RefusalError where the caller has given up by now: what is decided for nobody only holds up the others."""
     if _expired(context):
         message = "the caller's deadline had passed when it was its turn: nothing was decided, treat this as a deny"
-        raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, EXPIRED, message)
+        raise RefusalError("EXPIRED", message)
 
 
 def _expired(context: Context, within_s: float = 0) -> bool:

@@ -12,11 +12,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import grpc
-
 from circuit_guard.server.errors import RefusalError
 
-OVERLOADED = "OVERLOADED"
 WAIT_MAX_S = 1.0
 """What would wait longer is refused, whatever its deadline: by then the question has changed."""
 RECENT = 0.2
@@ -46,18 +43,18 @@ class Pace:
         self._since_s = time.perf_counter()
 
 
-class Turns:
+class BatchQueue:
     """The order of the batches, and what a check of theirs has cost of late."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         """`now_s` is a clock that never goes back."""
         self._now_s = now_s
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._ahead = 0
         self._cost_s = 0.0
 
     @asynccontextmanager
-    async def taken(self, checks: int, remaining_s: float | None) -> AsyncIterator[None]:
+    async def turn(self, checks: int, remaining_s: float | None) -> AsyncIterator[None]:
         """Wait for the turn of a batch, and keep it for as long as the context lasts.
 
         `remaining_s` is what is left of the caller's deadline. Raise RefusalError where that would not be enough. A
@@ -70,7 +67,7 @@ class Turns:
         self._ahead += checks
         came_s = self._now_s()
         try:
-            async with self._turn:
+            async with self._lock:
                 started_s = self._now_s()
                 left_s = allowed_s - (started_s - came_s)
                 needed_s = checks * self._cost_s
@@ -99,4 +96,4 @@ def _overloaded(problem: str, ahead: int, wait_s: float, left_s: float) -> Refus
         "with fewer checks or a later deadline"
     )
     retry_s = max(RETRY_MIN_S, wait_s)
-    return RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, OVERLOADED, message, {"waiting": str(ahead)}, retry_s)
+    return RefusalError("OVERLOADED", message, {"waiting": str(ahead)}, retry_s)

@@ -7,11 +7,13 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from circuit_guard.config.envoy import ExtAuthzSettings
 from circuit_guard.config.settings import Settings
 from circuit_guard.engine.engine import Engine
-from circuit_guard.server.admission import Door
-from circuit_guard.server.envoy.optional import add_authorization
-from circuit_guard.server.interceptor import Entrance
+from circuit_guard.errors import Problem, SettingsError
+from circuit_guard.server.admission import Admission
+from circuit_guard.server.envoy.mapping import Mapping
+from circuit_guard.server.interceptor import GuardedServer
 from circuit_guard.server.security.certificates import CertificateWatch
 from circuit_guard.server.services.admin import AdminService, ReloadPolicy
 from circuit_guard.server.services.health import Health
@@ -102,23 +104,41 @@ def create_server(
         options=server_options(settings),
         maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
     )
-    entrance = Entrance(server, Door(settings, metrics))
+    guarded = GuardedServer(server, Admission(settings, metrics))
     batch_max = limits.batch_max
     liquidations = LiquidationGuardService(engine, batch_max)
-    liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(liquidations, entrance)
-    order_pb2_grpc.add_OrderGuardServiceServicer_to_server(OrderGuardService(engine, batch_max), entrance)
-    market_data_pb2_grpc.add_MarketDataServiceServicer_to_server(MarketDataService(engine, batch_max), entrance)
-    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(engine, reload_policy, batch_max), entrance)
+    liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(liquidations, guarded)
+    order_pb2_grpc.add_OrderGuardServiceServicer_to_server(OrderGuardService(engine, batch_max), guarded)
+    market_data_pb2_grpc.add_MarketDataServiceServicer_to_server(MarketDataService(engine, batch_max), guarded)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(engine, reload_policy, batch_max), guarded)
     recorded = settings.journal.directory is not None
     maintenance_pb2_grpc.add_MaintenanceServiceServicer_to_server(
-        MaintenanceService(engine, batch_max, recorded=recorded), entrance
+        MaintenanceService(engine, batch_max, recorded=recorded), guarded
     )
     services: tuple[str, ...] = SERVICES
     if settings.ext_authz.enabled:
-        services = (*SERVICES, add_authorization(entrance, liquidations, settings.ext_authz))
+        services = (*SERVICES, _add_authorization(guarded, liquidations, settings.ext_authz))
     answers_health = Health(services, limits.health_listen)
-    answers_health.add_to(entrance)
+    answers_health.add_to(guarded)
     reflected = reflection.aio.ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, entrance)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, guarded)
     address = bind(server, limits.listen, None if certificates is None else certificates.credentials())
     return GuardServer(server, answers_health, engine, address, certificates)
+
+
+def _add_authorization(server: GuardedServer, liquidations: LiquidationGuardService, settings: ExtAuthzSettings) -> str:
+    """Have the server answer Envoy through the service for liquidations, and return the name of what it serves.
+
+    Raise SettingsError where the extra is not installed.
+    """
+    try:
+        from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
+    except ModuleNotFoundError as error:
+        expected = f"the extra beside it, {error.name} is not installed: pip install 'circuit-guard[envoy]'"
+        raise SettingsError("settings", [Problem("ext_authz.enabled", "true", expected)]) from error
+    from circuit_guard.server.envoy.authorization import AuthorizationService
+
+    service = AuthorizationService(liquidations, Mapping(settings))
+    external_auth_pb2_grpc.add_AuthorizationServicer_to_server(service, server)
+    name: str = external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"].full_name
+    return name

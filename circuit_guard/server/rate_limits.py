@@ -5,12 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import grpc
-
 from circuit_guard.config.security import LimitSettings, Role
 from circuit_guard.server.errors import RefusalError
 
-RATE_LIMITED = "RATE_LIMITED"
 RETRY_MIN_S = 0.01
 _COUNTED = {
     Role.LIQUIDATOR: "checks and orders",
@@ -72,4 +69,4 @@ class Rates:
                 f"took effect, ask again in {wait_s:.2f} s"
             )
             metadata = {"identity": identity, "per_s": str(per_s)}
-            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, RATE_LIMITED, message, metadata, wait_s)
+            raise RefusalError("RATE_LIMITED", message, metadata, wait_s)

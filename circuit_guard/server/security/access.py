@@ -1,27 +1,95 @@
-"""Takes a caller for an identity of the settings, and holds the RPC against its roles."""
+"""Who is asking, and may they? Takes a caller for an identity of the settings, and holds the RPC against its roles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-import grpc
 from grpc import aio
 
-from circuit_guard.config.security import IdentityTable, Role, SecuritySettings
+from circuit_guard.config.security import Role, SecuritySettings
+from circuit_guard.core.inputs import (
+    BeginMaintenance,
+    EndMaintenance,
+    HaltCommand,
+    PhaseCommand,
+    RebaselineCommand,
+    ResetCommand,
+    ResumeCommand,
+    ValidateState,
+)
 from circuit_guard.errors import shown
 from circuit_guard.server.errors import RefusalError
 from circuit_guard.server.security import tokens
-from circuit_guard.server.security.caller import CALLER, Caller
-from circuit_guard.server.security.table import ROLES, may
-
-NOT_AUTHENTICATED = "NOT_AUTHENTICATED"
-ROLE_MISSING = "ROLE_MISSING"
-SOURCE_NOT_PERMITTED = "SOURCE_NOT_PERMITTED"
 
 NOTHING_DONE = "nothing of the request took effect"
 
 Context = aio.ServicerContext[Any, Any]
+
+Act = TypeVar(
+    "Act",
+    HaltCommand,
+    ResumeCommand,
+    ResetCommand,
+    PhaseCommand,
+    RebaselineCommand,
+    BeginMaintenance,
+    ValidateState,
+    EndMaintenance,
+)
+
+_LIQUIDATOR, _PUBLISHER, _OPERATOR, _VIEWER = Role.LIQUIDATOR, Role.PUBLISHER, Role.OPERATOR, Role.VIEWER
+_REFLECTION: dict[str, Role | None] = {"ServerReflectionInfo": _VIEWER}
+
+_SERVICES: dict[str, dict[str, Role | None]] = {
+    "circuit_guard.v1.LiquidationGuardService": {"CheckLiquidation": _LIQUIDATOR, "CheckLiquidations": _LIQUIDATOR},
+    "circuit_guard.v1.OrderGuardService": {"CheckOrders": _LIQUIDATOR},
+    "circuit_guard.v1.MarketDataService": {"PublishObservations": _PUBLISHER, "PublishReferences": _PUBLISHER},
+    "circuit_guard.v1.AdminService": {
+        "Halt": _OPERATOR,
+        "Resume": _OPERATOR,
+        "ResetBreaker": _OPERATOR,
+        "SetPhase": _OPERATOR,
+        "ReloadPolicy": _OPERATOR,
+        "GetStatus": _VIEWER,
+        "WatchEvents": _VIEWER,
+    },
+    "circuit_guard.v1.MaintenanceService": {
+        "BeginMaintenance": _OPERATOR,
+        "ValidateState": _OPERATOR,
+        "EndMaintenance": _OPERATOR,
+        "Rebaseline": _OPERATOR,
+    },
+    "envoy.service.auth.v3.Authorization": {"Check": _LIQUIDATOR},
+    "grpc.health.v1.Health": {"Check": None, "List": None, "Watch": None},
+    "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,
+}
+
+ROLES = {f"/{service}/{rpc}": role for service, rpcs in _SERVICES.items() for rpc, role in rpcs.items()}
+"""The role that each RPC needs; None: none, as the answer says nothing but whether the guard serves."""
+
+INCLUDED = {Role.OPERATOR: frozenset({Role.VIEWER})}
+"""What a role may do besides: whoever halts has to see."""
+
+
+def may(roles: Collection[Role], needed: Role) -> bool:
+    """Return whether somebody with these roles has the one that is needed."""
+    return any(needed is role or needed in INCLUDED.get(role, ()) for role in roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An identity of the settings that has shown a certificate or a token of its own."""
+
+    name: str
+    roles: tuple[Role, ...]
+    sources: frozenset[str]
+
+
+CALLER: ContextVar[Caller | None] = ContextVar("CALLER", default=None)
+"""Who asks in the RPC that is being served: each is served in a context of its own. None: nobody was authenticated."""
 
 
 class Access:
@@ -29,7 +97,9 @@ class Access:
 
     def __init__(self, security: SecuritySettings) -> None:
         identities = security.identities
-        self._callers = {name: _caller(name, table) for name, table in identities.items()}
+        self._callers = {
+            name: Caller(name, table.roles, frozenset(table.sources)) for name, table in identities.items()
+        }
         self._mutual = security.mutual
         self._hashes = [(known, name) for name, table in identities.items() for known in table.token_sha256]
         self._subjects = {_subject(entry): name for name, table in identities.items() for entry in table.certificates}
@@ -79,7 +149,7 @@ class Access:
         wanted = f"needs the role {needed}" if needed is not None else "is in no role's table"
         message = f"{method} {wanted}; the caller is {caller.name}, {_list(caller.roles)}; {NOTHING_DONE}"
         metadata = {"method": method, "identity": caller.name, "role": needed or ""}
-        raise RefusalError(grpc.StatusCode.PERMISSION_DENIED, ROLE_MISSING, message, metadata)
+        raise RefusalError("ROLE_MISSING", message, metadata)
 
     def _names(self, context: Context) -> tuple[str, ...]:
         """Return the alternative names of the client's certificate, which gRPC has verified."""
@@ -101,11 +171,25 @@ def permit_sources(sources: Iterable[str]) -> None:
     allowed = _list(sorted(caller.sources))
     message = f"source was {shown(foreign[0])}, expected one that {caller.name} may publish for: {allowed}"
     metadata = {"identity": caller.name, "source": foreign[0], "expected": allowed}
-    raise RefusalError(grpc.StatusCode.PERMISSION_DENIED, SOURCE_NOT_PERMITTED, f"{message}; {NOTHING_DONE}", metadata)
+    raise RefusalError("SOURCE_NOT_PERMITTED", f"{message}; {NOTHING_DONE}", metadata)
 
 
-def _caller(name: str, table: IdentityTable) -> Caller:
-    return Caller(name, table.roles, frozenset(table.sources))
+def recorded(actor: str) -> str:
+    """Return who is recorded for an act: the identity that was proven, then the person that the request names."""
+    caller = CALLER.get()
+    if caller is None or caller.name == actor:
+        return actor
+    return f"{caller.name} (as {actor})"
+
+
+def signed(act: Act) -> Act:
+    """Return an act of the caller's with the name that is recorded for it, and what tells two actors apart."""
+    caller = CALLER.get()
+    if caller is None:
+        return act
+    if isinstance(act, ResumeCommand | ResetCommand | RebaselineCommand):
+        return replace(act, actor=recorded(act.actor), identity=caller.name)
+    return replace(act, actor=recorded(act.actor))
 
 
 def _subject(name: str) -> str:
@@ -132,8 +216,7 @@ def _unknown(method: str, why: str) -> RefusalError:
 
 
 def _unauthenticated(sentence: str) -> RefusalError:
-    code = grpc.StatusCode.UNAUTHENTICATED
-    return RefusalError(code, NOT_AUTHENTICATED, f"{sentence}; {NOTHING_DONE}", {"expected": "a known caller"})
+    return RefusalError("NOT_AUTHENTICATED", f"{sentence}; {NOTHING_DONE}", {"expected": "a known caller"})
 
 
 def _list(names: Iterable[str]) -> str:

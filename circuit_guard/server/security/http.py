@@ -14,8 +14,7 @@ from circuit_guard.config.security import Role
 from circuit_guard.config.settings import Settings
 from circuit_guard.config.settings_values import only_this_machine
 from circuit_guard.server.security import tokens
-from circuit_guard.server.security.access import Access
-from circuit_guard.server.security.table import may
+from circuit_guard.server.security.access import Access, may
 
 METRICS_PATH = "/metrics"
 ALIVE_PATH = "/healthz"

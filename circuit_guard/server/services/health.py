@@ -9,7 +9,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from circuit_guard.server.interceptor import Entrance
+from circuit_guard.server.interceptor import GuardedServer
 from circuit_guard.server.transport import bind
 
 READINESS: Final = ""
@@ -44,7 +44,7 @@ class Health:
         if self._probes is not None and listen is not None:
             self.address = bind(self._probes, listen, None, "grpc.health_listen")
 
-    def add_to(self, server: Entrance) -> None:
+    def add_to(self, server: GuardedServer) -> None:
         """Have another server answer for health as well."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 

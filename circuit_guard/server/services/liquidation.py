@@ -23,16 +23,14 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
     async def CheckLiquidation(
         self, request: liquidation_pb2.CheckLiquidationRequest, context: Context
     ) -> liquidation_pb2.CheckLiquidationResponse:
-        """Judge one forced closure."""
         answer = await self._decide(request.check, "check")
         if isinstance(answer, CheckRefused):
-            raise errors.conflict_refusal(errors.conflict(answer, "check"))
+            raise errors.conflict_refusal(answer, "check")
         return liquidation_pb2.CheckLiquidationResponse(decision=answers.decision(answer))
 
     async def CheckLiquidations(
         self, request: liquidation_pb2.CheckLiquidationsRequest, context: Context
     ) -> liquidation_pb2.CheckLiquidationsResponse:
-        """Judge a batch, one result an item, in order."""
         requests.batch(request.checks, "checks", self._batch_max)
         response = liquidation_pb2.CheckLiquidationsResponse()
         pace = Pace()
