@@ -9,19 +9,7 @@ from circuit_guard.core import reasons, sentences
 from circuit_guard.core.facts import DecisionMade, ObservationJudged, OrderJudged, ReferenceJudged
 from circuit_guard.core.types import DIGITS_MAX, Decision, ExplainedLoss, Finding, MarketOutcome
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, WireError
-from circuit_guard.server.convert import enums
-from circuit_guard.server.convert.records import (
-    BREAKER_STATE,
-    DECIMAL,
-    PHASE,
-    TEXTS,
-    TIME,
-    VERDICT,
-    Codec,
-    Record,
-    duration,
-    member,
-)
+from circuit_guard.server.convert import enums, records
 from circuit_guard.v1 import liquidation_pb2, market_data_pb2, order_pb2, types_pb2
 
 LOWER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_FLOOR)
@@ -31,12 +19,7 @@ UPPER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_CEILING)
 MALFORMED_REQUEST = "MALFORMED_REQUEST"
 REQUEST_ID_CONFLICT = "REQUEST_ID_CONFLICT"
 
-FINDING = Record(
-    Finding,
-    types_pb2.Finding,
-    ("reason", "subject", "observed", "limit", "shadow"),
-    severity=member(enums.SEVERITIES, "severity"),
-)
+FINDING = records.Record(Finding, types_pb2.Finding)
 
 
 def finding(found: Finding) -> types_pb2.Finding:
@@ -46,7 +29,7 @@ def finding(found: Finding) -> types_pb2.Finding:
         rule=reasons.rule_of(found.reason),
         sentence=reasons.sentence(found),
         lifted_by=enums.LIFTS[reasons.lift(found)],
-        ask_again_after=duration(reasons.ask_again_ns(found)),
+        ask_again_after=records.duration(reasons.ask_again_ns(found)),
     )
 
 
@@ -55,43 +38,26 @@ def findings(found: Iterable[Finding]) -> list[types_pb2.Finding]:
     return [finding(one) for one in found]
 
 
-FINDINGS = Codec(findings, lambda messages: tuple(map(FINDING.read, messages)))
+FINDINGS = records.Codec(findings, lambda messages: tuple(map(FINDING.read, messages)))
 
-EXPLAINED_LOSS = Record(
+EXPLAINED_LOSS = records.Record(
     ExplainedLoss,
     liquidation_pb2.ExplainedLoss,
-    verdict=member(enums.EXPLANATIONS, "explained_loss.verdict"),
-    low=Codec(lambda bound: str(LOWER_BOUND.plus(bound)), DECIMAL.read),
-    high=Codec(lambda bound: str(UPPER_BOUND.plus(bound)), DECIMAL.read),
-    unknown=TEXTS.named("unknown_markets"),
+    low=records.Codec(lambda bound: str(LOWER_BOUND.plus(bound)), records.DECIMAL.read),
+    high=records.Codec(lambda bound: str(UPPER_BOUND.plus(bound)), records.DECIMAL.read),
+    unknown=records.TEXTS.named("unknown_markets"),
 )
-DECISION = Record(
+DECISION = records.Record(
     Decision,
     liquidation_pb2.LiquidationDecision,
-    ("decision_id", "request_id", "account_id", "market", "policy_revision"),
-    kind=member(enums.KINDS, "kind"),
-    at_ns=TIME.named("decided_at"),
-    verdict=VERDICT,
-    shadow_verdict=VERDICT,
+    at_ns=records.TIME.named("decided_at"),
     findings=FINDINGS,
-    phase=PHASE,
-    breaker=BREAKER_STATE,
     explained=EXPLAINED_LOSS.one().named("explained_loss").or_none(),
 )
-JUDGEMENT = Record(
-    OrderJudged,
-    order_pb2.OrderJudgement,
-    ("order_id", "market"),
-    at_ns=TIME.named("judged_at"),
-    verdict=VERDICT,
-    findings=FINDINGS,
+JUDGEMENT = records.Record(
+    OrderJudged, order_pb2.OrderJudgement, at_ns=records.TIME.named("judged_at"), findings=FINDINGS
 )
-OUTCOME = Record(
-    MarketOutcome,
-    types_pb2.MarketOutcome,
-    ("market", "subject", "observed", "limit", "swapped_with"),
-    outcome=member(enums.OUTCOMES, "outcome"),
-)
+OUTCOME = records.Record(MarketOutcome, types_pb2.MarketOutcome)
 
 
 def decision(made: DecisionMade) -> liquidation_pb2.LiquidationDecision:
@@ -101,7 +67,7 @@ def decision(made: DecisionMade) -> liquidation_pb2.LiquidationDecision:
     return DECISION.write(
         answer,
         lifted_by=_lifted_by(denying),
-        ask_again_after=duration(sentences.longest_wait_ns(denying)),
+        ask_again_after=records.duration(sentences.longest_wait_ns(denying)),
         explanation=sentences.explain_decision(answer),
         repeated=made.repeated,
     )
@@ -113,7 +79,7 @@ def judgement(judged: OrderJudged) -> order_pb2.OrderJudgement:
     return JUDGEMENT.write(
         judged,
         lifted_by=_lifted_by(denying),
-        ask_again_after=duration(sentences.longest_wait_ns(denying)),
+        ask_again_after=records.duration(sentences.longest_wait_ns(denying)),
         explanation=sentences.explain_answer(judged.verdict, judged.market, judged.findings),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -28,3 +29,15 @@ KINDS = _table(CheckKind, liquidation_pb2.CheckKind, "CHECK_KIND")
 EXPLANATIONS = _table(Explanation, liquidation_pb2.Explanation, "EXPLANATION")
 SIDES = _table(Side, order_pb2.OrderSide, "ORDER_SIDE")
 ACTIONS = _table(OrderAction, order_pb2.OrderAction, "ORDER_ACTION")
+
+OF_CONTRACT: dict[str, Mapping[Any, int]] = {
+    "Verdict": VERDICTS,
+    "Severity": SEVERITIES,
+    "LiftedBy": LIFTS,
+    "Phase": PHASES,
+    "BreakerState": BREAKER_STATES,
+    "Outcome": OUTCOMES,
+    "CheckKind": KINDS,
+    "Explanation": EXPLANATIONS,
+}
+"""By the name in the contract."""

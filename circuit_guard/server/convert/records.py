@@ -45,19 +45,21 @@ class Codec:
 
 
 class Record(Generic[Core, Wire]):
-    """A core type and its message. `same` names the fields that are alike on both sides.
+    """A core type and its message. Texts, numbers, flags and enumerations of one name on both sides correspond.
 
-    A name that either side does not have is a TypeError at import.
+    Every other field has a codec, or is derived where it is written and known where it is read. A codec for a field
+    that either side does not have is a TypeError at import.
     """
 
-    def __init__(self, core: type[Core], wire: type[Wire], same: tuple[str, ...] = (), /, **codecs: Codec) -> None:
+    def __init__(self, core: type[Core], wire: type[Wire], **codecs: Codec) -> None:
         self.core = core
         self._wire = wire
+        names, contract = core.__annotations__, wire.DESCRIPTOR.fields_by_name
+        plain = [name for name in contract if name in names and contract[name].message_type is None]
+        codecs = {name: _plain(contract[name]) for name in plain} | codecs
         self._fields = [(name, codec.name or name, codec) for name, codec in codecs.items()]
-        self._fields += [(name, name, SAME) for name in same]
-        annotations, known = core.__annotations__, wire.DESCRIPTOR.fields_by_name
         for name, wire_name, _ in self._fields:
-            if name not in annotations or wire_name not in known:
+            if name not in names or wire_name not in contract:
                 raise TypeError(f"{core.__name__}.{name} and {wire.__name__}.{wire_name}, expected both to exist")
 
     def write(self, value: Core, **derived: Any) -> Wire:
@@ -65,7 +67,7 @@ class Record(Generic[Core, Wire]):
         for name, wire_name, codec in self._fields:
             found = getattr(value, name)
             if found is not None:
-                derived[wire_name] = codec.write(found)
+                derived[wire_name] = found if codec is SAME else codec.write(found)
         return self._wire(**derived)
 
     def read(self, message: Wire, **known: Any) -> Core:
@@ -84,10 +86,6 @@ class Record(Generic[Core, Wire]):
         """Return the codec for a field that holds one of these."""
         return Codec(self.write, self.read)
 
-    def many(self) -> Codec:
-        """Return the codec for a field that holds any number of these, a tuple in the core."""
-        return Codec(lambda values: [self.write(value) for value in values], lambda found: tuple(map(self.read, found)))
-
 
 def timestamp(at_ns: int) -> Timestamp:
     """Return nanoseconds since the Unix epoch as a protobuf time."""
@@ -104,18 +102,6 @@ def time_ns(message: Timestamp | Duration) -> int:
     return message.seconds * SECOND_NS + message.nanos
 
 
-def member(table: Mapping[Any, int], name: str) -> Codec:
-    """Return the codec of an enumeration; `name` is the field in a message about a number that is not known."""
-    members = {number: value for value, number in table.items()}
-
-    def read(number: int) -> Any:
-        if number not in members:
-            raise WireError(name, str(number), "a value that this version knows")
-        return members[number]
-
-    return Codec(table.__getitem__, read)
-
-
 def unchanged(value: Any) -> Any:
     """Return the value."""
     return value
@@ -129,6 +115,20 @@ DECIMAL = Codec(lambda value: str(ON_THE_WIRE.plus(value)), lambda text: Decimal
 """Empty text is None."""
 RATIO = Codec(float, lambda number: Decimal(str(number)))
 
-VERDICT = member(enums.VERDICTS, "verdict")
-PHASE = member(enums.PHASES, "phase")
-BREAKER_STATE = member(enums.BREAKER_STATES, "breaker_state")
+
+def _plain(field: Any) -> Codec:
+    """Return the codec for a field descriptor that is not of a message."""
+    if field.enum_type is not None:
+        return _member(enums.OF_CONTRACT[field.enum_type.name], field.name)
+    return TEXTS if field.is_repeated else SAME
+
+
+def _member(numbers: Mapping[Any, int], name: str) -> Codec:
+    members = {number: value for value, number in numbers.items()}
+
+    def read(number: int) -> Any:
+        if number not in members:
+            raise WireError(name, str(number), "a value that this version knows")
+        return members[number]
+
+    return Codec(numbers.__getitem__, read)

@@ -6,23 +6,7 @@ from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from decimal import Decimal
 
-from circuit_guard.core.inputs import (
-    Account,
-    Basis,
-    Check,
-    HaltCommand,
-    Observation,
-    Order,
-    OrderAction,
-    PhaseCommand,
-    Position,
-    Reference,
-    ResetCommand,
-    ResumeCommand,
-    Side,
-    StateRow,
-    ValidateState,
-)
+from circuit_guard.core import inputs
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, CheckKind, Phase
 from circuit_guard.server.convert import enums, fields
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2, order_pb2, types_pb2
@@ -37,8 +21,8 @@ KINDS: dict[int, CheckKind] = {
     liquidation_pb2.CHECK_KIND_UNSPECIFIED: CheckKind.LIQUIDATION,
     **{number: kind for kind, number in enums.KINDS.items()},
 }
-SIDES: dict[int, Side] = {number: side for side, number in enums.SIDES.items()}
-ACTIONS: dict[int, OrderAction] = {number: action for action, number in enums.ACTIONS.items()}
+SIDES: dict[int, inputs.Side] = {number: side for side, number in enums.SIDES.items()}
+ACTIONS: dict[int, inputs.OrderAction] = {number: action for action, number in enums.ACTIONS.items()}
 PHASES_SET: dict[int, Phase] = {
     number: phase for phase, number in enums.PHASES.items() if phase is not Phase.RECOVERING
 }
@@ -56,9 +40,9 @@ def _event_time_ns(
     return fields.time_ns(message.event_time if message.HasField("event_time") else None, path, "event_time")
 
 
-def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> Observation:
+def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> inputs.Observation:
     """Return a published state; its values may be NaN, infinite or absurd: the rules judge them."""
-    return Observation(
+    return inputs.Observation(
         at_ns=at_ns,
         market=fields.text(message.market, path, "market"),
         source=fields.text(message.source, path, "source"),
@@ -75,9 +59,9 @@ def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> 
     )
 
 
-def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> Reference:
+def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inputs.Reference:
     """Return an independent price."""
-    return Reference(
+    return inputs.Reference(
         at_ns=at_ns,
         market=fields.text(message.market, path, "market"),
         source=fields.text(message.source, path, "source"),
@@ -86,9 +70,9 @@ def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> Refe
     )
 
 
-def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> Check:
+def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> inputs.Check:
     """Return the question about one forced closure."""
-    return Check(
+    return inputs.Check(
         at_ns=at_ns,
         request_id=fields.text(message.request_id, path, "request_id"),
         account_id=fields.text(message.account_id, path, "account_id"),
@@ -96,7 +80,7 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> C
         size=fields.size(message.size, path, "size"),
         kind=fields.choice(message.kind, path, "kind", KINDS),
         execution_price=fields.finite(message.execution_price, path, "execution_price"),
-        basis=Basis(
+        basis=inputs.Basis(
             mark_price=fields.finite(message.basis.mark_price, path, "basis.mark_price"),
             funding_index=fields.finite(message.basis.funding_index, path, "basis.funding_index"),
         ),
@@ -104,19 +88,19 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> C
     )
 
 
-def _account(message: liquidation_pb2.Account, path: str) -> Account:
+def _account(message: liquidation_pb2.Account, path: str) -> inputs.Account:
     if len(message.positions) > POSITIONS_MAX:
         raise fields.error(path, "positions", f"{len(message.positions)} positions", f"at most {POSITIONS_MAX}")
     positions = tuple(
         _position(position, f"{path}.positions[{number}]") for number, position in enumerate(message.positions)
     )
     once((position.market for position in positions), path, "positions", "market")
-    return Account(fields.required(message.collateral, path, "collateral"), positions)
+    return inputs.Account(fields.required(message.collateral, path, "collateral"), positions)
 
 
-def _position(message: liquidation_pb2.Position, path: str) -> Position:
+def _position(message: liquidation_pb2.Position, path: str) -> inputs.Position:
     fraction, amount = _margin(message, path)
-    return Position(
+    return inputs.Position(
         market=fields.text(message.market, path, "market"),
         size=fields.size(message.size, path, "size"),
         entry_price=fields.required(message.entry_price, path, "entry_price"),
@@ -139,11 +123,11 @@ def _margin(message: liquidation_pb2.Position, path: str) -> tuple[Decimal, Deci
     raise fields.error(path, "maintenance_margin_fraction", fields.NOT_GIVEN, expected)
 
 
-def order(message: order_pb2.Order, path: str) -> Order:
+def order(message: order_pb2.Order, path: str) -> inputs.Order:
     """Return one order; no price means a market order."""
     given = message.HasField("created_at")
     created_at_ns = fields.time_ns(message.created_at, path, "created_at") if given else None
-    return Order(
+    return inputs.Order(
         order_id=fields.text(message.order_id, path, "order_id"),
         market=fields.text(message.market, path, "market"),
         side=fields.choice(message.side, path, "side", SIDES),
@@ -155,35 +139,37 @@ def order(message: order_pb2.Order, path: str) -> Order:
     )
 
 
-def halt(request: admin_pb2.HaltRequest, at_ns: int, scopes_max: int) -> HaltCommand:
+def halt(request: admin_pb2.HaltRequest, at_ns: int, scopes_max: int) -> inputs.HaltCommand:
     """Return the command to halt."""
     markets = _markets(request.scopes, scopes_max)
     actor, reason = operator(request.actor, request.reason)
     expires_ns = None
     if request.HasField("expires_after"):
         expires_ns = at_ns + fields.duration_ns(request.expires_after, "", "expires_after", HALT_MAX_NS)
-    return HaltCommand(at_ns, markets, actor, reason, expires_ns)
+    return inputs.HaltCommand(at_ns, markets, actor, reason, expires_ns)
 
 
-def resume(request: admin_pb2.ResumeRequest, at_ns: int, scopes_max: int) -> ResumeCommand:
+def resume(request: admin_pb2.ResumeRequest, at_ns: int, scopes_max: int) -> inputs.ResumeCommand:
     """Return the command to lift halts."""
     markets = _markets(request.scopes, scopes_max)
-    return ResumeCommand(at_ns, markets, *operator(request.actor, request.reason))
+    return inputs.ResumeCommand(at_ns, markets, *operator(request.actor, request.reason))
 
 
-def reset(request: admin_pb2.ResetBreakerRequest, at_ns: int, scopes_max: int) -> ResetCommand:
+def reset(request: admin_pb2.ResetBreakerRequest, at_ns: int, scopes_max: int) -> inputs.ResetCommand:
     """Return the command to close breakers."""
-    return ResetCommand(at_ns, scopes(request.scopes, scopes_max), *operator(request.actor, request.reason))
+    return inputs.ResetCommand(at_ns, scopes(request.scopes, scopes_max), *operator(request.actor, request.reason))
 
 
-def set_phase(request: admin_pb2.SetPhaseRequest, at_ns: int, scopes_max: int) -> PhaseCommand:
+def set_phase(request: admin_pb2.SetPhaseRequest, at_ns: int, scopes_max: int) -> inputs.PhaseCommand:
     """Return the command to enter a phase. RECOVERING is refused: it is entered by the guard itself."""
     if request.phase == types_pb2.PHASE_RECOVERING:
         expected = "another phase: RECOVERING is entered by the guard itself"
         raise fields.error("", "phase", f"{request.phase} ({Phase.RECOVERING})", expected)
     phase = fields.choice(request.phase, "", "phase", PHASES_SET)
     markets = _markets(request.scopes, scopes_max)
-    return PhaseCommand(at_ns, phase, markets, *operator(request.actor, request.reason), rollback=request.rollback)
+    return inputs.PhaseCommand(
+        at_ns, phase, markets, *operator(request.actor, request.reason), rollback=request.rollback
+    )
 
 
 def operator(actor: str, reason: str) -> tuple[str, str]:
@@ -233,17 +219,17 @@ class Rebaseline:
     repaired: tuple[str, ...]
 
 
-def validation(request: maintenance_pb2.ValidateStateRequest, at_ns: int) -> ValidateState:
+def validation(request: maintenance_pb2.ValidateStateRequest, at_ns: int) -> inputs.ValidateState:
     """Return the command to validate a dump; its values may be NaN, infinite or absurd: they are judged."""
     actor = fields.text(request.actor, "", "actor")
     batch(request.rows, "rows", ROWS_MAX)
     rows = tuple(_row(row, f"rows[{number}]") for number, row in enumerate(request.rows))
     once((row.market for row in rows), "", "rows", "market")
-    return ValidateState(at_ns, rows, actor)
+    return inputs.ValidateState(at_ns, rows, actor)
 
 
-def _row(message: maintenance_pb2.StateRow, path: str) -> StateRow:
-    return StateRow(
+def _row(message: maintenance_pb2.StateRow, path: str) -> inputs.StateRow:
+    return inputs.StateRow(
         market=fields.text(message.market, path, "market"),
         event_time_ns=_event_time_ns(message, path),
         mark_price=fields.decimal(message.mark_price, path, "mark_price"),

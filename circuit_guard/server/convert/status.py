@@ -12,51 +12,23 @@ from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import Outcome
+from circuit_guard.server.convert import records
 from circuit_guard.server.convert.answers import FINDINGS
-from circuit_guard.server.convert.records import (
-    BREAKER_STATE,
-    DECIMAL,
-    DURATION,
-    PHASE,
-    RATIO,
-    SAME,
-    TEXTS,
-    TIME,
-    Codec,
-    Record,
-    timestamp,
-)
 from circuit_guard.v1 import status_pb2, types_pb2
 
-INTERVAL = Record(Interval, status_pb2.Interval, low=DECIMAL, high=DECIMAL)
-HALT = Record(
-    Halt,
-    status_pb2.Halt,
-    ("actor", "reason"),
-    since_ns=TIME.named("since"),
-    expires_ns=TIME.named("expires_at").or_none(),
+INTERVAL = records.Record(Interval, status_pb2.Interval, low=records.DECIMAL, high=records.DECIMAL)
+HALT = records.Record(
+    Halt, status_pb2.Halt, since_ns=records.TIME.named("since"), expires_ns=records.TIME.named("expires_at").or_none()
 )
-PROPOSAL = Record(
-    ActProposed,
-    types_pb2.Proposal,
-    ("act", "actor", "reason"),
-    scopes=TEXTS,
-    expires_ns=TIME.named("expires_at"),
+PROPOSAL = records.Record(ActProposed, types_pb2.Proposal, expires_ns=records.TIME.named("expires_at"))
+BREAKER = records.Record(
+    BreakerStatus, status_pb2.BreakerStatus, since_ns=records.TIME.named("since"), findings=FINDINGS
 )
-BREAKER = Record(
-    BreakerStatus,
-    status_pb2.BreakerStatus,
-    ("latched", "generation"),
-    state=BREAKER_STATE,
-    since_ns=TIME.named("since"),
-    findings=FINDINGS,
-)
-MAINTENANCE = Record(
+MAINTENANCE = records.Record(
     Maintenance,
     status_pb2.MaintenanceStatus,
-    ("actor", "reason"),
-    since_ns=TIME.named("since"),
-    checkpoint=SAME.named("checkpoint_name"),
+    since_ns=records.TIME.named("since"),
+    checkpoint=records.SAME.named("checkpoint_name"),
 )
 
 
@@ -67,38 +39,33 @@ def _limits(message: status_pb2.Interval) -> Interval | Nowhere:
 
 
 def _headroom(left: dict[str, Decimal]) -> list[status_pb2.Headroom]:
-    return [status_pb2.Headroom(rule=rule, left_ratio=RATIO.write(ratio)) for rule, ratio in sorted(left.items())]
+    return [
+        status_pb2.Headroom(rule=rule, left_ratio=records.RATIO.write(ratio)) for rule, ratio in sorted(left.items())
+    ]
 
 
-MARKET = Record(
+MARKET = records.Record(
     MarketStatus,
     status_pb2.MarketStatus,
-    ("market", "market_class", "required", "warm", "phase_note", "overdue"),
-    phase=PHASE,
-    commanded_phase=PHASE,
-    phase_since_ns=TIME.named("phase_since"),
+    phase_since_ns=records.TIME.named("phase_since"),
     halt=HALT.one().or_none(),
     denying=FINDINGS,
-    mark_price=DECIMAL,
-    mark_age_ns=DURATION.named("mark_age").or_none(),
-    index_price=DECIMAL,
-    funding_index=DECIMAL,
-    funding_age_ns=DURATION.named("funding_age").or_none(),
+    mark_price=records.DECIMAL,
+    mark_age_ns=records.DURATION.named("mark_age").or_none(),
+    index_price=records.DECIMAL,
+    funding_index=records.DECIMAL,
+    funding_age_ns=records.DURATION.named("funding_age").or_none(),
     funding_envelope=INTERVAL.one().or_none(),
-    reference_price=DECIMAL,
-    reference_count=SAME.named("references_fresh"),
-    mark_limits=Codec(INTERVAL.write, _limits).or_none(),
-    headroom=Codec(_headroom, lambda rooms: {room.rule: RATIO.read(room.left_ratio) for room in rooms}),
-    held_since_ns=TIME.named("held_since").or_none(),
-    ramp_share=RATIO.or_none(),
-    discarded=SAME.named("discarded_intervals"),
+    reference_price=records.DECIMAL,
+    reference_count=records.SAME.named("references_fresh"),
+    mark_limits=records.Codec(INTERVAL.write, _limits).or_none(),
+    headroom=records.Codec(_headroom, lambda rooms: {room.rule: records.RATIO.read(room.left_ratio) for room in rooms}),
+    held_since_ns=records.TIME.named("held_since").or_none(),
+    ramp_share=records.RATIO.or_none(),
+    discarded=records.SAME.named("discarded_intervals"),
 )
-GUARD = Record(
-    GuardStatus,
-    status_pb2.GuardStatus,
-    ("policy_revision", "shadow"),
-    at_ns=TIME.named("at"),
-    global_halt=HALT.one().or_none(),
+GUARD = records.Record(
+    GuardStatus, status_pb2.GuardStatus, at_ns=records.TIME.named("at"), global_halt=HALT.one().or_none()
 )
 
 
@@ -123,7 +90,7 @@ def _maintenance(running: Maintenance) -> status_pb2.MaintenanceStatus:
     clean = sum(one.outcome is Outcome.OK for one in outcomes)
     return MAINTENANCE.write(
         running,
-        validated_at=timestamp(running.validated.at_ns),
+        validated_at=records.timestamp(running.validated.at_ns),
         clean_count=clean,
         not_clean_count=len(outcomes) - clean,
     )

@@ -10,16 +10,7 @@ from typing import Any, TypeVar
 from grpc import aio
 
 from circuit_guard.config.security import Role, SecuritySettings
-from circuit_guard.core.inputs import (
-    BeginMaintenance,
-    EndMaintenance,
-    HaltCommand,
-    PhaseCommand,
-    RebaselineCommand,
-    ResetCommand,
-    ResumeCommand,
-    ValidateState,
-)
+from circuit_guard.core import inputs
 from circuit_guard.errors import shown
 from circuit_guard.server.errors import RefusalError
 from circuit_guard.server.security import tokens
@@ -30,14 +21,14 @@ Context = aio.ServicerContext[Any, Any]
 
 Act = TypeVar(
     "Act",
-    HaltCommand,
-    ResumeCommand,
-    ResetCommand,
-    PhaseCommand,
-    RebaselineCommand,
-    BeginMaintenance,
-    ValidateState,
-    EndMaintenance,
+    inputs.HaltCommand,
+    inputs.ResumeCommand,
+    inputs.ResetCommand,
+    inputs.PhaseCommand,
+    inputs.RebaselineCommand,
+    inputs.BeginMaintenance,
+    inputs.ValidateState,
+    inputs.EndMaintenance,
 )
 
 _LIQUIDATOR, _PUBLISHER, _OPERATOR, _VIEWER = Role.LIQUIDATOR, Role.PUBLISHER, Role.OPERATOR, Role.VIEWER
@@ -187,7 +178,7 @@ def signed(act: Act) -> Act:
     caller = CALLER.get()
     if caller is None:
         return act
-    if isinstance(act, ResumeCommand | ResetCommand | RebaselineCommand):
+    if isinstance(act, inputs.ResumeCommand | inputs.ResetCommand | inputs.RebaselineCommand):
         return replace(act, actor=recorded(act.actor), identity=caller.name)
     return replace(act, actor=recorded(act.actor))
 
