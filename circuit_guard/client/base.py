@@ -1,4 +1,4 @@
-"""What both clients do alike: questions out, answers in, and a verdict where there is no answer."""
+"""What the two clients share: questions out, answers in, and a verdict where there is no answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = logging.getLogger("circuit_guard.client")
 
 
 class Observer(Protocol):
-    """Is told what came of each call, in the thread or task that asked. What it raises reaches that caller."""
+    """Is told the outcome of each call, in the thread or task that asked. Its errors reach that caller."""
 
     def called(self, answers: Sequence[BaseAnswer], duration_s: float) -> None:
         """Take in the answers of one call, one per question, and how long the call took."""
@@ -58,8 +58,8 @@ class Call(Generic[Result]):
 class BaseClient:
     """A connection to one guard.
 
-    Every question has an answer within its deadline: no answer of the guard is a DENY that says why. Nothing is raised
-    but ArgumentError, a ValueError, for what cannot be asked.
+    Every question has an answer within its deadline: if the guard does not answer, that is a DENY that says why. The
+    only error raised is ArgumentError, a ValueError, for a question that cannot be asked.
 
     `address` is host:port or unix:path; `deadline_s` more than 0 and at most 30 s. `fail_open` names the markets whose
     closures may go through for a while when the guard is silent; every other market stays closed. `observer` is told
@@ -187,7 +187,7 @@ class BaseClient:
         return deadline_s
 
     def _report(self, call: Call[Result], answers: Sequence[Result]) -> None:
-        """Log what asking again will hardly change, and tell the observer of the call."""
+        """Log errors, which asking again will hardly change, and tell the observer of the call."""
         errors = [answer for answer in answers if answer.outcome is Outcome.ERROR]
         if errors:
             _log.warning("%d of %d questions have no answer: %s", len(errors), len(answers), errors[0].explanation)
@@ -241,7 +241,7 @@ def _unjudged(order: Order, failure: Failure) -> OrderAnswer:
 
 
 def _denial(question: Closure | Order, failure: Failure, why_closed: str = "") -> dict[str, Any]:
-    """Return what denials have in common that the guard did not give."""
+    """Return the fields of a denial that the guard did not give."""
     return {
         "market": question.market,
         "verdict": Verdict.DENY,

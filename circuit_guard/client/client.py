@@ -72,21 +72,17 @@ class AsyncGuardClient(BaseClient):
     _library = aio
 
     async def check(self, closure: Closure, *, deadline_s: float | None = None) -> Answer:
-        """Ask about one closure. `deadline_s` in place of the client's own."""
         return (await self._ask(self._check(closure, deadline_s)))[0]
 
     async def check_many(self, closures: Sequence[Closure], *, deadline_s: float | None = None) -> tuple[Answer, ...]:
-        """Ask about 1 to 1,000 closures in one call. Each has its own answer, in order."""
         return await self._ask(self._check_many(closures, deadline_s))
 
     async def check_orders(
         self, orders: Sequence[Order], *, deadline_s: float | None = None
     ) -> tuple[OrderAnswer, ...]:
-        """Ask about 1 to 1,000 orders at one instant. Each has its own answer, in order; none ever fails open."""
         return await self._ask(self._check_orders(orders, deadline_s))
 
     async def close(self) -> None:
-        """End the connection. Running and later questions are denied."""
         self._closed = True
         await self._channel.close()
 

@@ -1,4 +1,4 @@
-"""How a client connects: address, TLS, token, and how soon a guard that was restarted is found again."""
+"""How a client connects: address, TLS, token, and how soon it finds a restarted guard again."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _is_token(token: object) -> bool:
 
 
 def _is_local(address: object) -> bool:
-    """Return whether nobody outside of this machine can read what is sent there. Raise ArgumentError."""
+    """Return whether what is sent there stays on this machine. Raise ArgumentError for what is not an address."""
     if isinstance(address, str) and address.startswith(UNIX_PREFIX) and address != UNIX_PREFIX:
         return True
     match = _TCP.fullmatch(address) if isinstance(address, str) else None

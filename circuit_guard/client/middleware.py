@@ -47,7 +47,7 @@ class ClosureDenied(aio.AioRpcError):
 
     @property
     def ask_again_after(self) -> timedelta | None:
-        """When asking again can help; None: not before somebody has acted."""
+        """When asking again can help; None: not until an operator has acted."""
         waits = [answer.ask_again_after for answer in self.denied]
         known = [wait for wait in waits if wait is not None]
         return max(known) if len(known) == len(waits) else None
@@ -111,36 +111,29 @@ def guarded(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        call: Any = function
+        wrapped: Any
         if isinstance(client, AsyncGuardClient):
-            return _asynchronous(client, mapping, function)
-        return _synchronous(client, mapping, function)
+            if not inspect.iscoroutinefunction(call):
+                raise TypeError(f"{call!r} is not asynchronous, expected an `async def` with an AsyncGuardClient")
+
+            @functools.wraps(call)
+            async def asking_first(*args: Any, **kwargs: Any) -> Any:
+                await require_async(client, mapping(*args, **kwargs))
+                return await call(*args, **kwargs)
+
+            wrapped = asking_first
+        else:
+            if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
+                raise TypeError(f"{call!r} is asynchronous, expected a plain function with a GuardClient")
+
+            @functools.wraps(call)
+            def asking(*args: Any, **kwargs: Any) -> Any:
+                require(client, mapping(*args, **kwargs))
+                return call(*args, **kwargs)
+
+            wrapped = asking
+        result: Callable[P, R] = wrapped
+        return result
 
     return decorate
-
-
-def _synchronous(
-    client: GuardClient, mapping: Callable[..., Mapped], function: Callable[..., Any]
-) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{function!r} is asynchronous, expected a plain function with a GuardClient")
-
-    @functools.wraps(function)
-    def asking(*args: Any, **kwargs: Any) -> Any:
-        require(client, mapping(*args, **kwargs))
-        return function(*args, **kwargs)
-
-    return asking
-
-
-def _asynchronous(
-    client: AsyncGuardClient, mapping: Callable[..., Mapped], function: Callable[..., Any]
-) -> Callable[..., Any]:
-    if not inspect.iscoroutinefunction(function):
-        raise TypeError(f"{function!r} is not asynchronous, expected an `async def` with an AsyncGuardClient")
-
-    @functools.wraps(function)
-    async def asking(*args: Any, **kwargs: Any) -> Any:
-        await require_async(client, mapping(*args, **kwargs))
-        return await function(*args, **kwargs)
-
-    return asking

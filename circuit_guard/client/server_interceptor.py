@@ -13,7 +13,6 @@ from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
@@ -188,15 +187,10 @@ def _trailing(denied: ClosureDenied) -> tuple[tuple[str, bytes]]:
         domain=DOMAIN,
         metadata={key: value[:METADATA_CHARACTERS_MAX] for key, value in metadata.items()},
     )
-    status = Status(code=denied.code().value[0], message=str(denied), details=[_packed(info)])
+    status = Status(code=denied.code().value[0], message=str(denied))
+    status.details.add().Pack(info)
     if denied.ask_again_after is not None:
         retry = RetryInfo()
         retry.retry_delay.FromTimedelta(denied.ask_again_after)
-        status.details.append(_packed(retry))
+        status.details.add().Pack(retry)
     return ((DETAILS_KEY, status.SerializeToString()),)
-
-
-def _packed(detail: ErrorInfo | RetryInfo) -> AnyMessage:
-    packed = AnyMessage()
-    packed.Pack(detail)
-    return packed

@@ -96,7 +96,7 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
         self._failure = (code, details)
 
     def delay(self, seconds: float) -> None:
-        """Answer each call no sooner than so many seconds after it arrived. 0: at once. Ends what hangs."""
+        """Answer each call no sooner than this long after it arrived; 0 is at once. Calls that hang are released."""
         self._delay_s = seconds
         self._release()
 
@@ -105,7 +105,7 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
         self._delay_s = None
 
     def wait_until_asked(self, calls: int = 1, timeout_s: float = 10.0) -> None:
-        """Wait until so many calls have arrived in all. Raise TimeoutError where they do not."""
+        """Wait until this many calls have arrived in all. Raise TimeoutError if they do not."""
         with self._lock:
             if not self._lock.wait_for(lambda: len(self.tokens) >= calls, timeout_s):
                 raise TimeoutError(f"{len(self.tokens)} calls arrived within {timeout_s:g} s, expected {calls}")

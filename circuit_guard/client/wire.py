@@ -1,4 +1,4 @@
-"""Questions and answers as protobuf messages. What is no answer to the question raises MalformedAnswer."""
+"""Questions and answers as protobuf messages. A response that does not answer the question raises MalformedAnswer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _EXPLANATIONS = _inverse(_numbers(Explanation, liquidation_pb2.Explanation, "EXP
 
 
 class MalformedAnswer(Exception):
-    """What came back is no answer to the question; the message says what is wrong with it, for a person."""
+    """A response is not an answer to the question; the message says why."""
 
 
 def check(closure: Closure) -> liquidation_pb2.LiquidationCheck:
@@ -89,7 +89,7 @@ def order(asked: Order) -> order_pb2.Order:
 
 
 def answer(decision: liquidation_pb2.LiquidationDecision, closure: Closure) -> Answer:
-    """Return the decision about that closure. Raise MalformedAnswer where it is about another, or none at all."""
+    """Return the decision about that closure. Raise MalformedAnswer if it is about another, or is not a decision."""
     _same("request_id", decision.request_id, closure.request_id or "")
     _same("market", decision.market, closure.market)
     _same("account_id", decision.account_id, closure.account_id)
@@ -110,7 +110,7 @@ def answer(decision: liquidation_pb2.LiquidationDecision, closure: Closure) -> A
 
 
 def order_answer(judgement: order_pb2.OrderJudgement, asked: Order) -> OrderAnswer:
-    """Return the judgement of that order. Raise MalformedAnswer where it is of another, or none at all."""
+    """Return the judgement of that order. Raise MalformedAnswer if it is of another, or is not a judgement."""
     _same("order_id", judgement.order_id, asked.order_id)
     _same("market", judgement.market, asked.market)
     return OrderAnswer(

@@ -68,7 +68,6 @@ class GuardServer:
         """Where probes are answered; empty without grpc.health_listen."""
 
     async def start(self) -> None:
-        """Begin to answer."""
         await self._health.start()
         await self._server.start()
         if self.certificates is not None:
@@ -94,7 +93,7 @@ def create_server(
     """Return a server bound to the address in the settings; without metrics what it refuses is counted nowhere.
 
     Raise ListenError where it cannot be bound, CertificateError where its certificate cannot be used, SettingsError
-    where they ask for what is not installed.
+    where they need an extra that is not installed.
     """
     limits = settings.grpc
     metrics = metrics or AdmissionMetrics(Families(CollectorRegistry()))

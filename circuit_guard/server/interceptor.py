@@ -86,7 +86,7 @@ def _guard(handler: Handler, method: str, admission: Admission) -> Handler:
 
 
 def _guarded(behavior: Behavior, decode: Decode, method: str, admission: Admission) -> Behavior:
-    """Return the behavior on undecoded requests, with its errors translated. Streams write to the context."""
+    """Return the behavior for undecoded requests, with its errors translated. Streams write to the context."""
 
     async def guarded(data: bytes, context: Context) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""How much one identity may ask for in a second: a bucket for each kind of work."""
+"""How much one identity may ask for per second: a bucket for each kind of work."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _COUNTED = {
 
 
 class Bucket:
-    """Fills with so many items a second, and holds those of one second.
+    """Fills with `per_s` items per second, and holds one second's worth.
 
-    A request takes what it needs where anything is left, and what it took too much has to fill up again: a batch larger
-    than a second's worth is not refused for ever.
+    A request takes what it needs if anything is left, and the bucket refills from below zero: a batch larger than one
+    second's worth is not refused for ever.
     """
 
     def __init__(self, per_s: float, now_s: float) -> None:
@@ -65,7 +65,7 @@ class Rates:
         wait_s = bucket.take(items, now_s)
         if wait_s:
             message = (
-                f"{identity} asked for more than {per_s} {_COUNTED[role]} a second: nothing of the request "
+                f"{identity} asked for more than {per_s} {_COUNTED[role]} per second: nothing of the request "
                 f"took effect, ask again in {wait_s:.2f} s"
             )
             metadata = {"identity": identity, "per_s": str(per_s)}

@@ -99,7 +99,7 @@ async def test_batch_when_its_turn_comes_too_late_then_it_is_not_begun() -> None
 
     assert isinstance(outcome, RefusalError)
     assert outcome.reason == "OVERLOADED"
-    assert outcome.message.startswith("its turn has come, it needs about 0.12 s, and 0.05 s are left: nothing")
+    assert outcome.message.startswith("its turn has come, but it needs about 0.12 s, and 0.05 s are left: nothing")
 
 
 async def test_batch_when_it_would_wait_too_long_then_it_is_refused_though_it_has_no_deadline() -> None:
@@ -170,7 +170,7 @@ async def test_checks_when_more_wait_than_there_is_room_for_then_the_next_is_ref
     free.set()
 
     assert (code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-    assert message.startswith("2 requests wait already (limits.checks_waiting_max): nothing was decided")
+    assert message.startswith("2 requests are waiting already (limits.checks_waiting_max): nothing was decided")
     assert refusals(guard, "overloaded") == 1
     assert [decision.verdict for decision in await asyncio.gather(*waiting)] == [types_pb2.VERDICT_DENY] * 2
 

@@ -15,7 +15,7 @@ POSITIONS_MAX = 100
 ROWS_MAX = 5_000
 """Markets in one dump: request and answer then stay below the 4 MiB that gRPC takes by default."""
 HALT_MAX_NS = 7 * 86_400 * SECOND_NS
-"""A halt that ends by itself lasts at most so long: whoever forgets it is reminded within the week."""
+"""The longest halt that ends by itself: one that somebody forgot shows up within a week."""
 
 KINDS: dict[int, CheckKind] = {
     liquidation_pb2.CHECK_KIND_UNSPECIFIED: CheckKind.LIQUIDATION,

@@ -38,7 +38,7 @@ Response = Any
 
 
 class AuthorizationService(AuthorizationServicer):  # type: ignore[misc] # the extra has no types
-    """Answers Envoy. Whatever it asks about is judged as a closure: a request that is none is denied."""
+    """Answers Envoy. Every request is judged as a closure: one that is not a closure is denied."""
 
     def __init__(self, liquidations: LiquidationGuardService, mapping: Mapping) -> None:
         self._liquidations = liquidations

@@ -47,7 +47,7 @@ class Mapping:
     def check(self, http: Http) -> liquidation_pb2.LiquidationCheck:
         """Return the check that a request asks for; its values are not judged yet.
 
-        Raise WireError, which says where the field is taken from, for what is no text or no kind of closure.
+        Raise WireError, which says where the field is taken from, for a field that is not text or a kind of closure.
         """
         places = Places(http)
         found = {field: places.text(place, self.named(field)) for field, place in self._places.items()}
@@ -65,7 +65,7 @@ class Mapping:
         )
 
     def named(self, field: str) -> str:
-        """Return a field of a check as whoever sends requests or writes settings knows it."""
+        """Return a field of a check under the names that the settings and the sender know it by."""
         return f"{SETTINGS[field]} ({self._places[field]})"
 
 
@@ -88,7 +88,7 @@ class Places:
     def text(self, place: str, field: str) -> str:
         """Return the text at a place of the settings, empty where there is none.
 
-        Raise WireError, which names the field, for what is there and cannot be meant.
+        Raise WireError, which names the field, for a value that cannot be used.
         """
         kind, _, name = place.partition(":")
         value = self._header(name, field) if kind == HEADER else self._in_body(name, field)

@@ -1,4 +1,4 @@
-"""Who is asking, and may they? Takes a caller for an identity of the settings, and holds the RPC against its roles."""
+"""Who is asking, and may they? Matches a caller to an identity of the settings, and an RPC to its roles."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ROLES = {f"/{service}/{rpc}": role for service, rpcs in _SERVICES.items() for rp
 """The role that each RPC needs; None: none, as the answer says nothing but whether the guard serves."""
 
 INCLUDED = {Role.OPERATOR: frozenset({Role.VIEWER})}
-"""What a role may do besides: whoever halts has to see."""
+"""Roles that a role includes: an operator who halts has to see."""
 
 
 def may(roles: Collection[Role], needed: Role) -> bool:
@@ -84,7 +84,7 @@ CALLER: ContextVar[Caller | None] = ContextVar("CALLER", default=None)
 
 
 class Access:
-    """Knows every identity. Without any, everybody may do everything and nobody is taken for anybody."""
+    """Knows every identity. Without any, everybody may do everything and no caller is identified."""
 
     def __init__(self, security: SecuritySettings) -> None:
         identities = security.identities
@@ -97,7 +97,6 @@ class Access:
 
     @property
     def open(self) -> bool:
-        """Whether everybody who can connect may do everything."""
         return not self._callers
 
     def needs_nobody(self, method: str) -> bool:
@@ -105,13 +104,13 @@ class Access:
         return method in ROLES and ROLES[method] is None
 
     def admit(self, method: str, context: Context) -> Caller | None:
-        """Return who asks, None where everybody may. Raise RefusalError for one who is not known, or may not."""
+        """Return who asks, None where everybody may. Raise RefusalError if the caller is not known, or may not."""
         if self.open or self.needs_nobody(method):
             return None
         return self._with_role(self._known(_token(context), self._names(context), method), method)
 
     def known_by_token(self, token: str) -> Caller | None:
-        """Return whose token this is, None where it is nobody's."""
+        """Return the caller with this token, None if there is none."""
         name = tokens.owner(token, self._hashes)
         return None if name is None else self._callers[name]
 
@@ -189,7 +188,7 @@ def _subject(name: str) -> str:
 
 
 def _token(context: Context) -> str | None:
-    """Return the bearer token, None where none came. Raise RefusalError for what is none."""
+    """Return the bearer token, None if there is none. Raise RefusalError for a malformed header."""
     metadata: Iterable[tuple[str, str | bytes]] = context.invocation_metadata() or ()
     given = [value for key, value in metadata if key == "authorization"]
     if not given:

@@ -25,7 +25,7 @@ Response: TypeAlias = web.StreamResponse
 
 
 def viewers_only(settings: Settings) -> Middleware:
-    """Return the middleware that lets in whoever shows the token of a viewer or operator; without identities everybody.
+    """Return the middleware that admits viewers and operators by their token; everybody where there are no identities.
 
     Refusals are answered here and not raised: the page that explains what was raised shows the state of the guard.
 
