@@ -142,28 +142,21 @@ def _prepared(behavior: Behavior, prepare: Callable[[Any, Context], Awaitable[An
 
 
 def _behavior(handler: Handler) -> Behavior:
-    behaviors: tuple[Any, ...] = (
-        handler.unary_unary,
-        handler.unary_stream,
-        handler.stream_unary,
-        handler.stream_stream,
-    )
-    found: Behavior = next(behavior for behavior in behaviors if behavior is not None)
-    return found
+    found: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    behavior: Behavior = found
+    return behavior
 
 
 def _rebuilt(handler: Handler, behavior: Behavior) -> Handler:
     """Return the handler with another behavior of the same shape."""
-    decode, encode = handler.request_deserializer, handler.response_serializer
-    match handler.request_streaming, handler.response_streaming:
-        case False, False:
-            return grpc.unary_unary_rpc_method_handler(behavior, decode, encode)
-        case False, True:
-            return grpc.unary_stream_rpc_method_handler(behavior, decode, encode)
-        case True, False:
-            return grpc.stream_unary_rpc_method_handler(behavior, decode, encode)
-        case _:
-            return grpc.stream_stream_rpc_method_handler(behavior, decode, encode)
+    made_by: dict[tuple[bool, bool], Callable[..., Handler]] = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make = made_by[handler.request_streaming, handler.response_streaming]
+    return make(behavior, handler.request_deserializer, handler.response_serializer)
 
 
 def _unaskable(error: ArgumentError) -> str:

@@ -17,12 +17,11 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from circuit_guard.client import wire
 from circuit_guard.client.answers import LiftedBy
@@ -208,14 +207,14 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
             phase=types_pb2.PHASE_OPEN,
             breaker=types_pb2.BREAKER_STATE_CLOSED,
             policy_revision="fake",
-            decided_at=_now(),
+            decided_at=datetime.now(UTC),
         )
         _judge(decision, denial)
         decision.shadow_verdict = decision.verdict
         return decision
 
     def _judgement(self, order: order_pb2.Order) -> order_pb2.OrderJudgement:
-        judgement = order_pb2.OrderJudgement(order_id=order.order_id, market=order.market, judged_at=_now())
+        judgement = order_pb2.OrderJudgement(order_id=order.order_id, market=order.market, judged_at=datetime.now(UTC))
         _judge(judgement, self._denial(order.market))
         return judgement
 
@@ -232,9 +231,3 @@ def _judge(answer: liquidation_pb2.LiquidationDecision | order_pb2.OrderJudgemen
     answer.lifted_by = wire.LIFTS[denial.lifted_by]
     if denial.ask_again_after is not None:
         answer.ask_again_after.FromTimedelta(denial.ask_again_after)
-
-
-def _now() -> Timestamp:
-    stamp = Timestamp()
-    stamp.GetCurrentTime()
-    return stamp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -58,34 +59,36 @@ class MalformedAnswer(Exception):
 
 def check(closure: Closure) -> liquidation_pb2.LiquidationCheck:
     """Return a question as it is sent."""
-    return liquidation_pb2.LiquidationCheck(
-        request_id=closure.request_id or "",
-        account_id=closure.account_id,
-        market=closure.market,
-        size=str(closure.size),
-        kind=KINDS[closure.kind],
-        execution_price=_text(closure.execution_price),
-        basis=liquidation_pb2.Basis(
-            mark_price=_text(closure.basis.mark_price), funding_index=_text(closure.basis.funding_index)
-        ),
-        account=None if closure.account is None else _account(closure.account),
-    )
+    return liquidation_pb2.LiquidationCheck(**_fields(closure))
 
 
 def order(asked: Order) -> order_pb2.Order:
     """Return an order as it is sent."""
-    message = order_pb2.Order(
-        order_id=asked.order_id,
-        market=asked.market,
-        side=SIDES[asked.side],
-        action=ACTIONS[asked.action],
-        price=_text(asked.price),
-        post_only=asked.post_only,
-        take_profit_or_stop_loss=asked.take_profit_or_stop_loss,
-    )
-    if asked.created_at is not None:
-        message.created_at.FromDatetime(asked.created_at)
-    return message
+    return order_pb2.Order(**_fields(asked))
+
+
+def _fields(question: Closure | Order | Basis | Account | Position) -> dict[str, Any]:
+    """Return the fields of a message, which have the same names; what is None is not given."""
+    values = {field.name: getattr(question, field.name) for field in dataclasses.fields(question)}
+    return {name: _written(value) for name, value in values.items() if value is not None}
+
+
+def _written(value: object) -> Any:
+    match value:
+        case Decimal():
+            return str(value)
+        case CheckKind():
+            return KINDS[value]
+        case Side():
+            return SIDES[value]
+        case OrderAction():
+            return ACTIONS[value]
+        case Basis() | Account() | Position():
+            return _fields(value)
+        case tuple():
+            return list(map(_written, value))
+        case _:
+            return value
 
 
 def answer(decision: liquidation_pb2.LiquidationDecision, closure: Closure) -> Answer:
@@ -118,26 +121,6 @@ def order_answer(judgement: order_pb2.OrderJudgement, asked: Order) -> OrderAnsw
         order_id=asked.order_id,
         judged_at=_time(judgement.judged_at) if judgement.HasField("judged_at") else None,
     )
-
-
-def _account(held: Account) -> liquidation_pb2.Account:
-    return liquidation_pb2.Account(collateral=str(held.collateral), positions=map(_position, held.positions))
-
-
-def _position(position: Position) -> liquidation_pb2.Position:
-    return liquidation_pb2.Position(
-        market=position.market,
-        size=str(position.size),
-        entry_price=str(position.entry_price),
-        cached_funding_index=str(position.cached_funding_index),
-        maintenance_margin_fraction=_text(position.maintenance_margin_fraction),
-        maintenance_margin=_text(position.maintenance_margin),
-    )
-
-
-def _text(value: Decimal | None) -> str:
-    """Return a decimal as text; None is empty, which means "not given"."""
-    return "" if value is None else str(value)
 
 
 def _same(field: str, answered: str, asked: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from grpc import aio
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
@@ -37,54 +39,48 @@ from circuit_guard.v1 import (
     order_pb2_grpc,
 )
 
-SERVICES = (
-    liquidation_pb2.DESCRIPTOR.services_by_name["LiquidationGuardService"].full_name,
-    order_pb2.DESCRIPTOR.services_by_name["OrderGuardService"].full_name,
-    market_data_pb2.DESCRIPTOR.services_by_name["MarketDataService"].full_name,
-    admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name,
-    maintenance_pb2.DESCRIPTOR.services_by_name["MaintenanceService"].full_name,
+SERVICES = tuple(
+    service.full_name
+    for contract in (liquidation_pb2, order_pb2, market_data_pb2, admin_pb2, maintenance_pb2)
+    for service in contract.DESCRIPTOR.services_by_name.values()
 )
 
 
+@dataclass(frozen=True, slots=True)
 class GuardServer:
     """A server that reports NOT_SERVING until it is told otherwise."""
 
-    def __init__(
-        self,
-        server: aio.Server,
-        health: Health,
-        engine: Engine,
-        address: str,
-        certificates: CertificateWatch | None,
-    ) -> None:
-        self._server = server
-        self._health = health
-        self._engine = engine
-        self.certificates = certificates
-        """What looks at the certificate's files; None without TLS."""
-        self.address = address
-        """Where it listens, with the port that was bound."""
-        self.health_address = health.address
+    server: aio.Server
+    health: Health
+    engine: Engine
+    address: str
+    """Where it listens, with the port that was bound."""
+    certificates: CertificateWatch | None
+    """Watches the certificate's files; None without TLS."""
+
+    @property
+    def health_address(self) -> str:
         """Where probes are answered; empty without grpc.health_listen."""
+        return self.health.address
 
     async def start(self) -> None:
-        await self._health.start()
-        await self._server.start()
+        await self.health.start()
+        await self.server.start()
         if self.certificates is not None:
             self.certificates.start()
 
     async def set_serving(self, serving: bool) -> None:  # noqa: FBT001 - the state is the whole message
         """Report the guard and each of its services as SERVING or NOT_SERVING; they answer in both cases."""
-        await self._health.set_serving(serving)
+        await self.health.set_serving(serving)
 
     async def drain(self, grace_s: float) -> None:
         """Stop: report NOT_SERVING, take no more requests, end the watches, and give running requests `grace_s`."""
-        await self._health.drain()
-        self._engine.end_watchers()
+        await self.health.drain()
+        self.engine.end_watchers()
         if self.certificates is not None:
             await self.certificates.stop()
-        await self._server.stop(grace_s)
-        await self._health.stop()
+        await self.server.stop(grace_s)
+        await self.health.stop()
 
 
 def create_server(

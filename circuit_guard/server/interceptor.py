@@ -16,11 +16,10 @@ from circuit_guard.errors import WireError
 from circuit_guard.server import errors
 from circuit_guard.server.admission import LIBRARY_PREFIX, Admission
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.security.access import ROLES
+from circuit_guard.server.security.access import ROLES, Context
 
 _log = structlog.get_logger(__name__)
 
-Context = aio.ServicerContext[Any, Any]
 Behavior = Callable[[Any, Context], Awaitable[Any]]
 Decode = Callable[[bytes], Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

@@ -19,7 +19,7 @@ from circuit_guard.errors import WireError
 from circuit_guard.server.convert.answers import MALFORMED_REQUEST, request_error
 from circuit_guard.server.envoy.mapping import SETTINGS, Mapping, is_grpc
 from circuit_guard.server.errors import DETAILS_KEY, RefusalError
-from circuit_guard.server.interceptor import Context
+from circuit_guard.server.security.access import Context
 from circuit_guard.server.services.liquidation import LiquidationGuardService
 from circuit_guard.v1 import liquidation_pb2, types_pb2
 

@@ -13,8 +13,7 @@ from circuit_guard.core.types import GLOBAL_SCOPE
 from circuit_guard.engine.engine import Engine
 from circuit_guard.server import errors
 from circuit_guard.server.convert import events, requests, status
-from circuit_guard.server.interceptor import Context
-from circuit_guard.server.security.access import Act, recorded, signed
+from circuit_guard.server.security.access import Act, Context, recorded, signed
 from circuit_guard.v1 import admin_pb2, admin_pb2_grpc
 
 ReloadPolicy = Callable[[], Sequence[Fact]]

@@ -9,7 +9,7 @@ from circuit_guard.errors import WireError
 from circuit_guard.server import errors
 from circuit_guard.server.batch_queue import Pace
 from circuit_guard.server.convert import answers, requests
-from circuit_guard.server.interceptor import Context
+from circuit_guard.server.security.access import Context
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc
 
 

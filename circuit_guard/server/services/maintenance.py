@@ -14,8 +14,7 @@ from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Outcome
 from circuit_guard.engine.engine import Engine
 from circuit_guard.server import errors
 from circuit_guard.server.convert import answers, events, requests
-from circuit_guard.server.interceptor import Context
-from circuit_guard.server.security.access import signed
+from circuit_guard.server.security.access import Context, signed
 from circuit_guard.server.services.admin import carry_out, refuse
 from circuit_guard.v1 import maintenance_pb2, maintenance_pb2_grpc
 

@@ -14,8 +14,7 @@ from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.engine.engine import Engine
 from circuit_guard.errors import WireError
 from circuit_guard.server.convert import answers, requests
-from circuit_guard.server.interceptor import Context
-from circuit_guard.server.security.access import permit_sources
+from circuit_guard.server.security.access import Context, permit_sources
 from circuit_guard.v1 import market_data_pb2, market_data_pb2_grpc
 
 Message = TypeVar("Message", market_data_pb2.Observation, market_data_pb2.Reference)

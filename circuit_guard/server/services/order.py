@@ -8,7 +8,7 @@ from circuit_guard.core.inputs import OrdersCheck
 from circuit_guard.engine.engine import Engine
 from circuit_guard.errors import WireError
 from circuit_guard.server.convert import answers, requests
-from circuit_guard.server.interceptor import Context
+from circuit_guard.server.security.access import Context
 from circuit_guard.v1 import order_pb2, order_pb2_grpc
 
 
