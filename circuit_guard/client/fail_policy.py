@@ -52,20 +52,15 @@ class FailPolicy:
         """Record what the guard said."""
         with self._lock:
             for answer in answers:
+                market = answer.market
                 if answer.source is Source.GUARD:
                     self._reached_at = max(self._reached_at, now)
-                self._remember(answer, asked_at, now)
-
-    def _remember(self, answer: Answer, asked_at: float, now: float) -> None:
-        market = answer.market
-        if not OF_EVERY_MARKET.isdisjoint(answer.reasons):
-            self._all_denied_at = now
-        if market not in self._fail_open:
-            return
-        if answer.verdict is Verdict.DENY:
-            self._denied_at[market] = now
-        elif not answer.repeated:
-            self._allowed_at[market] = max(self._allowed_at.get(market, NEVER), asked_at)
+                if not OF_EVERY_MARKET.isdisjoint(answer.reasons):
+                    self._all_denied_at = now
+                if market in self._fail_open and answer.verdict is Verdict.DENY:
+                    self._denied_at[market] = now
+                elif market in self._fail_open and not answer.repeated:
+                    self._allowed_at[market] = max(self._allowed_at.get(market, NEVER), asked_at)
 
     def failed_loudly(self, now: float) -> None:
         """Record a response that is not an answer: nothing is open until the guard allows again."""

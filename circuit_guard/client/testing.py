@@ -97,7 +97,10 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
     def delay(self, seconds: float) -> None:
         """Answer each call no sooner than this long after it arrived; 0 is at once. Calls that hang are released."""
         self._delay_s = seconds
-        self._release()
+        with self._lock:
+            waiting, self._waiting = self._waiting, set()
+        for call in waiting:
+            call.set()
 
     def hang(self) -> None:
         """Take calls and answer none, until `delay` or `kill`."""
@@ -163,12 +166,6 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
             self._default, self._markets = denial, {}
         else:
             self._markets[market] = denial
-
-    def _release(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, set()
-        for call in waiting:
-            call.set()
 
     def _begin(
         self, context: grpc.ServicerContext, closures: Iterable[Closure] = (), orders: Iterable[Order] = ()

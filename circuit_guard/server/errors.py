@@ -12,12 +12,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from circuit_guard.core.facts import CheckRefused, CommandRefused
+from circuit_guard.core.facts import CommandRefused
 from circuit_guard.engine.engine import EngineFailed, EngineRefuses
 from circuit_guard.engine.subscriptions import EventsLost, TooManyWatchers
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError
 from circuit_guard.journal.errors import CheckpointGone, JournalError
-from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut
+from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut, reason_of
 
 DOMAIN = "circuit_guard"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -88,7 +88,7 @@ def refusal(error: Exception) -> RefusalError | None:
         case RefusalError():
             return error
         case WireError():
-            return _field_refusal(MALFORMED_REQUEST, error)
+            return _field_refusal(reason_of(error), error)
         case PolicyError():
             metadata = {"origin": error.origin, "violations": str(len(error.problems))}
             return RefusalError("POLICY_INVALID", str(error), metadata)
@@ -114,17 +114,6 @@ def refusal(error: Exception) -> RefusalError | None:
 def defect() -> RefusalError:
     """Return what a client is told of a defect; the log has the rest."""
     return RefusalError("INTERNAL", "a defect of the guard, see its log: treat this as a deny")
-
-
-def conflict(fact: CheckRefused, path: str) -> WireError:
-    """Return the error for a check whose request_id is known with another content."""
-    expected = f"a new request_id, or the content first sent with it; it differs in {fact.differing}"
-    return WireError(f"{path}.request_id", fact.request_id, expected)
-
-
-def conflict_refusal(fact: CheckRefused, path: str) -> RefusalError:
-    """Return the refusal of a single check for a request_id that is known with another content."""
-    return _field_refusal(REQUEST_ID_CONFLICT, conflict(fact, path))
 
 
 def command_refusal(fact: CommandRefused, field: str = "scopes", *, unknown_market: bool) -> RefusalError:

@@ -134,7 +134,7 @@ def refused(error: WireError) -> None:
         raise AssertionError("a malformed request is a defect")
     if len(refusal.details()) * 4 / 3 + len(refusal.message) > TRAILERS_BYTES_MAX:
         raise AssertionError(f"a refusal of {len(refusal.details())} bytes reaches nobody")
-    answers.request_error(error, answers.MALFORMED_REQUEST).SerializeToString()
+    answers.request_error(error).SerializeToString()
     answers.refused(error).SerializeToString()
 
 

@@ -19,6 +19,11 @@ UPPER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_CEILING)
 MALFORMED_REQUEST = "MALFORMED_REQUEST"
 REQUEST_ID_CONFLICT = "REQUEST_ID_CONFLICT"
 
+
+class ConflictError(WireError):
+    """A check came with a known request_id and another content."""
+
+
 FINDING = records.Record(Finding, types_pb2.Finding)
 
 
@@ -96,9 +101,7 @@ def published(judged: ObservationJudged | ReferenceJudged) -> market_data_pb2.Pu
 
 def refused(error: WireError) -> market_data_pb2.PublishResult:
     """Return the answer for a published item that was malformed."""
-    return market_data_pb2.PublishResult(
-        status=market_data_pb2.PUBLISH_STATUS_REFUSED, error=request_error(error, MALFORMED_REQUEST)
-    )
+    return market_data_pb2.PublishResult(status=market_data_pb2.PUBLISH_STATUS_REFUSED, error=request_error(error))
 
 
 def outcome(found: MarketOutcome) -> types_pb2.MarketOutcome:
@@ -106,10 +109,15 @@ def outcome(found: MarketOutcome) -> types_pb2.MarketOutcome:
     return OUTCOME.write(found, sentence=sentences.outcome_sentence(found))
 
 
-def request_error(error: WireError, reason: str) -> types_pb2.RequestError:
-    """Return why one item of a batch has no answer; `reason` as in ErrorInfo."""
+def reason_of(error: WireError) -> str:
+    """Return the reason in ErrorInfo."""
+    return REQUEST_ID_CONFLICT if isinstance(error, ConflictError) else MALFORMED_REQUEST
+
+
+def request_error(error: WireError) -> types_pb2.RequestError:
+    """Return why one item of a batch has no answer."""
     return types_pb2.RequestError(
-        reason=reason,
+        reason=reason_of(error),
         field=error.field,
         value=cut(error.value),
         expected=error.expected,

@@ -16,7 +16,7 @@ from google.protobuf.json_format import MessageToJson
 from google.rpc.status_pb2 import Status
 
 from circuit_guard.errors import WireError
-from circuit_guard.server.convert.answers import MALFORMED_REQUEST, request_error
+from circuit_guard.server.convert.answers import request_error
 from circuit_guard.server.envoy.mapping import SETTINGS, Mapping, is_grpc
 from circuit_guard.server.errors import DETAILS_KEY, RefusalError
 from circuit_guard.server.security.access import Context
@@ -53,7 +53,7 @@ class AuthorizationService(AuthorizationServicer):  # type: ignore[misc] # the e
         try:
             check = self._mapping.check(http)
         except WireError as error:
-            return liquidation_pb2.LiquidationResult(error=request_error(error, MALFORMED_REQUEST))
+            return liquidation_pb2.LiquidationResult(error=request_error(error))
         result = await self._liquidations.result(check, "check")
         if result.error.field in SETTINGS:
             named = self._mapping.named(result.error.field)

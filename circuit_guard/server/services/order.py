@@ -32,7 +32,7 @@ class OrderGuardService(order_pb2_grpc.OrderGuardServiceServicer):
                 orders.append(requests.order(message, f"orders[{number}]"))
                 places.append(result)
             except WireError as error:
-                result.error.CopyFrom(answers.request_error(error, answers.MALFORMED_REQUEST))
+                result.error.CopyFrom(answers.request_error(error))
         await self._engine.room()
         facts = self._engine.decide_orders(OrdersCheck(self._engine.now_ns(), tuple(orders)))
         judged = (fact for fact in facts if isinstance(fact, OrderJudged))
