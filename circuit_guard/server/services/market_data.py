@@ -47,21 +47,16 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
         permit_sources(message.source for message in messages)
         await self._engine.room()
         happened: list[Fact] = []
-        results = [self._take(message, f"{name}[{number}]", read, happened) for number, message in enumerate(messages)]
+        results = []
+        for number, message in enumerate(messages):
+            try:
+                item = read(message, f"{name}[{number}]", self._engine.now_ns())
+            except WireError as error:
+                results.append(answers.refused(error))
+                continue
+            facts = self._engine.step(item)
+            happened += facts
+            judged = next(fact for fact in facts if isinstance(fact, ObservationJudged | ReferenceJudged))
+            results.append(answers.published(judged))
         await self._engine.settled(happened)
         return results
-
-    def _take(
-        self,
-        message: Message,
-        path: str,
-        read: Callable[[Message, str, int], Observation | Reference],
-        happened: list[Fact],
-    ) -> market_data_pb2.PublishResult:
-        try:
-            item = read(message, path, self._engine.now_ns())
-        except WireError as error:
-            return answers.refused(error)
-        facts = self._engine.step(item)
-        happened += facts
-        return answers.published(next(fact for fact in facts if isinstance(fact, ObservationJudged | ReferenceJudged)))
