@@ -36,6 +36,7 @@ class Pace:
         return time.perf_counter() - self._since_s > STINT_S
 
     async def let_others_in(self) -> None:
+        """Run what else is waiting in the event loop."""
         for _ in range(LAPS):
             await asyncio.sleep(0)
         self._since_s = time.perf_counter()

@@ -64,6 +64,7 @@ class GuardServer:
         return self.health.address
 
     async def start(self) -> None:
+        """Begin to answer."""
         await self.health.start()
         await self.server.start()
         if self.certificates is not None:

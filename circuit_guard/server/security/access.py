@@ -97,6 +97,7 @@ class Access:
 
     @property
     def open(self) -> bool:
+        """Whether everybody who can connect may do everything."""
         return not self._callers
 
     def needs_nobody(self, method: str) -> bool:

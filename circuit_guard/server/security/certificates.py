@@ -98,6 +98,7 @@ class CertificateWatch:
         self._task = asyncio.create_task(self._watch(), name=TASK)
 
     async def stop(self) -> None:
+        """Stop watching the files."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -49,6 +49,7 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def start(self) -> None:
+        """Begin to answer: LIVENESS is SERVING, everything else is not yet."""
         await self.set_serving(False)
         await self._servicer.set(LIVENESS, _STATES.SERVING)
         if self._probes is not None:
@@ -64,6 +65,7 @@ class Health:
         await self._servicer.enter_graceful_shutdown()
 
     async def stop(self) -> None:
+        """Stop answering probes."""
         if self._probes is not None:
             await self._probes.stop(None)
 
