@@ -50,6 +50,7 @@ from circuit_guard.errors import WireError
 from circuit_guard.journal.codec import CodecError, decode
 from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Kind, Record, Start
 from circuit_guard.server.convert import received
+from circuit_guard.server.convert.records import time_ns
 from circuit_guard.v1 import event_pb2
 
 _KIND_WIDTH = max(len(kind) for kind in Kind)
@@ -64,7 +65,7 @@ def of_event(event: event_pb2.Event) -> Text:
         what, colour = "the guard sent an event that this version of circuit-guard cannot read", "dim"
     else:
         what, colour = sentences.line(fact), style(fact)
-    return Text(f"{time_of_day_ms(received.time_ns(event.at))} ", style="dim").append(what, style=colour or "not dim")
+    return Text(f"{time_of_day_ms(time_ns(event.at))} ", style="dim").append(what, style=colour or "not dim")
 
 
 def of_record(record: Record) -> Text:

@@ -24,7 +24,7 @@ from circuit_guard.core.inputs import StateRow
 from circuit_guard.errors import WireError, shown
 from circuit_guard.recording.format import EXPECTED_TIME, format_time, parse_time_ns
 from circuit_guard.server.convert import fields
-from circuit_guard.server.convert.maintenance import ROWS_MAX
+from circuit_guard.server.convert.requests import ROWS_MAX
 
 BYTES_MAX = 16 * 1024 * 1024
 STDIN = Path("-")

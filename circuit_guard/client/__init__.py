@@ -4,7 +4,6 @@ It needs grpcio and protobuf and imports nothing of the guard itself. Middleware
 `server_interceptor`, `client_interceptor`, `metrics` (needs prometheus_client) and `testing`.
 """
 
-from circuit_guard.client.aio import AsyncGuardClient
 from circuit_guard.client.answers import (
     Answer,
     BaseAnswer,
@@ -21,12 +20,11 @@ from circuit_guard.client.answers import (
     Verdict,
 )
 from circuit_guard.client.arguments import ArgumentError
-from circuit_guard.client.client import GuardClient
+from circuit_guard.client.base import Observer
+from circuit_guard.client.client import AsyncGuardClient, GuardClient
 from circuit_guard.client.connection import Tls
-from circuit_guard.client.decorator import guarded
-from circuit_guard.client.denied import ClosureDenied, Mapped, RequestMapping
-from circuit_guard.client.desk import Observer
 from circuit_guard.client.fail_policy import FailOpen
+from circuit_guard.client.middleware import ClosureDenied, Mapped, RequestMapping, guarded
 from circuit_guard.client.questions import Account, Basis, CheckKind, Closure, Order, OrderAction, Position, Side
 
 __all__ = [

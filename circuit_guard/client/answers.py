@@ -1,4 +1,4 @@
-"""What a client answers: always a verdict, with everything that explains it, also where the guard said nothing."""
+"""What a client answers: always a verdict and its explanation, also when the guard gave no answer."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Source(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What came of asking, whatever the fail policy made of it."""
+    """The outcome of asking, before the fail policy is applied."""
 
     ALLOW = "allow"
     DENY = "deny"
     UNAVAILABLE = "unavailable"
-    """Nobody answered: no connection, or it broke, or the guard said that it cannot decide anything now."""
+    """No connection, or it broke, or the guard said that it cannot decide now."""
     DEADLINE = "deadline"
     """No answer within the deadline."""
     ERROR = "error"
-    """The guard refused the question, or what came back is no answer."""
+    """The guard refused the question, or its response is not an answer."""
 
 
 class Severity(StrEnum):
@@ -75,7 +75,7 @@ class BreakerState(StrEnum):
 
 
 class Explanation(StrEnum):
-    """Whether the loss of an account is explained by values that can honestly be."""
+    """Whether admissible values explain the account's loss."""
 
     EXPLAINED = "EXPLAINED"
     UNEXPLAINED = "UNEXPLAINED"
@@ -85,10 +85,10 @@ class Explanation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that a rule found; `sentence` is the whole of it for a person.
+    """One thing that a rule found; `sentence` explains it in full to a person.
 
-    `severity` and `lifted_by` are None where the guard is newer than this client and said something unknown to it.
-    `ask_again_after` None: not before somebody has acted. A shadow finding enforces nothing.
+    `severity` and `lifted_by` are None where a newer guard sends a value that this client does not know.
+    `ask_again_after` None: not until somebody has acted. A shadow finding enforces nothing.
     """
 
     reason: str
@@ -112,7 +112,7 @@ class Finding:
 class ExplainedLoss:
     """The least and the most that the account's margin surplus can be, in quote currency, and what follows.
 
-    `verdict` is None where the guard is newer than this client and said something unknown to it.
+    `verdict` is None where a newer guard sends a value that this client does not know.
     """
 
     verdict: Explanation | None
@@ -126,7 +126,7 @@ class BaseAnswer:
     """What every answer has. It is true in an `if` exactly where the verdict is ALLOW.
 
     `explanation` is one line for a person. `lifted_by` and `ask_again_after` are None for an ALLOW; `ask_again_after`
-    None on a DENY means that asking again does not help before somebody has acted.
+    None on a DENY means that asking again does not help until somebody has acted.
     """
 
     market: str
@@ -145,7 +145,7 @@ class BaseAnswer:
 
     @property
     def fail_open(self) -> bool:
-        """Whether it may go ahead only because the fail policy is open: the guard said nothing."""
+        """Whether it may go ahead only because the fail policy is open: the guard gave no answer."""
         return self.verdict is Verdict.ALLOW and self.source is Source.NO_ANSWER
 
     @property
@@ -161,7 +161,7 @@ class BaseAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(BaseAnswer):
-    """The answer about one closure. What only the guard can say is None where it gave no answer."""
+    """The answer about one closure. Fields that only the guard knows are None where it gave no answer."""
 
     request_id: str
     account_id: str

@@ -1,4 +1,4 @@
-"""What a caller hands in is judged where it is handed in: a malformed question never leaves the process."""
+"""Checks of what a caller hands in: a malformed question never leaves the process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def name(field: str, value: object) -> None:
 
 
 def decimal(field: str, value: Decimal) -> None:
-    """Refuse what is no Decimal (a float has already lost digits), or none that can be computed with."""
+    """Refuse a value that is not a Decimal (a float has already lost digits), or cannot be computed with."""
     if not isinstance(value, Decimal):
         raise ArgumentError(field, value, _DECIMAL_EXPECTED)
     if not value.is_finite() or len(value.as_tuple().digits) > DIGITS_MAX:
@@ -50,41 +50,41 @@ def decimal(field: str, value: Decimal) -> None:
 
 
 def optional_decimal(field: str, value: Decimal | None) -> None:
-    """Refuse what is neither None, which means "not given", nor a Decimal that can be computed with."""
+    """Refuse a value that is neither None, which means "not given", nor a usable Decimal."""
     if value is not None:
         decimal(field, value)
 
 
 def size(field: str, value: Decimal) -> None:
-    """Refuse what is no signed size in base units, other than zero."""
+    """Refuse a value that is not a signed size in base units, other than zero."""
     decimal(field, value)
     if value == 0:
         raise ArgumentError(field, value, "a size other than zero, in base units")
 
 
 def fraction(field: str, value: Decimal) -> None:
-    """Refuse what is no fraction from 0 to 1."""
+    """Refuse a value that is not a fraction from 0 to 1."""
     decimal(field, value)
     if not 0 <= value <= 1:
         raise ArgumentError(field, value, "a fraction from 0 to 1")
 
 
 def amount(field: str, value: Decimal) -> None:
-    """Refuse what is no amount in quote currency of 0 or more."""
+    """Refuse a value that is not an amount in quote currency of 0 or more."""
     decimal(field, value)
     if value < 0:
         raise ArgumentError(field, value, "an amount in quote currency, 0 or more")
 
 
 def choice(field: str, value: object, kind: type[Enum]) -> None:
-    """Refuse what is no member of the enumeration; its plain text is none."""
+    """Refuse a value that is not a member of the enumeration; its plain text is not."""
     if not isinstance(value, kind):
         members = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
         raise ArgumentError(field, value, f"one of {members}")
 
 
 def instance(field: str, value: object, kind: type) -> None:
-    """Refuse what is not of that type."""
+    """Refuse a value that is not of this type."""
     if not isinstance(value, kind):
         raise ArgumentError(field, value, f"an instance of {kind.__name__}")
 
@@ -96,7 +96,7 @@ def time(field: str, value: object) -> None:
 
 
 def seconds(field: str, value: object, most: float) -> None:
-    """Refuse what is no duration in seconds, more than 0 and at most `most`."""
+    """Refuse a value that is not a duration in seconds, more than 0 and at most `most`."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 < value <= most
     if not good:
         raise ArgumentError(field, value, f"seconds, more than 0 and at most {most:g}")

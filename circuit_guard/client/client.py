@@ -1,90 +1,40 @@
-"""GuardClient: asks a guard before each forced closure, from threads.
-
-All that it shares with AsyncGuardClient is in `desk`; what differs (channel, awaiting, cancelling, errors of a closed
-channel) is all that is left here and in `aio`, so both are written by hand.
-"""
+"""The two clients. All that they share is in `base`; awaiting, cancelling and the errors of a closed channel differ."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self
 
 import grpc
-from google.protobuf.message import Message
+from grpc import aio
 
-from circuit_guard.client import failures, wire
+from circuit_guard.client import failures
 from circuit_guard.client.answers import Answer, OrderAnswer
-from circuit_guard.client.connection import Connection, Tls
-from circuit_guard.client.desk import DEADLINE_S, Asked, Clock, Desk, Observer
-from circuit_guard.client.fail_policy import FailOpen
-from circuit_guard.client.failures import Failure
+from circuit_guard.client.base import BaseClient, Call, Result
 from circuit_guard.client.questions import Closure, Order
-from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, order_pb2, order_pb2_grpc
-
-Response = TypeVar("Response", bound=Message)
 
 
-class GuardClient:
-    """A connection to one guard; make one and share it between threads. Use it in `with`, or close it.
+class GuardClient(BaseClient):
+    """Asks from threads: make one and share it between them. Use it in `with`, or close it. Arguments: `BaseClient`."""
 
-    Every question has an answer within its deadline: no answer of the guard is a DENY that says why. Nothing is raised
-    but ArgumentError, a ValueError, for what cannot be asked.
-
-    `address` is host:port or unix:path; `deadline_s` more than 0 and at most 30 s. `fail_open` names the markets whose
-    closures may go through for a while when the guard is silent; every other market stays closed. `observer` is told
-    of each call; `clock` returns monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        address: str,
-        *,
-        deadline_s: float = DEADLINE_S,
-        fail_open: Mapping[str, FailOpen] | None = None,
-        tls: Tls | None = None,
-        token: str | None = None,
-        observer: Observer | None = None,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        connection = Connection(address, tls, token)
-        self._desk = Desk(connection, deadline_s=deadline_s, fail_open=fail_open, observer=observer, clock=clock)
-        self._metadata = connection.metadata()
-        self._channel = _channel(connection)
-        self._closed = False
-        self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self._channel)
-        self._orders = order_pb2_grpc.OrderGuardServiceStub(self._channel)
+    _library = grpc
 
     def check(self, closure: Closure, *, deadline_s: float | None = None) -> Answer:
         """Ask about one closure. `deadline_s` in place of the client's own."""
-        asked = self._desk.closures((closure,), deadline_s)
-        request = liquidation_pb2.CheckLiquidationRequest(check=wire.check(asked.questions[0]))
-        response = self._call(self._liquidations.CheckLiquidation, request, asked)
-        if isinstance(response, Failure):
-            return self._desk.undecided(asked, response)[0]
-        return self._desk.decided(asked, response)[0]
+        return self._ask(self._check(closure, deadline_s))[0]
 
     def check_many(self, closures: Sequence[Closure], *, deadline_s: float | None = None) -> tuple[Answer, ...]:
         """Ask about 1 to 1,000 closures in one call. Each has its own answer, in order."""
-        asked = self._desk.closures(closures, deadline_s)
-        request = liquidation_pb2.CheckLiquidationsRequest(checks=map(wire.check, asked.questions))
-        response = self._call(self._liquidations.CheckLiquidations, request, asked)
-        if isinstance(response, Failure):
-            return self._desk.undecided(asked, response)
-        return self._desk.decided_each(asked, response)
+        return self._ask(self._check_many(closures, deadline_s))
 
     def check_orders(self, orders: Sequence[Order], *, deadline_s: float | None = None) -> tuple[OrderAnswer, ...]:
         """Ask about 1 to 1,000 orders at one instant. Each has its own answer, in order; none ever fails open."""
-        asked = self._desk.orders(orders, deadline_s)
-        request = order_pb2.CheckOrdersRequest(orders=map(wire.order, asked.questions))
-        response = self._call(self._orders.CheckOrders, request, asked)
-        if isinstance(response, Failure):
-            return self._desk.unjudged(asked, response)
-        return self._desk.judged(asked, response)
+        return self._ask(self._check_orders(orders, deadline_s))
 
     def close(self) -> None:
-        """End the connection. What is being asked, and what is asked later, is denied."""
+        """End the connection. Running and later questions are denied."""
         self._closed = True
         self._channel.close()
 
@@ -96,22 +46,70 @@ class GuardClient:
     ) -> None:
         self.close()
 
-    def _call(
-        self, method: Callable[..., Response], request: Message, asked: Asked[Closure] | Asked[Order]
-    ) -> Response | Failure:
+    def _ask(self, call: Call[Result]) -> tuple[Result, ...]:
+        return self._answers(call, self._response(call))
+
+    def _response(self, call: Call[Result]) -> Any:
+        """Return the response, or the Failure that came in its place."""
         if self._closed:
-            return failures.closed(self._desk.address)
+            return failures.closed(self._address)
         try:
-            return method(request, timeout=asked.deadline_s, metadata=self._metadata, wait_for_ready=False)
+            return call.method(call.request, timeout=call.deadline_s, metadata=self._metadata, wait_for_ready=False)
         except ValueError:  # what gRPC raises where the channel was closed meanwhile
-            return failures.closed(self._desk.address)
+            return failures.closed(self._address)
         except grpc.RpcError as error:
             if self._closed:
-                return failures.closed(self._desk.address)
-            return failures.of_call(error, self._desk.address, asked.deadline_s)
+                return failures.closed(self._address)
+            return failures.of_call(error, self._address, call.deadline_s)
 
 
-def _channel(connection: Connection) -> grpc.Channel:
-    if connection.tls is None:
-        return grpc.insecure_channel(connection.address, connection.options())
-    return grpc.secure_channel(connection.address, connection.tls.credentials(), connection.options())
+class AsyncGuardClient(BaseClient):
+    """GuardClient for asyncio, with the same arguments and answers. Make it in the event loop that uses it.
+
+    Cancelling a task that asks cancels the question, and CancelledError passes through.
+    """
+
+    _library = aio
+
+    async def check(self, closure: Closure, *, deadline_s: float | None = None) -> Answer:
+        return (await self._ask(self._check(closure, deadline_s)))[0]
+
+    async def check_many(self, closures: Sequence[Closure], *, deadline_s: float | None = None) -> tuple[Answer, ...]:
+        return await self._ask(self._check_many(closures, deadline_s))
+
+    async def check_orders(
+        self, orders: Sequence[Order], *, deadline_s: float | None = None
+    ) -> tuple[OrderAnswer, ...]:
+        return await self._ask(self._check_orders(orders, deadline_s))
+
+    async def close(self) -> None:
+        self._closed = True
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, call: Call[Result]) -> tuple[Result, ...]:
+        return self._answers(call, await self._response(call))
+
+    async def _response(self, call: Call[Result]) -> Any:
+        if self._closed:
+            return failures.closed(self._address)
+        try:
+            return await call.method(
+                call.request, timeout=call.deadline_s, metadata=self._metadata, wait_for_ready=False
+            )
+        except aio.UsageError:
+            return failures.closed(self._address)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                return failures.closed(self._address)
+            raise
+        except grpc.RpcError as error:
+            return failures.of_call(error, self._address, call.deadline_s)

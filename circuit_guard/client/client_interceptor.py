@@ -13,9 +13,8 @@ from typing import Any, NoReturn
 import grpc
 from grpc import aio
 
-from circuit_guard.client.aio import AsyncGuardClient
-from circuit_guard.client.client import GuardClient
-from circuit_guard.client.denied import RequestMapping, require, require_async
+from circuit_guard.client.client import AsyncGuardClient, GuardClient
+from circuit_guard.client.middleware import RequestMapping, require, require_async
 
 Continuation = Callable[[Any, Any], Any]
 
@@ -33,26 +32,17 @@ class GuardClientInterceptor(
         self._mapping = mapping
 
     def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
-        """Ask, then call."""
         require(self._client, self._mapping(_method(client_call_details), request))
         return continuation(client_call_details, request)
 
-    def intercept_unary_stream(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
-        """Ask, then call."""
-        require(self._client, self._mapping(_method(client_call_details), request))
-        return continuation(client_call_details, request)
+    intercept_unary_stream = intercept_unary_unary
 
     def intercept_stream_unary(
         self, continuation: Continuation, client_call_details: Any, request_iterator: Any
     ) -> NoReturn:
-        """Refuse."""
         raise _stream_of_requests(client_call_details)
 
-    def intercept_stream_stream(
-        self, continuation: Continuation, client_call_details: Any, request_iterator: Any
-    ) -> NoReturn:
-        """Refuse."""
-        raise _stream_of_requests(client_call_details)
+    intercept_stream_stream = intercept_stream_unary
 
 
 def async_client_interceptors(client: AsyncGuardClient, mapping: RequestMapping) -> tuple[aio.ClientInterceptor, ...]:
@@ -65,23 +55,24 @@ def async_client_interceptors(client: AsyncGuardClient, mapping: RequestMapping)
     )
 
 
-class _UnaryUnary(aio.UnaryUnaryClientInterceptor):
+class _Asking:
     def __init__(self, client: AsyncGuardClient, mapping: RequestMapping) -> None:
         self._client = client
         self._mapping = mapping
 
+    async def ask(self, details: grpc.ClientCallDetails, request: Any) -> None:
+        await require_async(self._client, self._mapping(_method(details), request))
+
+
+class _UnaryUnary(_Asking, aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
-        await require_async(self._client, self._mapping(_method(client_call_details), request))
+        await self.ask(client_call_details, request)
         return await continuation(client_call_details, request)
 
 
-class _UnaryStream(aio.UnaryStreamClientInterceptor):
-    def __init__(self, client: AsyncGuardClient, mapping: RequestMapping) -> None:
-        self._client = client
-        self._mapping = mapping
-
+class _UnaryStream(_Asking, aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
-        await require_async(self._client, self._mapping(_method(client_call_details), request))
+        await self.ask(client_call_details, request)
         return await continuation(client_call_details, request)
 
 

@@ -1,4 +1,4 @@
-"""How a client connects: address, TLS, token, and how soon a guard that was restarted is found again."""
+"""How a client connects: address, TLS, token, and how soon it finds a restarted guard again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -109,6 +110,12 @@ class Connection:
         unix = [("grpc.default_authority", "localhost")] if self.address.startswith(UNIX_PREFIX) else []
         return [*OPTIONS, *unix]
 
+    def channel(self, library: Any) -> Any:
+        """Return a new channel, made by `grpc` or by `grpc.aio`."""
+        if self.tls is None:
+            return library.insecure_channel(self.address, self.options())
+        return library.secure_channel(self.address, self.tls.credentials(), self.options())
+
     def metadata(self) -> Metadata:
         """Return what is sent with each call."""
         return () if self.token is None else (("authorization", f"Bearer {self.token}"),)
@@ -119,7 +126,7 @@ def _is_token(token: object) -> bool:
 
 
 def _is_local(address: object) -> bool:
-    """Return whether nobody outside of this machine can read what is sent there. Raise ArgumentError."""
+    """Return whether what is sent there stays on this machine. Raise ArgumentError for what is not an address."""
     if isinstance(address, str) and address.startswith(UNIX_PREFIX) and address != UNIX_PREFIX:
         return True
     match = _TCP.fullmatch(address) if isinstance(address, str) else None

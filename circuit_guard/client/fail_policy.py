@@ -1,4 +1,4 @@
-"""What becomes of a closure when the guard says nothing: denied, unless its market may fail open for a while."""
+"""What happens to a closure when the guard is silent: it is denied, unless its market may fail open for a while."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FailOpen:
 
 
 class FailPolicy:
-    """Remembers what the guard last said of the markets that may fail open. Every time is of one monotonic clock, in s.
+    """Remembers what the guard last said of the markets that may fail open. Times are of one monotonic clock, in s.
 
     An answer counts from when its question was asked: an ALLOW that overtakes a later DENY must not undo it.
     """
@@ -49,31 +49,26 @@ class FailPolicy:
         self._all_denied_at = NEVER
 
     def answered(self, answers: Iterable[Answer], asked_at: float, now: float) -> None:
-        """Take in what the guard said."""
+        """Record what the guard said."""
         with self._lock:
             for answer in answers:
+                market = answer.market
                 if answer.source is Source.GUARD:
                     self._reached_at = max(self._reached_at, now)
-                self._remember(answer, asked_at, now)
-
-    def _remember(self, answer: Answer, asked_at: float, now: float) -> None:
-        market = answer.market
-        if not OF_EVERY_MARKET.isdisjoint(answer.reasons):
-            self._all_denied_at = now
-        if market not in self._fail_open:
-            return
-        if answer.verdict is Verdict.DENY:
-            self._denied_at[market] = now
-        elif not answer.repeated:
-            self._allowed_at[market] = max(self._allowed_at.get(market, NEVER), asked_at)
+                if not OF_EVERY_MARKET.isdisjoint(answer.reasons):
+                    self._all_denied_at = now
+                if market in self._fail_open and answer.verdict is Verdict.DENY:
+                    self._denied_at[market] = now
+                elif market in self._fail_open and not answer.repeated:
+                    self._allowed_at[market] = max(self._allowed_at.get(market, NEVER), asked_at)
 
     def failed_loudly(self, now: float) -> None:
-        """Take in that somebody answered something that is no answer: nothing is open until the guard allows again."""
+        """Record a response that is not an answer: nothing is open until the guard allows again."""
         with self._lock:
             self._all_denied_at = now
 
     def why_closed(self, market: str, now: float) -> str | None:
-        """Return in words why a closure of the market is denied while the guard is silent; None where it may go."""
+        """Return why closures of the market are denied while the guard is silent, in words; None if they may go on."""
         chosen = self._fail_open.get(market)
         if chosen is None:
             return f"the fail policy of {market} is closed"

@@ -13,7 +13,7 @@ BUCKETS_S = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 
 
 
 class ClientMetrics:
-    """Counts what came of calls. One may serve several clients, and all threads.
+    """Counts the outcomes of calls. One may serve several clients, and all threads.
 
     `markets` are those that may fail open: each has its own series from the start; any other is counted as `other`.
     """

@@ -1,4 +1,4 @@
-"""What the guard is asked: closures and orders. Each is judged as it is made; a bad one raises ArgumentError.
+"""Questions to the guard: closures and orders. Each is checked when it is made; a bad one raises ArgumentError.
 
 Prices and funding indices are Decimal in quote currency per 1 base unit; None means "not given" and never zero.
 """
@@ -109,8 +109,8 @@ class Closure:
     """One forced closure to ask about.
 
     `size` is the closing trade in base units, signed: a long is closed by a sell, so its size is negative.
-    `execution_price` None means at mark, so the mark is judged. With `account` the guard can also say whether the
-    account's loss is explained by values that can honestly be.
+    `execution_price` None means at mark, so the mark is judged. With `account` the guard can also say whether
+    admissible values explain the account's loss.
 
     `request_id` None: each call asks a new question under an id of its own. Given: the guard answers the same id with
     the same decision for as long as it remembers it, also when the data have changed since; give one only where you

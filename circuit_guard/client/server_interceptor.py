@@ -13,16 +13,14 @@ from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 
-from circuit_guard.client.aio import AsyncGuardClient
 from circuit_guard.client.arguments import ArgumentError
-from circuit_guard.client.client import GuardClient
-from circuit_guard.client.denied import ClosureDenied, RequestMapping, require, require_async
+from circuit_guard.client.client import AsyncGuardClient, GuardClient
 from circuit_guard.client.failures import DETAILS_KEY
+from circuit_guard.client.middleware import ClosureDenied, RequestMapping, require, require_async
 
 DOMAIN = "circuit_guard"
 CLOSURE_DENIED = "CLOSURE_DENIED"
@@ -36,7 +34,7 @@ Behavior = Callable[[Any, Any], Any]
 
 
 class GuardServerInterceptor(grpc.ServerInterceptor):
-    """For `grpc.server(..., interceptors=[...])`. Put it behind whatever decides who may call at all."""
+    """For `grpc.server(..., interceptors=[...])`. Put it after the interceptors that authenticate callers."""
 
     def __init__(self, client: GuardClient, mapping: RequestMapping) -> None:
         self._client = client
@@ -47,7 +45,6 @@ class GuardServerInterceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Return the handler of the method, which asks first."""
         handler = continuation(handler_call_details)
         if handler is None:
             return None
@@ -77,7 +74,7 @@ class GuardServerInterceptor(grpc.ServerInterceptor):
 
 
 class AsyncGuardServerInterceptor(aio.ServerInterceptor):
-    """For `grpc.aio.server(interceptors=[...])`. Put it behind whatever decides who may call at all.
+    """For `grpc.aio.server(interceptors=[...])`. Put it after the interceptors that authenticate callers.
 
     Methods that are plain functions are refused: asking would hold up the whole loop. A method that takes its requests
     with `context.read()` instead of the iterator it is given goes round this interceptor.
@@ -92,7 +89,6 @@ class AsyncGuardServerInterceptor(aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Return the handler of the method, which asks first."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -146,28 +142,21 @@ def _prepared(behavior: Behavior, prepare: Callable[[Any, Context], Awaitable[An
 
 
 def _behavior(handler: Handler) -> Behavior:
-    behaviors: tuple[Any, ...] = (
-        handler.unary_unary,
-        handler.unary_stream,
-        handler.stream_unary,
-        handler.stream_stream,
-    )
-    found: Behavior = next(behavior for behavior in behaviors if behavior is not None)
-    return found
+    found: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    behavior: Behavior = found
+    return behavior
 
 
 def _rebuilt(handler: Handler, behavior: Behavior) -> Handler:
     """Return the handler with another behavior of the same shape."""
-    decode, encode = handler.request_deserializer, handler.response_serializer
-    match handler.request_streaming, handler.response_streaming:
-        case False, False:
-            return grpc.unary_unary_rpc_method_handler(behavior, decode, encode)
-        case False, True:
-            return grpc.unary_stream_rpc_method_handler(behavior, decode, encode)
-        case True, False:
-            return grpc.stream_unary_rpc_method_handler(behavior, decode, encode)
-        case _:
-            return grpc.stream_stream_rpc_method_handler(behavior, decode, encode)
+    made_by: dict[tuple[bool, bool], Callable[..., Handler]] = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make = made_by[handler.request_streaming, handler.response_streaming]
+    return make(behavior, handler.request_deserializer, handler.response_serializer)
 
 
 def _unaskable(error: ArgumentError) -> str:
@@ -191,15 +180,10 @@ def _trailing(denied: ClosureDenied) -> tuple[tuple[str, bytes]]:
         domain=DOMAIN,
         metadata={key: value[:METADATA_CHARACTERS_MAX] for key, value in metadata.items()},
     )
-    status = Status(code=denied.code().value[0], message=str(denied), details=[_packed(info)])
+    status = Status(code=denied.code().value[0], message=str(denied))
+    status.details.add().Pack(info)
     if denied.ask_again_after is not None:
         retry = RetryInfo()
         retry.retry_delay.FromTimedelta(denied.ask_again_after)
-        status.details.append(_packed(retry))
+        status.details.add().Pack(retry)
     return ((DETAILS_KEY, status.SerializeToString()),)
-
-
-def _packed(detail: ErrorInfo | RetryInfo) -> AnyMessage:
-    packed = AnyMessage()
-    packed.Pack(detail)
-    return packed

@@ -17,22 +17,19 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from circuit_guard.client import received, wire
+from circuit_guard.client import wire
 from circuit_guard.client.answers import LiftedBy
 from circuit_guard.client.connection import UNIX_PREFIX
 from circuit_guard.client.questions import Closure, Order
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, order_pb2, order_pb2_grpc, types_pb2
 
 WORKERS = 32
-
-_LIFTS = {lift: number for number, lift in wire.LIFTS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class _Denial:
             rule="fake",
             severity=types_pb2.SEVERITY_DENY,
             sentence=self.sentence,
-            lifted_by=_LIFTS[self.lifted_by],
+            lifted_by=wire.LIFTS[self.lifted_by],
             ask_again_after=self.ask_again_after,
         )
 
@@ -98,16 +95,19 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
         self._failure = (code, details)
 
     def delay(self, seconds: float) -> None:
-        """Answer each call no sooner than so many seconds after it arrived. 0: at once. Ends what hangs."""
+        """Answer each call no sooner than this long after it arrived; 0 is at once. Calls that hang are released."""
         self._delay_s = seconds
-        self._release()
+        with self._lock:
+            waiting, self._waiting = self._waiting, set()
+        for call in waiting:
+            call.set()
 
     def hang(self) -> None:
         """Take calls and answer none, until `delay` or `kill`."""
         self._delay_s = None
 
     def wait_until_asked(self, calls: int = 1, timeout_s: float = 10.0) -> None:
-        """Wait until so many calls have arrived in all. Raise TimeoutError where they do not."""
+        """Wait until this many calls have arrived in all. Raise TimeoutError if they do not."""
         with self._lock:
             if not self._lock.wait_for(lambda: len(self.tokens) >= calls, timeout_s):
                 raise TimeoutError(f"{len(self.tokens)} calls arrived within {timeout_s:g} s, expected {calls}")
@@ -134,23 +134,20 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
     def CheckLiquidation(  # noqa: N802 - named as in the contract
         self, request: liquidation_pb2.CheckLiquidationRequest, context: grpc.ServicerContext
     ) -> liquidation_pb2.CheckLiquidationResponse:
-        """Answer one check."""
-        self._begin(context, closures=[received.closure(request.check)])
+        self._begin(context, closures=[wire.closure_of(request.check)])
         return liquidation_pb2.CheckLiquidationResponse(decision=self._decision(request.check))
 
     def CheckLiquidations(  # noqa: N802 - named as in the contract
         self, request: liquidation_pb2.CheckLiquidationsRequest, context: grpc.ServicerContext
     ) -> liquidation_pb2.CheckLiquidationsResponse:
-        """Answer a batch of checks."""
-        self._begin(context, closures=map(received.closure, request.checks))
+        self._begin(context, closures=map(wire.closure_of, request.checks))
         results = [liquidation_pb2.LiquidationResult(decision=self._decision(check)) for check in request.checks]
         return liquidation_pb2.CheckLiquidationsResponse(results=results)
 
     def CheckOrders(  # noqa: N802 - named as in the contract
         self, request: order_pb2.CheckOrdersRequest, context: grpc.ServicerContext
     ) -> order_pb2.CheckOrdersResponse:
-        """Answer a batch of orders."""
-        self._begin(context, orders=map(received.order, request.orders))
+        self._begin(context, orders=map(wire.order_of, request.orders))
         results = [order_pb2.OrderResult(judgement=self._judgement(order)) for order in request.orders]
         return order_pb2.CheckOrdersResponse(results=results)
 
@@ -169,12 +166,6 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
             self._default, self._markets = denial, {}
         else:
             self._markets[market] = denial
-
-    def _release(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, set()
-        for call in waiting:
-            call.set()
 
     def _begin(
         self, context: grpc.ServicerContext, closures: Iterable[Closure] = (), orders: Iterable[Order] = ()
@@ -213,14 +204,14 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
             phase=types_pb2.PHASE_OPEN,
             breaker=types_pb2.BREAKER_STATE_CLOSED,
             policy_revision="fake",
-            decided_at=_now(),
+            decided_at=datetime.now(UTC),
         )
         _judge(decision, denial)
         decision.shadow_verdict = decision.verdict
         return decision
 
     def _judgement(self, order: order_pb2.Order) -> order_pb2.OrderJudgement:
-        judgement = order_pb2.OrderJudgement(order_id=order.order_id, market=order.market, judged_at=_now())
+        judgement = order_pb2.OrderJudgement(order_id=order.order_id, market=order.market, judged_at=datetime.now(UTC))
         _judge(judgement, self._denial(order.market))
         return judgement
 
@@ -234,12 +225,6 @@ def _judge(answer: liquidation_pb2.LiquidationDecision | order_pb2.OrderJudgemen
     answer.verdict = types_pb2.VERDICT_DENY
     answer.explanation = f"DENY {answer.market}: {denial.sentence}."
     answer.findings.append(denial.finding())
-    answer.lifted_by = _LIFTS[denial.lifted_by]
+    answer.lifted_by = wire.LIFTS[denial.lifted_by]
     if denial.ask_again_after is not None:
         answer.ask_again_after.FromTimedelta(denial.ask_again_after)
-
-
-def _now() -> Timestamp:
-    stamp = Timestamp()
-    stamp.GetCurrentTime()
-    return stamp

@@ -25,8 +25,8 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.runtime import systemd
 from circuit_guard.runtime.persistence import journal_session
 from circuit_guard.runtime.status_refresh import StatusRefresh
+from circuit_guard.server.admission import announce
 from circuit_guard.server.build import GuardServer, create_server
-from circuit_guard.server.security.announce import announce
 from circuit_guard.server.security.certificates import CertificateError
 from circuit_guard.server.security.http import viewers_only
 from circuit_guard.server.transport import ListenError

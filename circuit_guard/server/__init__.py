@@ -1,1 +1,1 @@
-"""The gRPC edge: one file a service, each converts, calls the engine, converts back."""
+"""The gRPC edge: one file per service, which converts, calls the engine, and converts back."""

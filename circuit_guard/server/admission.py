@@ -7,40 +7,26 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import grpc
 import structlog
-from grpc import aio
 
 from circuit_guard.config.security import Role
-from circuit_guard.config.settings import Settings
-from circuit_guard.server.batch_queue import OVERLOADED, Turns
+from circuit_guard.config.settings import Settings, exposed
+from circuit_guard.server.batch_queue import BatchQueue
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.rate_limits import RATE_LIMITED, Rates
-from circuit_guard.server.security.access import NOT_AUTHENTICATED, ROLE_MISSING, SOURCE_NOT_PERMITTED, Access
-from circuit_guard.server.security.caller import CALLER, Caller
-from circuit_guard.server.security.table import ROLES
+from circuit_guard.server.rate_limits import Rates
+from circuit_guard.server.security.access import CALLER, ROLES, Access, Caller, Context
 from circuit_guard.telemetry.admission import AdmissionMetrics, Refused
-
-EXPIRED = "EXPIRED"
-REASONS = {
-    NOT_AUTHENTICATED: Refused.NOT_AUTHENTICATED,
-    ROLE_MISSING: Refused.ROLE_MISSING,
-    SOURCE_NOT_PERMITTED: Refused.SOURCE_NOT_PERMITTED,
-    RATE_LIMITED: Refused.RATE_LIMITED,
-    OVERLOADED: Refused.OVERLOADED,
-    EXPIRED: Refused.EXPIRED,
-}
 
 LIBRARY_PREFIX = "/grpc."
 """Health and reflection: services of gRPC's own."""
 GIVEN_UP_S = 0.1
-"""A caller that gives up with less than this left has given up at its deadline: its word of it can be here before."""
+"""A cancellation with less than this left counts as an expired deadline: it can arrive a little early."""
 OPEN_MAX = 64
-"""Health and reflection RPCs at a time: they are open to everybody and may not take the room of those who work."""
+"""Health and reflection RPCs at a time: they are open to everybody and must not take room from checks and data."""
 RETRY_S = 0.25
 """When to ask again where there was no room."""
 LOG_EVERY_S = 10.0
-"""One line for all refusals of a kind within so many seconds: whoever is refused could otherwise flood the log."""
+"""All refusals of one kind within this time make one line: refused callers must not be able to flood the log."""
 
 _ITEMS = {
     "CheckLiquidations": "checks",
@@ -52,11 +38,9 @@ _ITEMS = {
 
 _log = structlog.stdlib.get_logger(__name__)
 
-Context = aio.ServicerContext[Any, Any]
 
-
-class Door:
-    """Lets RPCs in, one after another."""
+class Admission:
+    """Admits RPCs, or refuses, counts and logs them."""
 
     def __init__(
         self, settings: Settings, metrics: AdmissionMetrics, now_s: Callable[[], float] = time.monotonic
@@ -66,17 +50,17 @@ class Door:
         self._rates = Rates(settings.limits, now_s)
         self._metrics = metrics
         self._now_s = now_s
-        self._turns = Turns(now_s)
+        self._batches = BatchQueue(now_s)
         self._checks = _Room("limits.checks_waiting_max", settings.limits.checks_waiting_max)
         self._open = _Room("health and reflection RPCs", OPEN_MAX)
         metrics.waiting(lambda: self._checks.taken)
         self._logged_s: dict[tuple[str, str, str], float] = {}
 
     @contextmanager
-    def entered(self, method: str, context: Context) -> Iterator[Caller | None]:
-        """Let an RPC in for as long as the context lasts. Raise RefusalError for one that may not come in.
+    def admitted(self, method: str, context: Context) -> Iterator[Caller | None]:
+        """Admit an RPC for as long as the context lasts. Raise RefusalError if it is not admitted.
 
-        Whoever asks is the caller of the RPC's own asyncio context; None where nobody has to be known.
+        It yields the caller, who is also the `CALLER` of the RPC's asyncio context; None where nobody has to be known.
         """
         if ROLES.get(method) is Role.LIQUIDATOR:
             _still_wanted(context)
@@ -88,10 +72,9 @@ class Door:
     def turn(
         self, caller: Caller | None, method: str, request: Any, context: Context
     ) -> AbstractAsyncContextManager[None]:
-        """Count what a request asks for, and return the context in which it is its turn.
+        """Charge a request to its identity's rate, and return the context in which it has its turn.
 
-        Raise RefusalError where it is more than its identity may ask for; entering the context does where it comes too
-        late.
+        Raise RefusalError if the rate is exceeded; entering the context raises it if the turn would come too late.
         """
         name = _ITEMS.get(method.rpartition("/")[2])
         items = len(getattr(request, name)) if name else 1
@@ -99,17 +82,17 @@ class Door:
         if caller is not None:
             self._rates.charge(caller.name, role, items)
         if items > 1 and role is Role.LIQUIDATOR:
-            return self._turns.taken(items, context.time_remaining())
+            return self._batches.turn(items, context.time_remaining())
         return nullcontext()
 
     def cancelled(self, context: Context) -> None:
-        """Count a request that was given up in work, if that is because its caller's deadline had passed."""
+        """Count a request that was cancelled while it ran, if its caller's deadline is the reason."""
         if _expired(context, GIVEN_UP_S):
             self._metrics.refused(Refused.EXPIRED)
 
     def refused(self, refusal: RefusalError, method: str, context: Context) -> None:
-        """Count and log a refusal, if it was one of the door's."""
-        reason = REASONS.get(refusal.reason)
+        """Count and log a refusal, if it is one that admission gives."""
+        reason = Refused.__members__.get(refusal.reason)
         if reason is None:
             return
         self._metrics.refused(reason)
@@ -127,7 +110,7 @@ class Door:
 
 
 class _Room(AbstractContextManager[None]):
-    """So many RPCs at a time. Use it in `with`."""
+    """Limits how many RPCs run at a time. Use it in `with`."""
 
     def __init__(self, name: str, at_most: int) -> None:
         self.taken = 0
@@ -136,9 +119,11 @@ class _Room(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         if self.taken >= self._at_most:
-            message = f"{self.taken} requests wait already ({self._name}): nothing was decided, treat this as a deny"
+            message = (
+                f"{self.taken} requests are waiting already ({self._name}): nothing was decided, treat this as a deny"
+            )
             metadata = {"waiting": str(self.taken)}
-            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, OVERLOADED, message, metadata, RETRY_S)
+            raise RefusalError("OVERLOADED", message, metadata, RETRY_S)
         self.taken += 1
 
     def __exit__(self, *_: object) -> None:
@@ -146,12 +131,28 @@ class _Room(AbstractContextManager[None]):
 
 
 def _still_wanted(context: Context) -> None:
-    """Raise RefusalError where the caller has given up by now: what is decided for nobody only holds up the others."""
+    """Raise RefusalError if the caller's deadline has passed: deciding for nobody would only delay the others."""
     if _expired(context):
-        message = "the caller's deadline had passed when it was its turn: nothing was decided, treat this as a deny"
-        raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, EXPIRED, message)
+        message = "the caller's deadline passed before its turn: nothing was decided, treat this as a deny"
+        raise RefusalError("EXPIRED", message)
 
 
 def _expired(context: Context, within_s: float = 0) -> bool:
     remaining_s: float | None = context.time_remaining()  # the stubs forget None: no deadline
     return remaining_s is not None and remaining_s <= within_s
+
+
+def announce(settings: Settings, address: str, metrics: AdmissionMetrics) -> None:
+    """Log and show at the start who may connect to `address`, and what they may do."""
+    security, insecure = settings.security, exposed(settings)
+    metrics.started(len(security.identities), [path.partition(".")[0] for path in insecure])
+    if insecure:
+        means = "anyone on the network who reaches this machine can use these listeners without proving who they are"
+        _log.critical("insecure_network", listeners=insecure, means=means, override="security.insecure_network")
+    if security.identities:
+        _log.info("access_by_identity", identities=sorted(security.identities), mutual_tls=security.mutual)
+    else:
+        means = (
+            f"anyone who can connect to {address} may do everything, and the actor that a request names is not verified"
+        )
+        _log.warning("access_open", means=means, lifted_by="security.identities in the settings")

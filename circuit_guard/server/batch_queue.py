@@ -1,8 +1,7 @@
 """Batches of checks take turns, so that under too many of them some are answered in time and not all too late.
 
-One batch is decided at a time, in the order they came; between its checks everybody else gets through: market data,
-operators, single checks. A batch that would be decided after its deadline is refused at once, while asking elsewhere,
-or for less, still helps.
+One batch is decided at a time, in order of arrival; market data, operators and single checks get through between its
+checks. A batch that would miss its deadline is refused at once, while asking elsewhere, or for less, still helps.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import grpc
-
 from circuit_guard.server.errors import RefusalError
 
-OVERLOADED = "OVERLOADED"
 WAIT_MAX_S = 1.0
-"""What would wait longer is refused, whatever its deadline: by then the question has changed."""
+"""A batch that would wait longer is refused, whatever its deadline: by then the question has changed."""
 RECENT = 0.2
 """The weight of the last batch in what a check costs."""
 RETRY_MIN_S = 0.05
@@ -40,28 +36,28 @@ class Pace:
         return time.perf_counter() - self._since_s > STINT_S
 
     async def let_others_in(self) -> None:
-        """Let everybody else do what they have to do."""
+        """Run what else is waiting in the event loop."""
         for _ in range(LAPS):
             await asyncio.sleep(0)
         self._since_s = time.perf_counter()
 
 
-class Turns:
-    """The order of the batches, and what a check of theirs has cost of late."""
+class BatchQueue:
+    """Puts batches in order, and estimates what one check of a batch costs from recent ones."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         """`now_s` is a clock that never goes back."""
         self._now_s = now_s
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._ahead = 0
         self._cost_s = 0.0
 
     @asynccontextmanager
-    async def taken(self, checks: int, remaining_s: float | None) -> AsyncIterator[None]:
+    async def turn(self, checks: int, remaining_s: float | None) -> AsyncIterator[None]:
         """Wait for the turn of a batch, and keep it for as long as the context lasts.
 
-        `remaining_s` is what is left of the caller's deadline. Raise RefusalError where that would not be enough. A
-        batch that nobody is ahead of is always tried, so that what a check costs is known again after a bad time.
+        `remaining_s` is what is left of the caller's deadline. Raise RefusalError if that is not enough. A batch
+        with none ahead is always tried, so that the estimate recovers after a slow period.
         """
         ahead, wait_s = self._ahead, self._ahead * self._cost_s
         allowed_s = WAIT_MAX_S if remaining_s is None else min(WAIT_MAX_S, remaining_s)
@@ -70,12 +66,12 @@ class Turns:
         self._ahead += checks
         came_s = self._now_s()
         try:
-            async with self._turn:
+            async with self._lock:
                 started_s = self._now_s()
                 left_s = allowed_s - (started_s - came_s)
                 needed_s = checks * self._cost_s
                 if ahead and needed_s > left_s:
-                    raise _overloaded(f"its turn has come, it needs about {needed_s:.2f} s", 0, 0.0, left_s)
+                    raise _overloaded(f"its turn has come, but it needs about {needed_s:.2f} s", 0, 0.0, left_s)
                 finished = False
                 try:
                     yield
@@ -86,7 +82,7 @@ class Turns:
             self._ahead -= checks
 
     def _learn(self, cost_s: float, *, finished: bool) -> None:
-        """Take what a check has cost; of a batch that was not finished only that it was at least so much."""
+        """Update the estimate; an unfinished batch can only raise it."""
         if finished:
             self._cost_s += (cost_s - self._cost_s) * RECENT
         else:
@@ -99,4 +95,4 @@ def _overloaded(problem: str, ahead: int, wait_s: float, left_s: float) -> Refus
         "with fewer checks or a later deadline"
     )
     retry_s = max(RETRY_MIN_S, wait_s)
-    return RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, OVERLOADED, message, {"waiting": str(ahead)}, retry_s)
+    return RefusalError("OVERLOADED", message, {"waiting": str(ahead)}, retry_s)

@@ -1,26 +1,5 @@
 """gRPC errors: google.rpc.Status with ErrorInfo.
 
-    what                                       code                  ErrorInfo.reason
-    a field cannot be used                     INVALID_ARGUMENT      MALFORMED_REQUEST
-    known request_id, another content          ALREADY_EXISTS        REQUEST_ID_CONFLICT
-    command names an unknown market            NOT_FOUND             UNKNOWN_MARKET
-    command names an unknown checkpoint        NOT_FOUND             UNKNOWN_CHECKPOINT
-    command changes nothing it could change    FAILED_PRECONDITION   COMMAND_REFUSED
-    the policy file is not valid               FAILED_PRECONDITION   POLICY_INVALID
-    the guard keeps no journal                 FAILED_PRECONDITION   NO_JOURNAL
-    the checkpoint's state is not kept         FAILED_PRECONDITION   CHECKPOINT_GONE
-    the checkpoint cannot be read              DATA_LOSS             CHECKPOINT_UNREADABLE
-    no room for another watcher                RESOURCE_EXHAUSTED    TOO_MANY_WATCHERS
-    the caller is not known                    UNAUTHENTICATED       NOT_AUTHENTICATED
-    the caller has not the role for it         PERMISSION_DENIED     ROLE_MISSING
-    the source belongs to another publisher    PERMISSION_DENIED     SOURCE_NOT_PERMITTED
-    the identity asks for too much a second    RESOURCE_EXHAUSTED    RATE_LIMITED, with RetryInfo
-    too many checks wait already               RESOURCE_EXHAUSTED    OVERLOADED, with RetryInfo
-    the caller's deadline has passed           DEADLINE_EXCEEDED     EXPIRED
-    a watcher was too slow                     ABORTED               EVENTS_LOST
-    the engine has stopped, or could not start UNAVAILABLE           ENGINE_FAILED
-    anything else, a defect                    INTERNAL              INTERNAL
-
 Each means that the guard could not decide. None is an answer: a DENY is an OK response.
 """
 
@@ -29,38 +8,63 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import grpc
-from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from circuit_guard.core.facts import CheckRefused, CommandRefused
+from circuit_guard.core.facts import CommandRefused
 from circuit_guard.engine.engine import EngineFailed, EngineRefuses
 from circuit_guard.engine.subscriptions import EventsLost, TooManyWatchers
-from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError, shown
+from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError
 from circuit_guard.journal.errors import CheckpointGone, JournalError
-from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut
+from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut, reason_of
 
 DOMAIN = "circuit_guard"
 DETAILS_KEY = "grpc-status-details-bin"
+
+CODES = {
+    MALFORMED_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,  # a field cannot be used
+    REQUEST_ID_CONFLICT: grpc.StatusCode.ALREADY_EXISTS,  # known request_id, another content
+    "UNKNOWN_MARKET": grpc.StatusCode.NOT_FOUND,
+    "UNKNOWN_CHECKPOINT": grpc.StatusCode.NOT_FOUND,
+    "COMMAND_REFUSED": grpc.StatusCode.FAILED_PRECONDITION,  # a command changes nothing that it could change
+    "POLICY_INVALID": grpc.StatusCode.FAILED_PRECONDITION,
+    "NO_JOURNAL": grpc.StatusCode.FAILED_PRECONDITION,
+    "CHECKPOINT_GONE": grpc.StatusCode.FAILED_PRECONDITION,  # its state is not kept any more
+    "CHECKPOINT_UNREADABLE": grpc.StatusCode.DATA_LOSS,
+    "TOO_MANY_WATCHERS": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "EVENTS_LOST": grpc.StatusCode.ABORTED,  # a watcher was too slow
+    "NOT_AUTHENTICATED": grpc.StatusCode.UNAUTHENTICATED,
+    "ROLE_MISSING": grpc.StatusCode.PERMISSION_DENIED,
+    "SOURCE_NOT_PERMITTED": grpc.StatusCode.PERMISSION_DENIED,  # the source belongs to another publisher
+    "RATE_LIMITED": grpc.StatusCode.RESOURCE_EXHAUSTED,  # with RetryInfo
+    "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,  # too many checks are waiting; with RetryInfo
+    "EXPIRED": grpc.StatusCode.DEADLINE_EXCEEDED,  # the caller's deadline has passed
+    "ENGINE_FAILED": grpc.StatusCode.UNAVAILABLE,  # the engine has stopped, or could not start
+    "INTERNAL": grpc.StatusCode.INTERNAL,  # a defect
+}
+"""The reason in ErrorInfo, and the code that goes with it."""
 
 MESSAGE_CHARACTERS_MAX = 2_400
 """gRPC clients take 8 KiB of trailing metadata, in which the message stands twice, once in base64."""
 
 
 class RefusalError(CircuitGuardError):
-    """A request has no answer: the code, the stable reason and the sentence that the client is told."""
+    """A request has no answer: the stable reason, a key of `CODES`, and the sentence that the client is told.
+
+    `code` in place of the reason's own; `retry_after_s`: when asking again can help.
+    """
 
     def __init__(
         self,
-        code: grpc.StatusCode,
         reason: str,
         message: str,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
+        code: grpc.StatusCode | None = None,
     ) -> None:
-        super().__init__(code, reason, message)
-        self.code = code
+        super().__init__(reason, message)
+        self.code = code or CODES[reason]
         self.reason = reason
         self.message = _fit(message, MESSAGE_CHARACTERS_MAX)
         self.metadata = {key: _fit(value, SHOWN_CHARACTERS_MAX) for key, value in (metadata or {}).items()}
@@ -68,16 +72,12 @@ class RefusalError(CircuitGuardError):
 
     def details(self) -> bytes:
         """Return the google.rpc.Status of the trailing metadata."""
-        info = Any()
-        info.Pack(ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata))
-        details = [info]
+        status = Status(code=self.code.value[0], message=self.message)
+        status.details.add().Pack(ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata))
         if self.retry_after_s is not None:
             delay = Duration()
             delay.FromMicroseconds(int(self.retry_after_s * 1e6))
-            after = Any()
-            after.Pack(RetryInfo(retry_delay=delay))
-            details.append(after)
-        status = Status(code=self.code.value[0], message=self.message, details=details)
+            status.details.add().Pack(RetryInfo(retry_delay=delay))
         serialized: bytes = status.SerializeToString()
         return serialized
 
@@ -88,74 +88,59 @@ def refusal(error: Exception) -> RefusalError | None:
         case RefusalError():
             return error
         case WireError():
-            metadata = {"field": error.field, "value": error.value, "expected": error.expected}
-            return RefusalError(grpc.StatusCode.INVALID_ARGUMENT, MALFORMED_REQUEST, str(error), metadata)
+            return _field_refusal(reason_of(error), error)
         case PolicyError():
             metadata = {"origin": error.origin, "violations": str(len(error.problems))}
-            return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, "POLICY_INVALID", str(error), metadata)
+            return RefusalError("POLICY_INVALID", str(error), metadata)
         case CheckpointGone():
-            metadata = {"checkpoint_id": str(error.sequence)}
-            return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, "CHECKPOINT_GONE", str(error), metadata)
+            return RefusalError("CHECKPOINT_GONE", str(error), {"checkpoint_id": str(error.sequence)})
         case JournalError():
-            return RefusalError(grpc.StatusCode.DATA_LOSS, "CHECKPOINT_UNREADABLE", str(error))
+            return RefusalError("CHECKPOINT_UNREADABLE", str(error))
         case TooManyWatchers():
-            return RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS", str(error))
+            return RefusalError("TOO_MANY_WATCHERS", str(error))
         case EventsLost():
-            message = f"{error}; watch again, then read the status"
-            return RefusalError(grpc.StatusCode.ABORTED, "EVENTS_LOST", message, {"count": str(error.count)})
+            return RefusalError(
+                "EVENTS_LOST", f"{error}; watch again, then read the status", {"count": str(error.count)}
+            )
         case EngineRefuses():
             message = f"{error}. Nothing of before is known, so nothing is answered: treat this as a deny"
-            return RefusalError(grpc.StatusCode.UNAVAILABLE, "ENGINE_FAILED", message)
+            return RefusalError("ENGINE_FAILED", message)
         case EngineFailed():
-            return RefusalError(
-                grpc.StatusCode.UNAVAILABLE, "ENGINE_FAILED", "the engine has stopped: treat this as a deny"
-            )
+            return RefusalError("ENGINE_FAILED", "the engine has stopped: treat this as a deny")
         case _:
             return None
 
 
 def defect() -> RefusalError:
     """Return what a client is told of a defect; the log has the rest."""
-    return RefusalError(
-        grpc.StatusCode.INTERNAL, "INTERNAL", "a defect of the guard, see its log: treat this as a deny"
-    )
-
-
-def conflict(fact: CheckRefused, path: str) -> WireError:
-    """Return the error for a check whose request_id is known with another content."""
-    expected = f"a new request_id, or the content first sent with it; it differs in {fact.differing}"
-    return WireError(f"{path}.request_id", fact.request_id, expected)
-
-
-def conflict_refusal(error: WireError) -> RefusalError:
-    """Return the refusal of a single check for what `conflict` describes."""
-    metadata = {"field": error.field, "value": error.value, "expected": error.expected}
-    return RefusalError(grpc.StatusCode.ALREADY_EXISTS, REQUEST_ID_CONFLICT, str(error), metadata)
+    return RefusalError("INTERNAL", "a defect of the guard, see its log: treat this as a deny")
 
 
 def command_refusal(fact: CommandRefused, field: str = "scopes", *, unknown_market: bool) -> RefusalError:
     """Return the refusal of an operator's command; `field` is where its request names markets."""
-    code = grpc.StatusCode.NOT_FOUND if unknown_market else grpc.StatusCode.FAILED_PRECONDITION
-    reason = "UNKNOWN_MARKET" if unknown_market else "COMMAND_REFUSED"
     named = field if fact.subject in ("markets", "scopes") else fact.subject
-    message = f"{named} was {shown(fact.observed)}, expected {fact.expected}; nothing was changed"
-    return RefusalError(code, reason, message, {"field": named, "value": fact.observed, "expected": fact.expected})
+    error = WireError(named, fact.observed, fact.expected)
+    message = f"{error}; nothing was changed"
+    return _field_refusal("UNKNOWN_MARKET" if unknown_market else "COMMAND_REFUSED", error, message)
 
 
 def no_journal() -> RefusalError:
     """Return the refusal of a command that needs the journal, where the guard keeps none."""
     expected = "a state directory in the settings: without a journal there is nowhere to keep a checkpoint"
     message = f"journal.directory was not given, expected {expected}; nothing was changed"
-    metadata = {"field": "journal.directory", "value": "", "expected": expected}
-    return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, "NO_JOURNAL", message, metadata)
+    return _field_refusal("NO_JOURNAL", WireError("journal.directory", "", expected), message)
 
 
 def unknown_checkpoint(checkpoint_id: int) -> RefusalError:
     """Return the refusal of a command that names a checkpoint which the journal does not have."""
     expected = "a checkpoint of the journal: `circuit-guard checkpoint list` shows them"
     message = f"checkpoint_id was {checkpoint_id}, expected {expected}; nothing was changed"
-    metadata = {"field": "checkpoint_id", "value": str(checkpoint_id), "expected": expected}
-    return RefusalError(grpc.StatusCode.NOT_FOUND, "UNKNOWN_CHECKPOINT", message, metadata)
+    return _field_refusal("UNKNOWN_CHECKPOINT", WireError("checkpoint_id", str(checkpoint_id), expected), message)
+
+
+def _field_refusal(reason: str, error: WireError, message: str = "") -> RefusalError:
+    metadata = {"field": error.field, "value": error.value, "expected": error.expected}
+    return RefusalError(reason, message or str(error), metadata)
 
 
 def _fit(text: str, characters_max: int) -> str:

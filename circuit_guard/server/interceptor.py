@@ -1,4 +1,4 @@
-"""The one place that every RPC passes: through the door, and its errors become gRPC statuses."""
+"""Every RPC passes here: admission first, and its errors become gRPC statuses."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from grpc import aio
 from circuit_guard.config.security import Role
 from circuit_guard.errors import WireError
 from circuit_guard.server import errors
-from circuit_guard.server.admission import LIBRARY_PREFIX, Door
+from circuit_guard.server.admission import LIBRARY_PREFIX, Admission
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.security.table import ROLES
+from circuit_guard.server.security.access import ROLES, Context
 
 _log = structlog.get_logger(__name__)
 
-Context = aio.ServicerContext[Any, Any]
 Behavior = Callable[[Any, Context], Awaitable[Any]]
 Decode = Callable[[bytes], Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class Entrance:
-    """Takes services as a server does, for one: all their RPCs pass the door, and every error becomes a status.
+class GuardedServer:
+    """Takes services as a server does, on behalf of one: every RPC passes admission, every error becomes a status.
 
     A defect is logged and not explained. Generated code offers each method twice. gRPC keeps a queue for every method
     that is registered, and one for all others: so each kind of check waits in a queue of its own, and market data,
@@ -35,19 +34,19 @@ class Entrance:
     every queue whenever an RPC has come.)
     """
 
-    def __init__(self, server: aio.Server, door: Door) -> None:
+    def __init__(self, server: aio.Server, admission: Admission) -> None:
         self._server = server
-        self._door = door
+        self._admission = admission
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Take the methods of services."""
-        self._server.add_generic_rpc_handlers(tuple(_Methods(handler, self._door) for handler in handlers))
+        self._server.add_generic_rpc_handlers(tuple(_Methods(handler, self._admission) for handler in handlers))
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Take the methods by which closures and orders are checked."""
         paths = {name: f"/{service}/{name}" for name in handlers}
         checks = {
-            name: _guard(handler, paths[name], self._door)
+            name: _guard(handler, paths[name], self._admission)
             for name, handler in handlers.items()
             if ROLES.get(paths[name]) is Role.LIQUIDATOR
         }
@@ -57,9 +56,9 @@ class Entrance:
 class _Methods(grpc.GenericRpcHandler):
     """The methods of some services, guarded. (An interceptor would do the same work again for every RPC.)"""
 
-    def __init__(self, methods: grpc.GenericRpcHandler, door: Door) -> None:
+    def __init__(self, methods: grpc.GenericRpcHandler, admission: Admission) -> None:
         self._methods = methods
-        self._door = door
+        self._admission = admission
         self._guarded: dict[str, Handler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
@@ -70,61 +69,61 @@ class _Methods(grpc.GenericRpcHandler):
             handler = self._methods.service(handler_call_details)
             if handler is None:
                 return None
-            guarded = self._guarded[method] = _guard(handler, method, self._door)
+            guarded = self._guarded[method] = _guard(handler, method, self._admission)
         return guarded
 
 
-def _guard(handler: Handler, method: str, door: Door) -> Handler:
+def _guard(handler: Handler, method: str, admission: Admission) -> Handler:
     if method.startswith(LIBRARY_PREFIX):
-        return _guard_library(handler, method, door)
+        return _guard_library(handler, method, admission)
     decode: Any = handler.request_deserializer
     behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-    guarded = _guarded(behavior, decode, method, door)
+    guarded = _guarded(behavior, decode, method, admission)
     if handler.response_streaming:
         return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
     return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
 
-def _guarded(behavior: Behavior, decode: Decode, method: str, door: Door) -> Behavior:
-    """Return the behavior on undecoded requests, with its errors translated. Streams write to the context."""
+def _guarded(behavior: Behavior, decode: Decode, method: str, admission: Admission) -> Behavior:
+    """Return the behavior for undecoded requests, with its errors translated. Streams write to the context."""
 
     async def guarded(data: bytes, context: Context) -> Any:
         try:
-            with door.entered(method, context) as caller:
+            with admission.admitted(method, context) as caller:
                 request = _decoded(data, decode)
-                async with door.turn(caller, method, request, context):
+                async with admission.turn(caller, method, request, context):
                     return await behavior(request, context)
         except asyncio.CancelledError:
-            door.cancelled(context)
+            admission.cancelled(context)
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: logged, and told as INTERNAL
             refusal = errors.refusal(error)
             if refusal is None:
                 _log.error("rpc_failed", method=method, error=repr(error), exc_info=error)
                 refusal = errors.defect()
-            await _abort(refusal, method, context, door)
+            await _abort(refusal, method, context, admission)
 
     return guarded
 
 
-def _guard_library(handler: Handler, method: str, door: Door) -> Handler:
-    """Return a handler of gRPC's own behind the door; it says its errors itself."""
+def _guard_library(handler: Handler, method: str, admission: Admission) -> Handler:
+    """Return a handler of gRPC's own with admission before it; it reports its errors itself."""
     behavior: Any = handler.stream_stream or handler.unary_stream or handler.unary_unary
 
     async def streaming(requests: Any, context: Context) -> AsyncIterator[Any]:
         try:
-            with door.entered(method, context):
+            with admission.admitted(method, context):
                 async for response in behavior(requests, context):
                     yield response
         except RefusalError as refusal:
-            await _abort(refusal, method, context, door)
+            await _abort(refusal, method, context, admission)
 
     async def single(request: Any, context: Context) -> Any:
         try:
-            with door.entered(method, context):
+            with admission.admitted(method, context):
                 return await behavior(request, context)
         except RefusalError as refusal:
-            await _abort(refusal, method, context, door)
+            await _abort(refusal, method, context, admission)
 
     codec = (handler.request_deserializer, handler.response_serializer)
     if handler.request_streaming:
@@ -134,8 +133,8 @@ def _guard_library(handler: Handler, method: str, door: Door) -> Handler:
     return grpc.unary_unary_rpc_method_handler(single, *codec)
 
 
-async def _abort(refusal: RefusalError, method: str, context: Context, door: Door) -> None:
-    door.refused(refusal, method, context)
+async def _abort(refusal: RefusalError, method: str, context: Context, admission: Admission) -> None:
+    admission.refused(refusal, method, context)
     await context.abort(refusal.code, refusal.message, ((errors.DETAILS_KEY, refusal.details()),))
 
 

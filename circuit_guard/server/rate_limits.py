@@ -1,16 +1,13 @@
-"""How much one identity may ask for in a second: a bucket for each kind of work."""
+"""How much one identity may ask for per second: a bucket for each kind of work."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-import grpc
-
 from circuit_guard.config.security import LimitSettings, Role
 from circuit_guard.server.errors import RefusalError
 
-RATE_LIMITED = "RATE_LIMITED"
 RETRY_MIN_S = 0.01
 _COUNTED = {
     Role.LIQUIDATOR: "checks and orders",
@@ -20,10 +17,10 @@ _COUNTED = {
 
 
 class Bucket:
-    """Fills with so many items a second, and holds those of one second.
+    """Fills with `per_s` items per second, and holds one second's worth.
 
-    A request takes what it needs where anything is left, and what it took too much has to fill up again: a batch larger
-    than a second's worth is not refused for ever.
+    A request takes what it needs if anything is left, and the bucket refills from below zero: a batch larger than one
+    second's worth is not refused for ever.
     """
 
     def __init__(self, per_s: float, now_s: float) -> None:
@@ -68,8 +65,8 @@ class Rates:
         wait_s = bucket.take(items, now_s)
         if wait_s:
             message = (
-                f"{identity} asked for more than {per_s} {_COUNTED[role]} a second: nothing of the request "
+                f"{identity} asked for more than {per_s} {_COUNTED[role]} per second: nothing of the request "
                 f"took effect, ask again in {wait_s:.2f} s"
             )
             metadata = {"identity": identity, "per_s": str(per_s)}
-            raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, RATE_LIMITED, message, metadata, wait_s)
+            raise RefusalError("RATE_LIMITED", message, metadata, wait_s)

@@ -12,9 +12,9 @@ from circuit_guard.config.settings_values import UNIX_PREFIX
 from circuit_guard.errors import CircuitGuardError
 
 KEEPALIVE_S = 60
-"""A connection that says nothing for so long is asked whether it lives."""
+"""A connection that is silent for this long is pinged."""
 KEEPALIVE_TIMEOUT_S = 20
-"""And is closed where it does not answer within this."""
+"""A pinged connection that does not answer within this time is closed."""
 PING_INTERVAL_MIN_S = 5
 """Clients that ping more often while they have nothing to ask are cut off."""
 
@@ -24,7 +24,7 @@ Option = tuple[str, int]
 
 
 class ListenError(CircuitGuardError):
-    """An address to listen on cannot be had: another process listens there, or it is none of this machine."""
+    """An address to listen on is not available: another process listens there, or it is not of this machine."""
 
 
 def server_options(settings: Settings) -> list[Option]:
@@ -65,7 +65,7 @@ def bind(
 
 
 def _refuse_live_socket(listen: str) -> None:
-    """Refuse a socket on which somebody answers: gRPC would take it away from them without a word."""
+    """Refuse a socket on which another process answers: gRPC would take it over without a word."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(listen.removeprefix(UNIX_PREFIX))

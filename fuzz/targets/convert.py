@@ -25,7 +25,7 @@ from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import WireError
 from circuit_guard.recording.format import LabelledCheck
 from circuit_guard.server import errors
-from circuit_guard.server.convert import answers, maintenance, requests
+from circuit_guard.server.convert import answers, requests
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2, order_pb2, types_pb2
 from fuzz import story
 from fuzz.judged import TRAILERS_BYTES_MAX, judged
@@ -75,7 +75,7 @@ def _end(request: maintenance_pb2.EndMaintenanceRequest, at_ns: int) -> list[Any
 
 
 def _rebaseline(request: maintenance_pb2.RebaselineRequest, at_ns: int) -> list[Any]:
-    asked = maintenance.rebaseline(request, BATCH_MAX)
+    asked = requests.rebaseline(request, BATCH_MAX)
     baselines = tuple(Baseline(market, index, at_ns) for market, index in asked.funding_indices.items())
     return [RebaselineCommand(at_ns, baselines, asked.actor, asked.reason, asked.checkpoint_id, asked.repaired)]
 
@@ -97,7 +97,7 @@ KINDS = (
     Kind(admin_pb2.SetPhaseRequest, lambda it, at_ns: [requests.set_phase(it, at_ns, BATCH_MAX)]),
     Kind(admin_pb2.ReloadPolicyRequest, _reload),
     Kind(maintenance_pb2.BeginMaintenanceRequest, _begin),
-    Kind(maintenance_pb2.ValidateStateRequest, lambda it, at_ns: [maintenance.validation(it, at_ns)]),
+    Kind(maintenance_pb2.ValidateStateRequest, lambda it, at_ns: [requests.validation(it, at_ns)]),
     Kind(maintenance_pb2.EndMaintenanceRequest, _end),
     Kind(maintenance_pb2.RebaselineRequest, _rebaseline),
 )
@@ -134,7 +134,7 @@ def refused(error: WireError) -> None:
         raise AssertionError("a malformed request is a defect")
     if len(refusal.details()) * 4 / 3 + len(refusal.message) > TRAILERS_BYTES_MAX:
         raise AssertionError(f"a refusal of {len(refusal.details())} bytes reaches nobody")
-    answers.request_error(error, answers.MALFORMED_REQUEST).SerializeToString()
+    answers.request_error(error).SerializeToString()
     answers.refused(error).SerializeToString()
 
 

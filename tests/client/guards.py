@@ -169,5 +169,5 @@ DEATHS = {
     "slow": Death(slow, Outcome.DEADLINE, "the guard at {address} did not answer within 0.2 s"),
     "garbage": Death(garbage, Outcome.ERROR, "{address}"),
     "unknown verdict": Death(unknown_verdict, Outcome.ERROR, "its verdict was 3, expected 1 (ALLOW) or 2 (DENY)"),
-    "no verdict": Death(no_verdict, Outcome.ERROR, "what came back from {address} is no answer: "),
+    "no verdict": Death(no_verdict, Outcome.ERROR, "the response from {address} is not an answer: "),
 }

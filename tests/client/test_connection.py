@@ -109,7 +109,7 @@ def test_client_when_the_guard_does_not_know_it_then_the_denial_says_that_asking
         guard.fail(grpc.StatusCode.UNAUTHENTICATED, "the bearer token is of no identity")
         answer = client.check(closure())
 
-    assert "does not let this client ask (UNAUTHENTICATED): the bearer token is of no identity" in answer.explanation
+    assert "refuses this client (UNAUTHENTICATED): the bearer token is of no identity" in answer.explanation
     assert answer.ask_again_after is None
     assert TOKEN not in repr(answer)
 
@@ -154,4 +154,4 @@ async def test_real_guard_when_the_token_is_no_liquidators_then_every_question_i
 
     for answer in answers:
         assert (answer.verdict, answer.outcome) == (Verdict.DENY, Outcome.ERROR)
-        assert f"does not let this client ask ({code})" in answer.explanation
+        assert f"refuses this client ({code})" in answer.explanation

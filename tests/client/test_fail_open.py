@@ -236,7 +236,7 @@ def test_check_when_the_guard_says_that_it_cannot_decide_then_it_is_closed() -> 
     answer = second_answer(lambda method, request, context: stop(context))
 
     assert (answer.verdict, answer.outcome) == (Verdict.DENY, Outcome.UNAVAILABLE)
-    assert "decides nothing now: the engine has stopped" in answer.explanation
+    assert "cannot decide: the engine has stopped" in answer.explanation
 
 
 def test_check_when_what_answers_is_no_verdict_then_it_is_closed() -> None:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from circuit_guard.config.envoy import ExtAuthzSettings
 from circuit_guard.errors import WireError
 from circuit_guard.server.convert import requests
-from circuit_guard.server.envoy.mapping import Mapping
-from circuit_guard.server.envoy.places import BODY_BYTES_MAX
+from circuit_guard.server.envoy.mapping import BODY_BYTES_MAX, Mapping
 from circuit_guard.v1 import liquidation_pb2
 from tests.driver import BTC, START_NS
 from tests.envoy.requests import BODY, GRPC, HEADERS, IN_BODY, http

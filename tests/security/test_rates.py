@@ -62,7 +62,7 @@ def test_rates_when_one_identity_asks_for_too_much_then_others_and_its_other_wor
     rates = Rates(LimitSettings(checks_per_s=5, market_data_per_s=5, views_per_s=5), clock)
 
     rates.charge("engine", Role.LIQUIDATOR, 5)
-    with pytest.raises(RefusalError, match="engine asked for more than 5 checks and orders a second"):
+    with pytest.raises(RefusalError, match="engine asked for more than 5 checks and orders per second"):
         rates.charge("engine", Role.LIQUIDATOR, 1)
     rates.charge("engine", Role.VIEWER, 1)
     rates.charge("other", Role.LIQUIDATOR, 5)

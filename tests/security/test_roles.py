@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from circuit_guard.config.security import Role
 from circuit_guard.server.build import SERVICES
-from circuit_guard.server.security.table import ROLES, may
+from circuit_guard.server.security.access import ROLES, may
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, order_pb2
 from tests.security.identities import NAMES, as_, refusals
 from tests.server import commands

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from circuit_guard.config.security import Role
 from circuit_guard.config.settings import Settings, load_settings
-from circuit_guard.server.security.table import ROLES, may
+from circuit_guard.server.security.access import ROLES, may
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from circuit_guard.server.convert.maintenance import ROWS_MAX
+from circuit_guard.server.convert.requests import ROWS_MAX
 from circuit_guard.v1 import maintenance_pb2
 from tests.driver import BTC, ETH
 from tests.server.commands import baseline, begin, call, end, rebaseline, validate

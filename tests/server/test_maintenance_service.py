@@ -8,7 +8,7 @@ import pytest
 from circuit_guard.core.facts import MaintenanceBegan
 from circuit_guard.core.types import BreakerState, Outcome, Phase
 from circuit_guard.server.convert import enums
-from circuit_guard.server.convert.maintenance import ROWS_MAX
+from circuit_guard.server.convert.requests import ROWS_MAX
 from circuit_guard.v1 import admin_pb2, maintenance_pb2, status_pb2, types_pb2
 from tests.driver import BTC, ETH, Driver, policy_of
 from tests.server.commands import baseline, begin, end, rebaseline, row, set_phase, validate

@@ -1,4 +1,4 @@
-"""Reading one field of a request. Whatever cannot be meant is refused with its path, its value and what was expected.
+"""Reads one field of a request. A value that cannot be used is refused with its path, the value and what was expected.
 
 Empty text means "not given"; it never becomes zero.
 """

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass
 from decimal import Decimal
 
-from circuit_guard.core.inputs import (
-    Account,
-    Basis,
-    Check,
-    HaltCommand,
-    Observation,
-    Order,
-    OrderAction,
-    PhaseCommand,
-    Position,
-    Reference,
-    ResetCommand,
-    ResumeCommand,
-    Side,
-)
+from circuit_guard.core import inputs
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, CheckKind, Phase
 from circuit_guard.server.convert import enums, fields
-from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2, order_pb2, types_pb2
+from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2, order_pb2, types_pb2
 
 POSITIONS_MAX = 100
+ROWS_MAX = 5_000
+"""Markets in one dump: request and answer then stay below the 4 MiB that gRPC takes by default."""
 HALT_MAX_NS = 7 * 86_400 * SECOND_NS
-"""A halt that ends by itself lasts at most so long: whoever forgets it is reminded within the week."""
+"""The longest halt that ends by itself: one that somebody forgot shows up within a week."""
 
 KINDS: dict[int, CheckKind] = {
     liquidation_pb2.CHECK_KIND_UNSPECIFIED: CheckKind.LIQUIDATION,
     **{number: kind for kind, number in enums.KINDS.items()},
 }
-SIDES: dict[int, Side] = {number: side for side, number in enums.SIDES.items()}
-ACTIONS: dict[int, OrderAction] = {number: action for action, number in enums.ACTIONS.items()}
+SIDES: dict[int, inputs.Side] = {number: side for side, number in enums.SIDES.items()}
+ACTIONS: dict[int, inputs.OrderAction] = {number: action for action, number in enums.ACTIONS.items()}
 PHASES_SET: dict[int, Phase] = {
     number: phase for phase, number in enums.PHASES.items() if phase is not Phase.RECOVERING
 }
@@ -45,9 +34,15 @@ def batch(items: Sized, name: str, items_max: int) -> None:
         raise fields.error("", name, f"{len(items)} items", f"1 to {items_max} items")
 
 
-def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> Observation:
+def _event_time_ns(
+    message: market_data_pb2.Observation | market_data_pb2.Reference | maintenance_pb2.StateRow, path: str
+) -> int:
+    return fields.time_ns(message.event_time if message.HasField("event_time") else None, path, "event_time")
+
+
+def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> inputs.Observation:
     """Return a published state; its values may be NaN, infinite or absurd: the rules judge them."""
-    return Observation(
+    return inputs.Observation(
         at_ns=at_ns,
         market=fields.text(message.market, path, "market"),
         source=fields.text(message.source, path, "source"),
@@ -55,9 +50,7 @@ def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> 
         feed_sequence=fields.count(
             message.feed_sequence if message.HasField("feed_sequence") else None, path, "feed_sequence"
         ),
-        event_time_ns=fields.time_ns(
-            message.event_time if message.HasField("event_time") else None, path, "event_time"
-        ),
+        event_time_ns=_event_time_ns(message, path),
         mark_price=fields.decimal(message.mark_price, path, "mark_price"),
         index_price=fields.decimal(message.index_price, path, "index_price"),
         funding_index=fields.decimal(message.funding_index, path, "funding_index"),
@@ -66,22 +59,20 @@ def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> 
     )
 
 
-def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> Reference:
+def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inputs.Reference:
     """Return an independent price."""
-    return Reference(
+    return inputs.Reference(
         at_ns=at_ns,
         market=fields.text(message.market, path, "market"),
         source=fields.text(message.source, path, "source"),
-        event_time_ns=fields.time_ns(
-            message.event_time if message.HasField("event_time") else None, path, "event_time"
-        ),
+        event_time_ns=_event_time_ns(message, path),
         price=fields.required(message.price, path, "price"),
     )
 
 
-def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> Check:
+def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> inputs.Check:
     """Return the question about one forced closure."""
-    return Check(
+    return inputs.Check(
         at_ns=at_ns,
         request_id=fields.text(message.request_id, path, "request_id"),
         account_id=fields.text(message.account_id, path, "account_id"),
@@ -89,7 +80,7 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> C
         size=fields.size(message.size, path, "size"),
         kind=fields.choice(message.kind, path, "kind", KINDS),
         execution_price=fields.finite(message.execution_price, path, "execution_price"),
-        basis=Basis(
+        basis=inputs.Basis(
             mark_price=fields.finite(message.basis.mark_price, path, "basis.mark_price"),
             funding_index=fields.finite(message.basis.funding_index, path, "basis.funding_index"),
         ),
@@ -97,19 +88,19 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> C
     )
 
 
-def _account(message: liquidation_pb2.Account, path: str) -> Account:
+def _account(message: liquidation_pb2.Account, path: str) -> inputs.Account:
     if len(message.positions) > POSITIONS_MAX:
         raise fields.error(path, "positions", f"{len(message.positions)} positions", f"at most {POSITIONS_MAX}")
     positions = tuple(
         _position(position, f"{path}.positions[{number}]") for number, position in enumerate(message.positions)
     )
     once((position.market for position in positions), path, "positions", "market")
-    return Account(fields.required(message.collateral, path, "collateral"), positions)
+    return inputs.Account(fields.required(message.collateral, path, "collateral"), positions)
 
 
-def _position(message: liquidation_pb2.Position, path: str) -> Position:
+def _position(message: liquidation_pb2.Position, path: str) -> inputs.Position:
     fraction, amount = _margin(message, path)
-    return Position(
+    return inputs.Position(
         market=fields.text(message.market, path, "market"),
         size=fields.size(message.size, path, "size"),
         entry_price=fields.required(message.entry_price, path, "entry_price"),
@@ -132,11 +123,11 @@ def _margin(message: liquidation_pb2.Position, path: str) -> tuple[Decimal, Deci
     raise fields.error(path, "maintenance_margin_fraction", fields.NOT_GIVEN, expected)
 
 
-def order(message: order_pb2.Order, path: str) -> Order:
+def order(message: order_pb2.Order, path: str) -> inputs.Order:
     """Return one order; no price means a market order."""
     given = message.HasField("created_at")
     created_at_ns = fields.time_ns(message.created_at, path, "created_at") if given else None
-    return Order(
+    return inputs.Order(
         order_id=fields.text(message.order_id, path, "order_id"),
         market=fields.text(message.market, path, "market"),
         side=fields.choice(message.side, path, "side", SIDES),
@@ -148,36 +139,37 @@ def order(message: order_pb2.Order, path: str) -> Order:
     )
 
 
-def halt(request: admin_pb2.HaltRequest, at_ns: int, scopes_max: int) -> HaltCommand:
+def halt(request: admin_pb2.HaltRequest, at_ns: int, scopes_max: int) -> inputs.HaltCommand:
     """Return the command to halt."""
-    markets = _markets(scopes(request.scopes, scopes_max))
+    markets = _markets(request.scopes, scopes_max)
     actor, reason = operator(request.actor, request.reason)
     expires_ns = None
     if request.HasField("expires_after"):
         expires_ns = at_ns + fields.duration_ns(request.expires_after, "", "expires_after", HALT_MAX_NS)
-    return HaltCommand(at_ns, markets, actor, reason, expires_ns)
+    return inputs.HaltCommand(at_ns, markets, actor, reason, expires_ns)
 
 
-def resume(request: admin_pb2.ResumeRequest, at_ns: int, scopes_max: int) -> ResumeCommand:
+def resume(request: admin_pb2.ResumeRequest, at_ns: int, scopes_max: int) -> inputs.ResumeCommand:
     """Return the command to lift halts."""
-    markets = _markets(scopes(request.scopes, scopes_max))
-    return ResumeCommand(at_ns, markets, *operator(request.actor, request.reason))
+    markets = _markets(request.scopes, scopes_max)
+    return inputs.ResumeCommand(at_ns, markets, *operator(request.actor, request.reason))
 
 
-def reset(request: admin_pb2.ResetBreakerRequest, at_ns: int, scopes_max: int) -> ResetCommand:
+def reset(request: admin_pb2.ResetBreakerRequest, at_ns: int, scopes_max: int) -> inputs.ResetCommand:
     """Return the command to close breakers."""
-    named = scopes(request.scopes, scopes_max)
-    return ResetCommand(at_ns, tuple(named), *operator(request.actor, request.reason))
+    return inputs.ResetCommand(at_ns, scopes(request.scopes, scopes_max), *operator(request.actor, request.reason))
 
 
-def set_phase(request: admin_pb2.SetPhaseRequest, at_ns: int, scopes_max: int) -> PhaseCommand:
+def set_phase(request: admin_pb2.SetPhaseRequest, at_ns: int, scopes_max: int) -> inputs.PhaseCommand:
     """Return the command to enter a phase. RECOVERING is refused: it is entered by the guard itself."""
     if request.phase == types_pb2.PHASE_RECOVERING:
         expected = "another phase: RECOVERING is entered by the guard itself"
         raise fields.error("", "phase", f"{request.phase} ({Phase.RECOVERING})", expected)
     phase = fields.choice(request.phase, "", "phase", PHASES_SET)
-    markets = _markets(scopes(request.scopes, scopes_max))
-    return PhaseCommand(at_ns, phase, markets, *operator(request.actor, request.reason), rollback=request.rollback)
+    markets = _markets(request.scopes, scopes_max)
+    return inputs.PhaseCommand(
+        at_ns, phase, markets, *operator(request.actor, request.reason), rollback=request.rollback
+    )
 
 
 def operator(actor: str, reason: str) -> tuple[str, str]:
@@ -185,13 +177,13 @@ def operator(actor: str, reason: str) -> tuple[str, str]:
     return fields.text(actor, "", "actor"), fields.text(reason, "", "reason", fields.REASON_CHARACTERS_MAX)
 
 
-def scopes(names: Sequence[str], scopes_max: int) -> Sequence[str]:
+def scopes(names: Sequence[str], scopes_max: int) -> tuple[str, ...]:
     """Return the scopes of a command: at least one, each once."""
     batch(names, "scopes", scopes_max)
     for number, name in enumerate(names):
         fields.text(name, "", f"scopes[{number}]")
     once(names, "", "scopes", "")
-    return names
+    return tuple(names)
 
 
 def once(values: Iterable[str], path: str, name: str, key: str) -> None:
@@ -203,10 +195,83 @@ def once(values: Iterable[str], path: str, name: str, key: str) -> None:
         seen.add(value)
 
 
-def _markets(named: Sequence[str]) -> tuple[str, ...]:
-    """Return the markets as the core's commands name them: none of them means GLOBAL."""
-    if GLOBAL_SCOPE not in named:
-        return tuple(named)
-    if len(named) > 1:
+def _global_alone(named: tuple[str, ...]) -> tuple[str, ...]:
+    if GLOBAL_SCOPE in named and len(named) > 1:
         raise fields.error("", "scopes", ", ".join(named), f"{GLOBAL_SCOPE} alone, or markets")
-    return ()
+    return named
+
+
+def _markets(names: Sequence[str], scopes_max: int) -> tuple[str, ...]:
+    """Return the markets as the core's commands name them: none of them means GLOBAL."""
+    named = _global_alone(scopes(names, scopes_max))
+    return () if GLOBAL_SCOPE in named else named
+
+
+@dataclass(frozen=True, slots=True)
+class Rebaseline:
+    """What a request for a rebaseline says. A `checkpoint_id` has scopes and no funding indices."""
+
+    actor: str
+    reason: str
+    funding_indices: dict[str, Decimal]
+    checkpoint_id: int | None
+    scopes: tuple[str, ...]
+    repaired: tuple[str, ...]
+
+
+def validation(request: maintenance_pb2.ValidateStateRequest, at_ns: int) -> inputs.ValidateState:
+    """Return the command to validate a dump; its values may be NaN, infinite or absurd: they are judged."""
+    actor = fields.text(request.actor, "", "actor")
+    batch(request.rows, "rows", ROWS_MAX)
+    rows = tuple(_row(row, f"rows[{number}]") for number, row in enumerate(request.rows))
+    once((row.market for row in rows), "", "rows", "market")
+    return inputs.ValidateState(at_ns, rows, actor)
+
+
+def _row(message: maintenance_pb2.StateRow, path: str) -> inputs.StateRow:
+    return inputs.StateRow(
+        market=fields.text(message.market, path, "market"),
+        event_time_ns=_event_time_ns(message, path),
+        mark_price=fields.decimal(message.mark_price, path, "mark_price"),
+        index_price=fields.decimal(message.index_price, path, "index_price"),
+        funding_index=fields.decimal(message.funding_index, path, "funding_index"),
+    )
+
+
+def rebaseline(request: maintenance_pb2.RebaselineRequest, scopes_max: int) -> Rebaseline:
+    """Return what a request for a rebaseline says: baselines, or a checkpoint, or repaired markets alone."""
+    actor, reason = operator(request.actor, request.reason)
+    checkpoint_id = request.checkpoint_id if request.HasField("checkpoint_id") else None
+    if checkpoint_id is not None and request.baselines:
+        raise fields.error("", "baselines", f"{len(request.baselines)} items", "none beside a checkpoint_id")
+    if checkpoint_id is None and request.scopes:
+        expected = "none without a checkpoint_id: they are what to take from it"
+        raise fields.error("", "scopes", ", ".join(request.scopes), expected)
+    if checkpoint_id is None and not request.baselines and not request.repaired:
+        expected = "at least one, or a checkpoint_id, or repaired markets"
+        raise fields.error("", "baselines", "0 items", expected)
+    return Rebaseline(
+        actor,
+        reason,
+        _funding_indices(request, scopes_max),
+        None if checkpoint_id is None else fields.count(checkpoint_id, "", "checkpoint_id"),
+        () if checkpoint_id is None else _global_alone(scopes(request.scopes, scopes_max)),
+        _repaired(request, scopes_max),
+    )
+
+
+def _funding_indices(request: maintenance_pb2.RebaselineRequest, items_max: int) -> dict[str, Decimal]:
+    if request.baselines:
+        batch(request.baselines, "baselines", items_max)
+    once((baseline.market for baseline in request.baselines), "", "baselines", "market")
+    return {
+        fields.text(baseline.market, path, "market"): fields.required(baseline.funding_index, path, "funding_index")
+        for path, baseline in ((f"baselines[{number}]", item) for number, item in enumerate(request.baselines))
+    }
+
+
+def _repaired(request: maintenance_pb2.RebaselineRequest, items_max: int) -> tuple[str, ...]:
+    if request.repaired:
+        batch(request.repaired, "repaired", items_max)
+    once(request.repaired, "", "repaired", "")
+    return tuple(fields.text(market, "", f"repaired[{number}]") for number, market in enumerate(request.repaired))

@@ -1,113 +1,96 @@
-"""The core's status as protobuf."""
+"""The core's status and its messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.facts import ActProposed
 from circuit_guard.core.market import Halt
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
-from circuit_guard.core.types import DIGITS_MAX, Outcome
-from circuit_guard.server.convert import answers, enums, events
-from circuit_guard.v1 import status_pb2
+from circuit_guard.core.types import Outcome
+from circuit_guard.server.convert import records
+from circuit_guard.server.convert.answers import FINDINGS
+from circuit_guard.v1 import status_pb2, types_pb2
 
-ON_THE_WIRE = Context(prec=DIGITS_MAX)
-"""What came from the wire goes back as it was; what was computed is rounded to what the wire may carry."""
+INTERVAL = records.Record(Interval, status_pb2.Interval, low=records.DECIMAL, high=records.DECIMAL)
+HALT = records.Record(
+    Halt, status_pb2.Halt, since_ns=records.TIME.named("since"), expires_ns=records.TIME.named("expires_at").or_none()
+)
+PROPOSAL = records.Record(ActProposed, types_pb2.Proposal, expires_ns=records.TIME.named("expires_at"))
+BREAKER = records.Record(
+    BreakerStatus, status_pb2.BreakerStatus, since_ns=records.TIME.named("since"), findings=FINDINGS
+)
+MAINTENANCE = records.Record(
+    Maintenance,
+    status_pb2.MaintenanceStatus,
+    since_ns=records.TIME.named("since"),
+    checkpoint=records.SAME.named("checkpoint_name"),
+)
+
+
+def _limits(message: status_pb2.Interval) -> Interval | Nowhere:
+    """Return where a price may be; what ends below its beginning says that no price is near all references."""
+    found = INTERVAL.read(message)
+    return found if found.low <= found.high else Nowhere(found.low, found.high)
+
+
+def _headroom(left: dict[str, Decimal]) -> list[status_pb2.Headroom]:
+    return [
+        status_pb2.Headroom(rule=rule, left_ratio=records.RATIO.write(ratio)) for rule, ratio in sorted(left.items())
+    ]
+
+
+MARKET = records.Record(
+    MarketStatus,
+    status_pb2.MarketStatus,
+    phase_since_ns=records.TIME.named("phase_since"),
+    halt=HALT.one().or_none(),
+    denying=FINDINGS,
+    mark_price=records.DECIMAL,
+    mark_age_ns=records.DURATION.named("mark_age").or_none(),
+    index_price=records.DECIMAL,
+    funding_index=records.DECIMAL,
+    funding_age_ns=records.DURATION.named("funding_age").or_none(),
+    funding_envelope=INTERVAL.one().or_none(),
+    reference_price=records.DECIMAL,
+    reference_count=records.SAME.named("references_fresh"),
+    mark_limits=records.Codec(INTERVAL.write, _limits).or_none(),
+    headroom=records.Codec(_headroom, lambda rooms: {room.rule: records.RATIO.read(room.left_ratio) for room in rooms}),
+    held_since_ns=records.TIME.named("held_since").or_none(),
+    ramp_share=records.RATIO.or_none(),
+    discarded=records.SAME.named("discarded_intervals"),
+)
+GUARD = records.Record(
+    GuardStatus, status_pb2.GuardStatus, at_ns=records.TIME.named("at"), global_halt=HALT.one().or_none()
+)
 
 
 def guard(status: GuardStatus, not_ready_reasons: Sequence[str]) -> status_pb2.GuardStatus:
     """Return the status of the whole guard; `not_ready_reasons` is empty where it is ready."""
-    return status_pb2.GuardStatus(
-        at=answers.timestamp(status.at_ns),
-        policy_revision=status.policy_revision,
-        shadow=status.shadow,
+    return GUARD.write(
+        status,
         ready=not not_ready_reasons,
         not_ready_reasons=not_ready_reasons,
-        global_breaker=_breaker(status.global_breaker),
-        global_halt=_halt(status.global_halt),
-        markets=[_market(market) for market in status.markets],
-        maintenance=_maintenance(status.maintenance),
-        proposals=map(events.proposed, status.proposals),
+        global_breaker=BREAKER.write(status.global_breaker),
+        markets=[MARKET.write(market, breaker=BREAKER.write(market.breaker)) for market in status.markets],
+        maintenance=None if status.maintenance is None else _maintenance(status.maintenance),
+        proposals=map(PROPOSAL.write, status.proposals),
     )
 
 
-def _market(status: MarketStatus) -> status_pb2.MarketStatus:
-    return status_pb2.MarketStatus(
-        market=status.market,
-        market_class=status.market_class,
-        required=status.required,
-        warm=status.warm,
-        phase=enums.PHASES[status.phase],
-        commanded_phase=enums.PHASES[status.commanded_phase],
-        phase_since=answers.timestamp(status.phase_since_ns),
-        phase_note=status.phase_note,
-        breaker=_breaker(status.breaker),
-        halt=_halt(status.halt),
-        denying=answers.findings(status.denying),
-        mark_price=_decimal(status.mark_price),
-        mark_age=answers.duration(status.mark_age_ns),
-        index_price=_decimal(status.index_price),
-        funding_index=_decimal(status.funding_index),
-        funding_age=answers.duration(status.funding_age_ns),
-        funding_envelope=_interval(status.funding_envelope),
-        reference_price=_decimal(status.reference_price),
-        references_fresh=status.reference_count,
-        mark_limits=_interval(status.mark_limits),
-        headroom=[
-            status_pb2.Headroom(rule=rule, left_ratio=float(left)) for rule, left in sorted(status.headroom.items())
-        ],
-        held_since=None if status.held_since_ns is None else answers.timestamp(status.held_since_ns),
-        overdue=status.overdue,
-        ramp_share=None if status.ramp_share is None else float(status.ramp_share),
-        discarded_intervals=status.discarded,
+def _maintenance(running: Maintenance) -> status_pb2.MaintenanceStatus:
+    """Return a maintenance; of what was validated last it has only when, and how many markets were clean."""
+    if running.validated is None:
+        return MAINTENANCE.write(running)
+    outcomes = running.validated.outcomes
+    clean = sum(one.outcome is Outcome.OK for one in outcomes)
+    return MAINTENANCE.write(
+        running,
+        validated_at=records.timestamp(running.validated.at_ns),
+        clean_count=clean,
+        not_clean_count=len(outcomes) - clean,
     )
-
-
-def _maintenance(running: Maintenance | None) -> status_pb2.MaintenanceStatus | None:
-    if running is None:
-        return None
-    result = status_pb2.MaintenanceStatus(
-        actor=running.actor,
-        reason=running.reason,
-        since=answers.timestamp(running.since_ns),
-        checkpoint_name=running.checkpoint,
-    )
-    if (validated := running.validated) is not None:
-        clean = sum(outcome.outcome is Outcome.OK for outcome in validated.outcomes)
-        result.validated_at.CopyFrom(answers.timestamp(validated.at_ns))
-        result.clean_count, result.not_clean_count = clean, len(validated.outcomes) - clean
-    return result
-
-
-def _breaker(status: BreakerStatus) -> status_pb2.BreakerStatus:
-    return status_pb2.BreakerStatus(
-        state=enums.BREAKER_STATES[status.state],
-        latched=status.latched,
-        since=answers.timestamp(status.since_ns),
-        generation=status.generation,
-        findings=answers.findings(status.findings),
-    )
-
-
-def _halt(halt: Halt | None) -> status_pb2.Halt | None:
-    if halt is None:
-        return None
-    return status_pb2.Halt(
-        actor=halt.actor,
-        reason=halt.reason,
-        since=answers.timestamp(halt.since_ns),
-        expires_at=None if halt.expires_ns is None else answers.timestamp(halt.expires_ns),
-    )
-
-
-def _interval(interval: Interval | Nowhere | None) -> status_pb2.Interval | None:
-    if interval is None:
-        return None
-    return status_pb2.Interval(low=_decimal(interval.low), high=_decimal(interval.high))
-
-
-def _decimal(value: Decimal | None) -> str:
-    return "" if value is None else str(ON_THE_WIRE.plus(value))

@@ -1,13 +1,29 @@
-"""From a request that Envoy holds to a check."""
+"""From a request that Envoy holds to a check: each field is in a header, or in the JSON body.
+
+A request that two readers could understand in two ways is refused: what the guard judges has to be what the service
+behind Envoy acts on.
+"""
 
 from __future__ import annotations
 
-from circuit_guard.config.envoy import ExtAuthzSettings
+import json
+from typing import Any, NoReturn
+
+from circuit_guard.config.envoy import HEADER, ExtAuthzSettings
 from circuit_guard.core.types import CheckKind
 from circuit_guard.errors import WireError
 from circuit_guard.server.convert import enums
-from circuit_guard.server.envoy.places import Http, Places
+from circuit_guard.server.convert.fields import NOT_GIVEN
 from circuit_guard.v1 import liquidation_pb2
+
+BODY_BYTES_MAX = 65_536
+"""A question about one closure is far smaller, and reading a large body would hold up everybody else's."""
+
+PARTIAL_BODY = "x-envoy-auth-partial-body"
+GRPC_CONTENT = "application/grpc"
+
+Http = Any
+"""envoy.service.auth.v3.AttributeContext.HttpRequest: it comes from an extra, and without types."""
 
 SETTINGS = {
     "check.market": "market",
@@ -31,7 +47,7 @@ class Mapping:
     def check(self, http: Http) -> liquidation_pb2.LiquidationCheck:
         """Return the check that a request asks for; its values are not judged yet.
 
-        Raise WireError, which says where the field is taken from, for what is no text or no kind of closure.
+        Raise WireError, which says where the field is taken from, for a field that is not text or a kind of closure.
         """
         places = Places(http)
         found = {field: places.text(place, self.named(field)) for field, place in self._places.items()}
@@ -49,7 +65,7 @@ class Mapping:
         )
 
     def named(self, field: str) -> str:
-        """Return a field of a check as whoever sends requests or writes settings knows it."""
+        """Return a field of a check under the names that the settings and the sender know it by."""
         return f"{SETTINGS[field]} ({self._places[field]})"
 
 
@@ -60,3 +76,94 @@ def _kind(text: str, field: str) -> liquidation_pb2.CheckKind:
         return enums.KINDS[CheckKind(text)]
     except ValueError:
         raise WireError(field, text, f"one of {', '.join(CheckKind)}") from None
+
+
+class Places:
+    """One request, and how to take texts out of it. The body is read once, and only where a place is in it."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+        self._document: dict[str, Any] | None = None
+
+    def text(self, place: str, field: str) -> str:
+        """Return the text at a place of the settings, empty where there is none.
+
+        Raise WireError, which names the field, for a value that cannot be used.
+        """
+        kind, _, name = place.partition(":")
+        value = self._header(name, field) if kind == HEADER else self._in_body(name, field)
+        if not value.isprintable():
+            raise WireError(field, _encodable(value), "printable characters")
+        return value
+
+    def _header(self, name: str, field: str) -> str:
+        value: str = self._http.headers.get(name, NOT_GIVEN)
+        if "," in value:
+            raise WireError(field, value, "one value without a comma: Envoy joins headers of one name with it")
+        return value
+
+    def _in_body(self, path: str, field: str) -> str:
+        if self._document is None:
+            self._document = _document(self._http)
+        value: Any = self._document
+        for key in path.split("."):
+            if not isinstance(value, dict):
+                raise WireError(field, _encodable(value), f"a JSON object with the key {key}")
+            value = value.get(key)
+            if value is None:
+                return NOT_GIVEN
+        if not isinstance(value, str):
+            raise WireError(field, _encodable(value), "a JSON string or number")
+        return value
+
+
+def is_grpc(http: Http) -> bool:
+    """Return whether the request is a gRPC call to Envoy; it takes gRPC-Web and all else for plain HTTP."""
+    content_type: str = http.headers.get("content-type", "")
+    return content_type == GRPC_CONTENT or content_type.startswith(f"{GRPC_CONTENT}+")
+
+
+def _document(http: Http) -> dict[str, Any]:
+    """Return the JSON object that is the body, with numbers as the text they were written as."""
+    body: bytes = http.raw_body or http.body.encode()
+    if is_grpc(http):
+        raise WireError("body", http.headers["content-type"], f"JSON: a gRPC call has its fields in {HEADER}:NAME only")
+    if http.headers.get(PARTIAL_BODY) == "true":
+        raise WireError("body", f"the first {len(body)} bytes", "all of it: raise max_request_bytes in Envoy")
+    if not body:
+        raise WireError("body", NOT_GIVEN, "a JSON object: Envoy sends it along with with_request_body")
+    if len(body) > BODY_BYTES_MAX:
+        raise WireError("body", f"{len(body)} bytes", f"at most {BODY_BYTES_MAX} bytes")
+    try:
+        document = json.loads(
+            body.decode(),
+            parse_int=str,
+            parse_float=str,
+            parse_constant=_no_constant,
+            object_pairs_hook=_each_key_once,
+        )
+    except (ValueError, RecursionError) as error:
+        raise WireError("body", body.decode(errors="backslashreplace"), f"a JSON object ({error})") from error
+    if not isinstance(document, dict):
+        raise WireError("body", _encodable(document), "a JSON object")
+    return document
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, unless it has a key twice: some readers take the first of them, some the last."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"each key once, {key[:40]!r} is there again")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"no {name}, JSON has no such number")
+
+
+def _encodable(value: object) -> str:
+    """Return a value of a document as text for a message; JSON can have halves of characters, and protobuf cannot."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode(errors="backslashreplace").decode()

@@ -1,35 +1,96 @@
-"""Takes a caller for an identity of the settings, and holds the RPC against its roles."""
+"""Who is asking, and may they? Matches a caller to an identity of the settings, and an RPC to its roles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-import grpc
 from grpc import aio
 
-from circuit_guard.config.security import IdentityTable, Role, SecuritySettings
+from circuit_guard.config.security import Role, SecuritySettings
+from circuit_guard.core import inputs
 from circuit_guard.errors import shown
 from circuit_guard.server.errors import RefusalError
 from circuit_guard.server.security import tokens
-from circuit_guard.server.security.caller import CALLER, Caller
-from circuit_guard.server.security.table import ROLES, may
-
-NOT_AUTHENTICATED = "NOT_AUTHENTICATED"
-ROLE_MISSING = "ROLE_MISSING"
-SOURCE_NOT_PERMITTED = "SOURCE_NOT_PERMITTED"
 
 NOTHING_DONE = "nothing of the request took effect"
 
 Context = aio.ServicerContext[Any, Any]
 
+Act = TypeVar(
+    "Act",
+    inputs.HaltCommand,
+    inputs.ResumeCommand,
+    inputs.ResetCommand,
+    inputs.PhaseCommand,
+    inputs.RebaselineCommand,
+    inputs.BeginMaintenance,
+    inputs.ValidateState,
+    inputs.EndMaintenance,
+)
+
+_LIQUIDATOR, _PUBLISHER, _OPERATOR, _VIEWER = Role.LIQUIDATOR, Role.PUBLISHER, Role.OPERATOR, Role.VIEWER
+_REFLECTION: dict[str, Role | None] = {"ServerReflectionInfo": _VIEWER}
+
+_SERVICES: dict[str, dict[str, Role | None]] = {
+    "circuit_guard.v1.LiquidationGuardService": {"CheckLiquidation": _LIQUIDATOR, "CheckLiquidations": _LIQUIDATOR},
+    "circuit_guard.v1.OrderGuardService": {"CheckOrders": _LIQUIDATOR},
+    "circuit_guard.v1.MarketDataService": {"PublishObservations": _PUBLISHER, "PublishReferences": _PUBLISHER},
+    "circuit_guard.v1.AdminService": {
+        "Halt": _OPERATOR,
+        "Resume": _OPERATOR,
+        "ResetBreaker": _OPERATOR,
+        "SetPhase": _OPERATOR,
+        "ReloadPolicy": _OPERATOR,
+        "GetStatus": _VIEWER,
+        "WatchEvents": _VIEWER,
+    },
+    "circuit_guard.v1.MaintenanceService": {
+        "BeginMaintenance": _OPERATOR,
+        "ValidateState": _OPERATOR,
+        "EndMaintenance": _OPERATOR,
+        "Rebaseline": _OPERATOR,
+    },
+    "envoy.service.auth.v3.Authorization": {"Check": _LIQUIDATOR},
+    "grpc.health.v1.Health": {"Check": None, "List": None, "Watch": None},
+    "grpc.reflection.v1alpha.ServerReflection": _REFLECTION,
+}
+
+ROLES = {f"/{service}/{rpc}": role for service, rpcs in _SERVICES.items() for rpc, role in rpcs.items()}
+"""The role that each RPC needs; None: none, as the answer says nothing but whether the guard serves."""
+
+INCLUDED = {Role.OPERATOR: frozenset({Role.VIEWER})}
+"""Roles that a role includes: an operator who halts has to see."""
+
+
+def may(roles: Collection[Role], needed: Role) -> bool:
+    """Return whether somebody with these roles has the one that is needed."""
+    return any(needed is role or needed in INCLUDED.get(role, ()) for role in roles)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An identity of the settings that has shown a certificate or a token of its own."""
+
+    name: str
+    roles: tuple[Role, ...]
+    sources: frozenset[str]
+
+
+CALLER: ContextVar[Caller | None] = ContextVar("CALLER", default=None)
+"""Who asks in the RPC that is being served: each is served in a context of its own. None: nobody was authenticated."""
+
 
 class Access:
-    """Knows every identity. Without any, everybody may do everything and nobody is taken for anybody."""
+    """Knows every identity. Without any, everybody may do everything and no caller is identified."""
 
     def __init__(self, security: SecuritySettings) -> None:
         identities = security.identities
-        self._callers = {name: _caller(name, table) for name, table in identities.items()}
+        self._callers = {
+            name: Caller(name, table.roles, frozenset(table.sources)) for name, table in identities.items()
+        }
         self._mutual = security.mutual
         self._hashes = [(known, name) for name, table in identities.items() for known in table.token_sha256]
         self._subjects = {_subject(entry): name for name, table in identities.items() for entry in table.certificates}
@@ -44,13 +105,13 @@ class Access:
         return method in ROLES and ROLES[method] is None
 
     def admit(self, method: str, context: Context) -> Caller | None:
-        """Return who asks, None where everybody may. Raise RefusalError for one who is not known, or may not."""
+        """Return who asks, None where everybody may. Raise RefusalError if the caller is not known, or may not."""
         if self.open or self.needs_nobody(method):
             return None
         return self._with_role(self._known(_token(context), self._names(context), method), method)
 
     def known_by_token(self, token: str) -> Caller | None:
-        """Return whose token this is, None where it is nobody's."""
+        """Return the caller with this token, None if there is none."""
         name = tokens.owner(token, self._hashes)
         return None if name is None else self._callers[name]
 
@@ -79,7 +140,7 @@ class Access:
         wanted = f"needs the role {needed}" if needed is not None else "is in no role's table"
         message = f"{method} {wanted}; the caller is {caller.name}, {_list(caller.roles)}; {NOTHING_DONE}"
         metadata = {"method": method, "identity": caller.name, "role": needed or ""}
-        raise RefusalError(grpc.StatusCode.PERMISSION_DENIED, ROLE_MISSING, message, metadata)
+        raise RefusalError("ROLE_MISSING", message, metadata)
 
     def _names(self, context: Context) -> tuple[str, ...]:
         """Return the alternative names of the client's certificate, which gRPC has verified."""
@@ -101,11 +162,25 @@ def permit_sources(sources: Iterable[str]) -> None:
     allowed = _list(sorted(caller.sources))
     message = f"source was {shown(foreign[0])}, expected one that {caller.name} may publish for: {allowed}"
     metadata = {"identity": caller.name, "source": foreign[0], "expected": allowed}
-    raise RefusalError(grpc.StatusCode.PERMISSION_DENIED, SOURCE_NOT_PERMITTED, f"{message}; {NOTHING_DONE}", metadata)
+    raise RefusalError("SOURCE_NOT_PERMITTED", f"{message}; {NOTHING_DONE}", metadata)
 
 
-def _caller(name: str, table: IdentityTable) -> Caller:
-    return Caller(name, table.roles, frozenset(table.sources))
+def recorded(actor: str) -> str:
+    """Return who is recorded for an act: the identity that was proven, then the person that the request names."""
+    caller = CALLER.get()
+    if caller is None or caller.name == actor:
+        return actor
+    return f"{caller.name} (as {actor})"
+
+
+def signed(act: Act) -> Act:
+    """Return an act of the caller's with the name that is recorded for it, and what tells two actors apart."""
+    caller = CALLER.get()
+    if caller is None:
+        return act
+    if isinstance(act, inputs.ResumeCommand | inputs.ResetCommand | inputs.RebaselineCommand):
+        return replace(act, actor=recorded(act.actor), identity=caller.name)
+    return replace(act, actor=recorded(act.actor))
 
 
 def _subject(name: str) -> str:
@@ -114,7 +189,7 @@ def _subject(name: str) -> str:
 
 
 def _token(context: Context) -> str | None:
-    """Return the bearer token, None where none came. Raise RefusalError for what is none."""
+    """Return the bearer token, None if there is none. Raise RefusalError for a malformed header."""
     metadata: Iterable[tuple[str, str | bytes]] = context.invocation_metadata() or ()
     given = [value for key, value in metadata if key == "authorization"]
     if not given:
@@ -132,8 +207,7 @@ def _unknown(method: str, why: str) -> RefusalError:
 
 
 def _unauthenticated(sentence: str) -> RefusalError:
-    code = grpc.StatusCode.UNAUTHENTICATED
-    return RefusalError(code, NOT_AUTHENTICATED, f"{sentence}; {NOTHING_DONE}", {"expected": "a known caller"})
+    return RefusalError("NOT_AUTHENTICATED", f"{sentence}; {NOTHING_DONE}", {"expected": "a known caller"})
 
 
 def _list(names: Iterable[str]) -> str:

@@ -72,7 +72,7 @@ def expiry_s(files: Files) -> float:
 
 
 class CertificateWatch:
-    """Has the pair in use, and takes a new one up when the files change. A broken one changes nothing."""
+    """Holds the pair in use, and takes up a new one when the files change. A broken one changes nothing."""
 
     def __init__(self, security: SecuritySettings, told: Callable[[float, bool], None]) -> None:
         """Read the files. Raise CertificateError where they cannot be used.
@@ -88,23 +88,23 @@ class CertificateWatch:
         told(self._expiry_s, True)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return the credentials to serve with; they follow what is taken up."""
+        """Return the credentials to serve with; they follow the pair in use."""
         mutual = self._used.client_ca is not None
         changed: Any = self._changed  # the stubs forget that it may return None
         return grpc.dynamic_ssl_server_credentials(self._used.configuration(), changed, mutual)
 
     def start(self) -> None:
-        """Look at the files again and again until `stop`."""
+        """Watch the files until `stop`."""
         self._task = asyncio.create_task(self._watch(), name=TASK)
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop watching the files."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     def look(self) -> None:
-        """Look at the files once. What is new in them is used for every connection from now on, or reported."""
+        """Read the files once. A new pair serves every connection from now on; a problem is reported."""
         try:
             found = read(self._security)
             expires_s = self._expiry_s if found == self._used else expiry_s(found)
@@ -118,7 +118,7 @@ class CertificateWatch:
         self._problem = self._reported = ""
 
     def _suspect(self, problem: str) -> None:
-        """Report a problem that two looks in a row have seen, once: files that are being replaced do not fit either."""
+        """Report a problem once, when two reads in a row see it: files that are being replaced do not match either."""
         if problem == self._problem != self._reported:
             _log.error("certificate_refused", problem=problem, in_use="the one before it")
             self._told(self._expiry_s, False)

@@ -14,8 +14,7 @@ from circuit_guard.config.security import Role
 from circuit_guard.config.settings import Settings
 from circuit_guard.config.settings_values import only_this_machine
 from circuit_guard.server.security import tokens
-from circuit_guard.server.security.access import Access
-from circuit_guard.server.security.table import may
+from circuit_guard.server.security.access import Access, may
 
 METRICS_PATH = "/metrics"
 ALIVE_PATH = "/healthz"
@@ -26,7 +25,7 @@ Response: TypeAlias = web.StreamResponse
 
 
 def viewers_only(settings: Settings) -> Middleware:
-    """Return the middleware that lets in whoever shows the token of a viewer or operator; without identities everybody.
+    """Return the middleware that admits viewers and operators by their token; everybody where there are no identities.
 
     Refusals are answered here and not raised: the page that explains what was raised shows the state of the guard.
 

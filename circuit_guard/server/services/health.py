@@ -9,7 +9,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from circuit_guard.server.interceptor import Entrance
+from circuit_guard.server.interceptor import GuardedServer
 from circuit_guard.server.transport import bind
 
 READINESS: Final = ""
@@ -44,12 +44,12 @@ class Health:
         if self._probes is not None and listen is not None:
             self.address = bind(self._probes, listen, None, "grpc.health_listen")
 
-    def add_to(self, server: Entrance) -> None:
+    def add_to(self, server: GuardedServer) -> None:
         """Have another server answer for health as well."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def start(self) -> None:
-        """Begin to answer."""
+        """Begin to answer: LIVENESS is SERVING, everything else is not yet."""
         await self.set_serving(False)
         await self._servicer.set(LIVENESS, _STATES.SERVING)
         if self._probes is not None:
@@ -65,7 +65,7 @@ class Health:
         await self._servicer.enter_graceful_shutdown()
 
     async def stop(self) -> None:
-        """Answer probes no more."""
+        """Stop answering probes."""
         if self._probes is not None:
             await self._probes.stop(None)
 

@@ -6,10 +6,9 @@ from __future__ import annotations
 from circuit_guard.core.facts import CheckRefused, DecisionMade
 from circuit_guard.engine.engine import Engine
 from circuit_guard.errors import WireError
-from circuit_guard.server import errors
 from circuit_guard.server.batch_queue import Pace
 from circuit_guard.server.convert import answers, requests
-from circuit_guard.server.interceptor import Context
+from circuit_guard.server.security.access import Context
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc
 
 
@@ -23,16 +22,12 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
     async def CheckLiquidation(
         self, request: liquidation_pb2.CheckLiquidationRequest, context: Context
     ) -> liquidation_pb2.CheckLiquidationResponse:
-        """Judge one forced closure."""
-        answer = await self._decide(request.check, "check")
-        if isinstance(answer, CheckRefused):
-            raise errors.conflict_refusal(errors.conflict(answer, "check"))
-        return liquidation_pb2.CheckLiquidationResponse(decision=answers.decision(answer))
+        made = await self._decide(request.check, "check")
+        return liquidation_pb2.CheckLiquidationResponse(decision=answers.decision(made))
 
     async def CheckLiquidations(
         self, request: liquidation_pb2.CheckLiquidationsRequest, context: Context
     ) -> liquidation_pb2.CheckLiquidationsResponse:
-        """Judge a batch, one result an item, in order."""
         requests.batch(request.checks, "checks", self._batch_max)
         response = liquidation_pb2.CheckLiquidationsResponse()
         pace = Pace()
@@ -45,17 +40,20 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
     async def result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
         """Judge one closure: its decision, or the error of the first field that cannot be used, `path` before it."""
         try:
-            answer = await self._decide(check, path)
+            return liquidation_pb2.LiquidationResult(decision=answers.decision(await self._decide(check, path)))
         except WireError as error:
-            return liquidation_pb2.LiquidationResult(error=answers.request_error(error, answers.MALFORMED_REQUEST))
-        if isinstance(answer, CheckRefused):
-            conflict = errors.conflict(answer, path)
-            return liquidation_pb2.LiquidationResult(error=answers.request_error(conflict, answers.REQUEST_ID_CONFLICT))
-        return liquidation_pb2.LiquidationResult(decision=answers.decision(answer))
+            return liquidation_pb2.LiquidationResult(error=answers.request_error(error))
 
-    async def _decide(self, check: liquidation_pb2.LiquidationCheck, path: str) -> DecisionMade | CheckRefused:
-        """Answer from memory; only an answer that comes with a breaker or a phase having moved waits for the disk."""
+    async def _decide(self, check: liquidation_pb2.LiquidationCheck, path: str) -> DecisionMade:
+        """Answer from memory; only an answer that comes with a breaker or a phase having moved waits for the disk.
+
+        Raise WireError for the first field that cannot be used.
+        """
         await self._engine.room()
         facts = self._engine.decide(requests.check(check, path, self._engine.now_ns()))
         await self._engine.settled(facts)
-        return next(fact for fact in facts if isinstance(fact, DecisionMade | CheckRefused))
+        answer = next(fact for fact in facts if isinstance(fact, DecisionMade | CheckRefused))
+        if isinstance(answer, CheckRefused):
+            expected = f"a new request_id, or the content first sent with it; it differs in {answer.differing}"
+            raise answers.ConflictError(f"{path}.request_id", answer.request_id, expected)
+        return answer

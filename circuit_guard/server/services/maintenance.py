@@ -13,10 +13,9 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Outcome
 from circuit_guard.engine.engine import Engine
 from circuit_guard.server import errors
-from circuit_guard.server.convert import answers, events, maintenance, requests
-from circuit_guard.server.interceptor import Context
-from circuit_guard.server.security.caller import signed
-from circuit_guard.server.services import commands
+from circuit_guard.server.convert import answers, events, requests
+from circuit_guard.server.security.access import Context, signed
+from circuit_guard.server.services.admin import carry_out, refuse
 from circuit_guard.v1 import maintenance_pb2, maintenance_pb2_grpc
 
 
@@ -31,14 +30,13 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
     async def BeginMaintenance(
         self, request: maintenance_pb2.BeginMaintenanceRequest, context: Context
     ) -> maintenance_pb2.BeginMaintenanceResponse:
-        """Deny every closure, and keep a checkpoint."""
         actor, reason = requests.operator(request.actor, request.reason)
         if not self._recorded:
             raise errors.no_journal()
         at_ns = self._engine.now_ns()
         name = f"maintenance-{datetime.fromtimestamp(at_ns // SECOND_NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
         facts = self._engine.step(signed(BeginMaintenance(at_ns, actor, reason, name)))
-        commands.refuse(facts)
+        refuse(facts)
         # A caller who gives up must leave no maintenance without its checkpoint. What came before is durable with it.
         checkpoint = await asyncio.shield(self._engine.checkpoint(name))
         assert checkpoint is not None  # noqa: S101  # there is a journal
@@ -52,8 +50,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
     async def ValidateState(
         self, request: maintenance_pb2.ValidateStateRequest, context: Context
     ) -> maintenance_pb2.ValidateStateResponse:
-        """Hold a dump of the exchange's state against what was last trusted."""
-        facts = await commands.carry_out(self._engine, maintenance.validation(request, self._engine.now_ns()))
+        facts = await carry_out(self._engine, requests.validation(request, self._engine.now_ns()))
         found = next(fact.outcomes for fact in facts if isinstance(fact, StateValidated))
         return maintenance_pb2.ValidateStateResponse(
             clean=all(outcome.outcome is Outcome.OK for outcome in found),
@@ -63,10 +60,9 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
     async def EndMaintenance(
         self, request: maintenance_pb2.EndMaintenanceRequest, context: Context
     ) -> maintenance_pb2.EndMaintenanceResponse:
-        """Let the clean markets go on, and latch the others."""
         actor, reason = requests.operator(request.actor, request.reason)
         command = EndMaintenance(self._engine.now_ns(), actor, reason, request.unvalidated)
-        facts = await commands.carry_out(self._engine, command)
+        facts = await carry_out(self._engine, command)
         ended = next(fact for fact in facts if isinstance(fact, MaintenanceEnded))
         return maintenance_pb2.EndMaintenanceResponse(
             clean=ended.clean, latched=ended.latched, events=events.events(facts)
@@ -75,8 +71,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
     async def Rebaseline(
         self, request: maintenance_pb2.RebaselineRequest, context: Context
     ) -> maintenance_pb2.RebaselineResponse:
-        """Judge markets from other values on."""
-        asked = maintenance.rebaseline(request, self._scopes_max)
+        asked = requests.rebaseline(request, self._scopes_max)
         if asked.checkpoint_id is None:
             now_ns = self._engine.now_ns()
             baselines = tuple(Baseline(market, index, now_ns) for market, index in asked.funding_indices.items())
@@ -86,7 +81,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
             self._engine.now_ns(), baselines, asked.actor, asked.reason, asked.checkpoint_id, asked.repaired
         )
         named = (*(baseline.market for baseline in baselines), *asked.repaired)
-        facts = await commands.carry_out(self._engine, command, named, "markets")
+        facts = await carry_out(self._engine, command, named, "markets")
         return maintenance_pb2.RebaselineResponse(events=events.events(facts), proposal=events.proposal(facts))
 
     async def _of_checkpoint(self, checkpoint_id: int, scopes: Sequence[str]) -> tuple[Baseline, ...]:

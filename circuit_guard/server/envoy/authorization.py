@@ -1,5 +1,6 @@
-"""Results of checks as Envoy takes them. Needs the extra `envoy`."""
+"""envoy.service.auth.v3.Authorization: may this request go on to the service behind Envoy? Needs the extra `envoy`."""
 
+# ruff: noqa: N802 - the method is named as in Envoy's contract
 from __future__ import annotations
 
 import base64
@@ -9,11 +10,17 @@ from typing import Any
 import grpc
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.service.auth.v3.external_auth_pb2 import CheckResponse, DeniedHttpResponse, OkHttpResponse
+from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationServicer
 from envoy.type.v3.http_status_pb2 import HttpStatus
 from google.protobuf.json_format import MessageToJson
 from google.rpc.status_pb2 import Status
 
+from circuit_guard.errors import WireError
+from circuit_guard.server.convert.answers import request_error
+from circuit_guard.server.envoy.mapping import SETTINGS, Mapping, is_grpc
 from circuit_guard.server.errors import DETAILS_KEY, RefusalError
+from circuit_guard.server.security.access import Context
+from circuit_guard.server.services.liquidation import LiquidationGuardService
 from circuit_guard.v1 import liquidation_pb2, types_pb2
 
 CLOSURE_DENIED = "CLOSURE_DENIED"
@@ -30,7 +37,32 @@ Response = Any
 """envoy.service.auth.v3.CheckResponse: it comes from an extra, and without types."""
 
 
-def answer(result: liquidation_pb2.LiquidationResult, *, for_grpc: bool) -> Response:
+class AuthorizationService(AuthorizationServicer):  # type: ignore[misc] # the extra has no types
+    """Answers Envoy. Every request is judged as a closure: one that is not a closure is denied."""
+
+    def __init__(self, liquidations: LiquidationGuardService, mapping: Mapping) -> None:
+        self._liquidations = liquidations
+        self._mapping = mapping
+
+    async def Check(self, request: Any, context: Context) -> Any:
+        """Judge the closure that a request asks for."""
+        http = request.attributes.request.http
+        return _answer(await self._result(http), for_grpc=is_grpc(http))
+
+    async def _result(self, http: Any) -> liquidation_pb2.LiquidationResult:
+        try:
+            check = self._mapping.check(http)
+        except WireError as error:
+            return liquidation_pb2.LiquidationResult(error=request_error(error))
+        result = await self._liquidations.result(check, "check")
+        if result.error.field in SETTINGS:
+            named = self._mapping.named(result.error.field)
+            result.error.message = result.error.message.replace(result.error.field, named, 1)
+            result.error.field = named
+        return result
+
+
+def _answer(result: liquidation_pb2.LiquidationResult, *, for_grpc: bool) -> Response:
     """Return the answer for a request: it goes on only where the decision is ALLOW.
 
     The caller of a denied HTTP request gets the result as JSON; of a gRPC call a status with ErrorInfo, and RetryInfo
@@ -60,7 +92,7 @@ def _refusal(result: liquidation_pb2.LiquidationResult) -> RefusalError:
     code, decision, error = grpc.StatusCode.PERMISSION_DENIED, result.decision, result.error
     if result.HasField("error"):
         metadata = {"field": error.field, "value": error.value, "expected": error.expected}
-        return RefusalError(code, error.reason, error.message, metadata)
+        return RefusalError(error.reason, error.message, metadata, code=code)
     metadata = {
         "market": decision.market,
         "request_id": decision.request_id,
@@ -69,7 +101,7 @@ def _refusal(result: liquidation_pb2.LiquidationResult) -> RefusalError:
         "lifted_by": types_pb2.LiftedBy.Name(decision.lifted_by).removeprefix("LIFTED_BY_"),
     }
     after = decision.ask_again_after.ToTimedelta().total_seconds() if decision.HasField("ask_again_after") else None
-    return RefusalError(code, CLOSURE_DENIED, decision.explanation, metadata, after)
+    return RefusalError(CLOSURE_DENIED, decision.explanation, metadata, after, code)
 
 
 def _reasons(decision: liquidation_pb2.LiquidationDecision) -> list[str]:

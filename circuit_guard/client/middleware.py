@@ -1,19 +1,26 @@
-"""What the middleware has in common: from what it stands in front of to closures, and from denials to an error."""
+"""What stands in front of code that closes positions: it asks first, and a denial is an error.
+
+`@guarded` is for plain functions; the interceptors for gRPC are in `client_interceptor` and `server_interceptor`.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import grpc
 from grpc import aio
 
-from circuit_guard.client.aio import AsyncGuardClient
 from circuit_guard.client.answers import Answer, Source
 from circuit_guard.client.arguments import ArgumentError
-from circuit_guard.client.client import GuardClient
+from circuit_guard.client.client import AsyncGuardClient, GuardClient
 from circuit_guard.client.questions import Closure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Mapped: TypeAlias = Closure | Sequence[Closure] | None
 """What a mapping returns: the closures that are about to happen, or None where nothing is closed."""
@@ -40,7 +47,7 @@ class ClosureDenied(aio.AioRpcError):
 
     @property
     def ask_again_after(self) -> timedelta | None:
-        """When asking again can help; None: not before somebody has acted."""
+        """When asking again can help; None: not until an operator has acted."""
         waits = [answer.ask_again_after for answer in self.denied]
         known = [wait for wait in waits if wait is not None]
         return max(known) if len(known) == len(waits) else None
@@ -91,3 +98,42 @@ def _details(denied: Sequence[Answer], asked: int) -> str:
     first = denied[0].explanation.encode("ascii", "backslashreplace").decode("ascii")
     cut = first if len(first) <= DETAILS_CHARACTERS_MAX else f"{first[:DETAILS_CHARACTERS_MAX]}..."
     return cut if asked == 1 else f"{len(denied)} of {asked} closures are denied, so none goes ahead; the first: {cut}"
+
+
+def guarded(
+    client: GuardClient | AsyncGuardClient, mapping: Callable[P, Mapped]
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator for a function that takes what `mapping` takes.
+
+    The function runs where `mapping` returns None, and where every closure that it returns is allowed; otherwise
+    ClosureDenied is raised in its place. A GuardClient is for plain functions, an AsyncGuardClient for `async def`;
+    the wrong one raises TypeError at once.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        call: Any = function
+        wrapped: Any
+        if isinstance(client, AsyncGuardClient):
+            if not inspect.iscoroutinefunction(call):
+                raise TypeError(f"{call!r} is not asynchronous, expected an `async def` with an AsyncGuardClient")
+
+            @functools.wraps(call)
+            async def asking_first(*args: Any, **kwargs: Any) -> Any:
+                await require_async(client, mapping(*args, **kwargs))
+                return await call(*args, **kwargs)
+
+            wrapped = asking_first
+        else:
+            if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
+                raise TypeError(f"{call!r} is asynchronous, expected a plain function with a GuardClient")
+
+            @functools.wraps(call)
+            def asking(*args: Any, **kwargs: Any) -> Any:
+                require(client, mapping(*args, **kwargs))
+                return call(*args, **kwargs)
+
+            wrapped = asking
+        result: Callable[P, R] = wrapped
+        return result
+
+    return decorate

@@ -10,7 +10,7 @@ import pytest
 from grpc import aio
 
 from circuit_guard.config.security import LimitSettings
-from circuit_guard.server.batch_queue import Pace, Turns
+from circuit_guard.server.batch_queue import BatchQueue, Pace
 from circuit_guard.server.errors import RefusalError
 from circuit_guard.v1 import liquidation_pb2, types_pb2
 from tests.driver import BTC, Driver, policy_of
@@ -28,26 +28,26 @@ class Passing(Seconds):
         return self.now_s
 
 
-async def decided(turns: Turns, checks: int, clock: Seconds, cost_s: float) -> None:
+async def decided(batches: BatchQueue, checks: int, clock: Seconds, cost_s: float) -> None:
     """Decide a batch whose checks take so long each."""
-    async with turns.taken(checks, None):
+    async with batches.turn(checks, None):
         clock.now_s += checks * cost_s
 
 
-async def known(cost_s: float) -> tuple[Turns, Seconds]:
-    """Return turns that know what a check costs."""
+async def known(cost_s: float) -> tuple[BatchQueue, Seconds]:
+    """Return batches that know what a check costs."""
     clock = Seconds()
-    turns = Turns(clock)
+    batches = BatchQueue(clock)
     for _ in range(50):
-        await decided(turns, 10, clock, cost_s)
-    return turns, clock
+        await decided(batches, 10, clock, cost_s)
+    return batches, clock
 
 
 async def test_batches_when_several_come_then_they_are_decided_one_after_another_as_they_came() -> None:
-    turns, order = Turns(), []
+    batches, order = BatchQueue(), []
 
     async def batch(name: str) -> None:
-        async with turns.taken(2, None):
+        async with batches.turn(2, None):
             order.append(f"{name} begins")
             await asyncio.sleep(0)
             order.append(f"{name} ends")
@@ -58,13 +58,13 @@ async def test_batches_when_several_come_then_they_are_decided_one_after_another
 
 
 async def test_batch_when_it_would_be_decided_after_its_deadline_then_it_is_refused_at_once() -> None:
-    turns, _ = await known(cost_s=0.001)
+    batches, _ = await known(cost_s=0.001)
 
-    async with turns.taken(100, None):
+    async with batches.turn(100, None):
         with pytest.raises(RefusalError) as caught:
-            async with turns.taken(50, 0.12):
+            async with batches.turn(50, 0.12):
                 pytest.fail("150 checks of 1 ms each do not fit into 120 ms")
-        waiting = asyncio.create_task(decided(turns, 50, Seconds(), 0.0))
+        waiting = asyncio.create_task(decided(batches, 50, Seconds(), 0.0))
         await asyncio.sleep(0)
 
         assert not waiting.done(), "without a deadline it waits"
@@ -76,22 +76,22 @@ async def test_batch_when_it_would_be_decided_after_its_deadline_then_it_is_refu
 
 async def test_batch_when_nobody_is_ahead_then_it_is_tried_whatever_it_costs() -> None:
     clock = Passing()
-    turns = Turns(clock)
+    batches = BatchQueue(clock)
     for _ in range(50):
-        await decided(turns, 10, clock, cost_s=10.0)
+        await decided(batches, 10, clock, cost_s=10.0)
 
-    async with turns.taken(100, 0.001):
+    async with batches.turn(100, 0.001):
         clock.now_s += 0.1
 
 
 async def test_batch_when_its_turn_comes_too_late_then_it_is_not_begun() -> None:
-    turns, clock = await known(cost_s=0.001)
+    batches, clock = await known(cost_s=0.001)
 
     async def late() -> None:
-        async with turns.taken(100, 0.25):
+        async with batches.turn(100, 0.25):
             pytest.fail("100 checks of 1 ms each do not fit into what is left of 250 ms after 200 ms")
 
-    async with turns.taken(100, None):
+    async with batches.turn(100, None):
         waiting = asyncio.create_task(late())
         await asyncio.sleep(0)
         clock.now_s += 0.2
@@ -99,24 +99,24 @@ async def test_batch_when_its_turn_comes_too_late_then_it_is_not_begun() -> None
 
     assert isinstance(outcome, RefusalError)
     assert outcome.reason == "OVERLOADED"
-    assert outcome.message.startswith("its turn has come, it needs about 0.12 s, and 0.05 s are left: nothing")
+    assert outcome.message.startswith("its turn has come, but it needs about 0.12 s, and 0.05 s are left: nothing")
 
 
 async def test_batch_when_it_would_wait_too_long_then_it_is_refused_though_it_has_no_deadline() -> None:
-    turns, _ = await known(cost_s=0.01)
+    batches, _ = await known(cost_s=0.01)
 
-    async with turns.taken(99, None):
+    async with batches.turn(99, None):
         with pytest.raises(RefusalError):
-            async with turns.taken(2, None):
+            async with batches.turn(2, None):
                 pytest.fail("1.01 s")
 
 
 async def test_batch_when_it_is_given_up_then_its_place_is_free_and_its_cost_is_known() -> None:
     clock = Seconds()
-    turns = Turns(clock)
+    batches = BatchQueue(clock)
 
     async def given_up() -> None:
-        async with turns.taken(10, 1.0):
+        async with batches.turn(10, 1.0):
             clock.now_s += 6.0
             await asyncio.Event().wait()
 
@@ -127,9 +127,9 @@ async def test_batch_when_it_is_given_up_then_its_place_is_free_and_its_cost_is_
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
-    async with turns.taken(1, None):
+    async with batches.turn(1, None):
         with pytest.raises(RefusalError, match=r"1 checks are ahead, about 0\.60 s"):
-            async with turns.taken(1, None):
+            async with batches.turn(1, None):
                 pytest.fail("two of 0.6 s each, and 1 s allowed")
 
 
@@ -170,7 +170,7 @@ async def test_checks_when_more_wait_than_there_is_room_for_then_the_next_is_ref
     free.set()
 
     assert (code, info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-    assert message.startswith("2 requests wait already (limits.checks_waiting_max): nothing was decided")
+    assert message.startswith("2 requests are waiting already (limits.checks_waiting_max): nothing was decided")
     assert refusals(guard, "overloaded") == 1
     assert [decision.verdict for decision in await asyncio.gather(*waiting)] == [types_pb2.VERDICT_DENY] * 2
 

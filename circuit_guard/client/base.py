@@ -1,0 +1,252 @@
+"""What the two clients share: questions out, answers in, and a verdict where there is no answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message
+
+from circuit_guard.client import arguments, failures, wire
+from circuit_guard.client.answers import Answer, BaseAnswer, OrderAnswer, Outcome, Source, Verdict
+from circuit_guard.client.arguments import ArgumentError
+from circuit_guard.client.connection import Connection, Tls
+from circuit_guard.client.fail_policy import FailOpen, FailPolicy
+from circuit_guard.client.failures import Failure
+from circuit_guard.client.questions import Closure, Order
+from circuit_guard.client.wire import MalformedAnswer
+from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, order_pb2, order_pb2_grpc
+
+BATCH_MAX = 1000
+DEADLINE_S = 0.1
+DEADLINE_S_MAX = 30.0
+
+Clock = Callable[[], float]
+Question = TypeVar("Question", Closure, Order)
+Result = TypeVar("Result", bound=BaseAnswer)
+
+_log = logging.getLogger("circuit_guard.client")
+
+
+class Observer(Protocol):
+    """Is told the outcome of each call, in the thread or task that asked. Its errors reach that caller."""
+
+    def called(self, answers: Sequence[BaseAnswer], duration_s: float) -> None:
+        """Take in the answers of one call, one per question, and how long the call took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Result]):
+    """One call of the guard: the method of the stub, its request, and when it was asked.
+
+    `read` makes answers of a response and raises MalformedAnswer; `unanswered` makes them of a failure.
+    """
+
+    method: Callable[..., Any]
+    request: Message
+    at: float
+    deadline_s: float
+    read: Callable[[Any], tuple[Result, ...]]
+    unanswered: Callable[[Failure], tuple[Result, ...]]
+
+
+class BaseClient:
+    """A connection to one guard.
+
+    Every question has an answer within its deadline: if the guard does not answer, that is a DENY that says why. The
+    only error raised is ArgumentError, a ValueError, for a question that cannot be asked.
+
+    `address` is host:port or unix:path; `deadline_s` more than 0 and at most 30 s. `fail_open` names the markets whose
+    closures may go through for a while when the guard is silent; every other market stays closed. `observer` is told
+    of each call; `clock` returns monotonic seconds.
+    """
+
+    _library: Any
+    """The part of gRPC that makes the channel."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        deadline_s: float = DEADLINE_S,
+        fail_open: Mapping[str, FailOpen] | None = None,
+        tls: Tls | None = None,
+        token: str | None = None,
+        observer: Observer | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        connection = Connection(address, tls, token)
+        arguments.seconds("deadline_s", deadline_s, DEADLINE_S_MAX)
+        self._address = address
+        self._deadline_s = deadline_s
+        self._policy = FailPolicy(fail_open or {})
+        self._observer = observer
+        self._clock = clock
+        self._metadata = connection.metadata()
+        self._channel = connection.channel(self._library)
+        self._closed = False
+        self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self._channel)
+        self._orders = order_pb2_grpc.OrderGuardServiceStub(self._channel)
+
+    def _check(self, closure: Closure, deadline_s: float | None) -> Call[Answer]:
+        closures = _identified((closure,))
+        request = liquidation_pb2.CheckLiquidationRequest(check=wire.check(closures[0]))
+
+        def read(response: liquidation_pb2.CheckLiquidationResponse) -> tuple[Answer, ...]:
+            return (wire.answer(response.decision, closures[0]),)
+
+        return self._closures_call(self._liquidations.CheckLiquidation, request, closures, deadline_s, read)
+
+    def _check_many(self, closures: Sequence[Closure], deadline_s: float | None) -> Call[Answer]:
+        closures = _identified(closures)
+        request = liquidation_pb2.CheckLiquidationsRequest(checks=map(wire.check, closures))
+
+        def read(response: liquidation_pb2.CheckLiquidationsResponse) -> tuple[Answer, ...]:
+            return tuple(_each(closures, response.results, wire.answer, _unanswered))
+
+        return self._closures_call(self._liquidations.CheckLiquidations, request, closures, deadline_s, read)
+
+    def _closures_call(
+        self,
+        method: Callable[..., Any],
+        request: Message,
+        closures: Sequence[Closure],
+        deadline_s: float | None,
+        read: Callable[[Any], tuple[Answer, ...]],
+    ) -> Call[Answer]:
+        at = self._clock()
+
+        def answered(response: Any) -> tuple[Answer, ...]:
+            answers = read(response)
+            self._policy.answered(answers, at, self._clock())
+            return answers
+
+        unanswered = partial(self._by_policy, closures)
+        return Call(method, request, at, self._deadline(deadline_s), answered, unanswered)
+
+    def _check_orders(self, orders: Sequence[Order], deadline_s: float | None) -> Call[OrderAnswer]:
+        _batch("orders", orders, Order)
+        orders = tuple(orders)
+        request = order_pb2.CheckOrdersRequest(orders=map(wire.order, orders))
+
+        def read(response: order_pb2.CheckOrdersResponse) -> tuple[OrderAnswer, ...]:
+            return tuple(_each(orders, response.results, wire.order_answer, _unjudged))
+
+        def unanswered(failure: Failure) -> tuple[OrderAnswer, ...]:
+            return tuple(_unjudged(order, failure) for order in orders)
+
+        method = self._orders.CheckOrders
+        return Call(method, request, self._clock(), self._deadline(deadline_s), read, unanswered)
+
+    def _answers(self, call: Call[Result], response: Any) -> tuple[Result, ...]:
+        """Return the answers of a call, from a response or a Failure; None is a response that gRPC could not read."""
+        failure = response if isinstance(response, Failure) else None
+        if response is None:
+            failure = failures.malformed(self._address, "it cannot be read")
+        try:
+            answers = call.read(response) if failure is None else call.unanswered(failure)
+        except MalformedAnswer as error:
+            answers = call.unanswered(failures.malformed(self._address, str(error)))
+        self._report(call, answers)
+        return answers
+
+    def _by_policy(self, closures: Sequence[Closure], failure: Failure) -> tuple[Answer, ...]:
+        """Return what the fail policy says of closures that the guard did not answer."""
+        now = self._clock()
+        if not failure.silent:
+            self._policy.failed_loudly(now)
+            return tuple(_unanswered(closure, failure) for closure in closures)
+        return tuple(self._in_silence(closure, failure, now) for closure in closures)
+
+    def _in_silence(self, closure: Closure, failure: Failure, now: float) -> Answer:
+        why_closed = self._policy.why_closed(closure.market, now)
+        if why_closed is not None:
+            return _unanswered(closure, failure, f"; {why_closed}")
+        opened = f"FAIL-OPEN {closure.market}: {failure.sentence}, and nobody has judged this closure"
+        _log.warning(
+            "%s: account_id=%s size=%s kind=%s request_id=%s; the guard was last reached %.1f s ago",
+            opened,
+            closure.account_id,
+            closure.size,
+            closure.kind,
+            closure.request_id,
+            self._policy.silent_s(now),
+        )
+        answer = _unanswered(closure, failure)
+        return replace(answer, verdict=Verdict.ALLOW, explanation=f"{opened}.", ask_again_after=None)
+
+    def _deadline(self, deadline_s: float | None) -> float:
+        if deadline_s is None:
+            return self._deadline_s
+        arguments.seconds("deadline_s", deadline_s, DEADLINE_S_MAX)
+        return deadline_s
+
+    def _report(self, call: Call[Result], answers: Sequence[Result]) -> None:
+        """Log errors, which asking again will hardly change, and tell the observer of the call."""
+        errors = [answer for answer in answers if answer.outcome is Outcome.ERROR]
+        if errors:
+            _log.warning("%d of %d questions have no answer: %s", len(errors), len(answers), errors[0].explanation)
+        if self._observer is not None:
+            self._observer.called(answers, self._clock() - call.at)
+
+
+def _identified(closures: Sequence[Closure]) -> tuple[Closure, ...]:
+    """Return the closures; one without a request_id gets one of its own, for this call alone."""
+    _batch("closures", closures, Closure)
+    return tuple(one if one.request_id is not None else replace(one, request_id=str(uuid.uuid4())) for one in closures)
+
+
+def _batch(name: str, questions: Sequence[Question], kind: type[Question]) -> None:
+    if not 0 < len(questions) <= BATCH_MAX:
+        raise ArgumentError(name, f"{len(questions)} items", f"1 to {BATCH_MAX} items")
+    for number, question in enumerate(questions):
+        arguments.instance(f"{name}[{number}]", question, kind)
+
+
+def _each(
+    questions: Sequence[Question],
+    results: Sequence[Any],
+    read: Callable[[Any, Question], Result],
+    refused: Callable[[Question, Failure], Result],
+) -> Iterator[Result]:
+    """Yield the answer of each question from the result in its place: an answer, or why the guard refused it."""
+    if len(results) != len(questions):
+        raise MalformedAnswer(f"it has {len(results)} results, expected {len(questions)}")
+    for question, result in zip(questions, results, strict=True):
+        match result.WhichOneof("result"):
+            case None:
+                raise MalformedAnswer("one of its results is empty, expected an answer or an error")
+            case "error":
+                yield refused(question, failures.refused(result.error.message))
+            case kind:
+                yield read(getattr(result, kind), question)
+
+
+def _unanswered(closure: Closure, failure: Failure, why_closed: str = "") -> Answer:
+    return Answer(
+        **_denial(closure, failure, why_closed),
+        request_id=closure.request_id or "",
+        account_id=closure.account_id,
+        kind=closure.kind,
+    )
+
+
+def _unjudged(order: Order, failure: Failure) -> OrderAnswer:
+    return OrderAnswer(**_denial(order, failure), order_id=order.order_id)
+
+
+def _denial(question: Closure | Order, failure: Failure, why_closed: str = "") -> dict[str, Any]:
+    """Return the fields of a denial that the guard did not give."""
+    return {
+        "market": question.market,
+        "verdict": Verdict.DENY,
+        "source": Source.NO_ANSWER,
+        "outcome": failure.outcome,
+        "explanation": f"DENY {question.market}: {failure.sentence}{why_closed}.",
+        "ask_again_after": failure.ask_again_after,
+    }
