@@ -24,8 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from circuit_guard.cli import lines, wire
-from circuit_guard.cli.bundled import bundled
-from circuit_guard.cli.output import CommandError, ExitCode, screen, table
+from circuit_guard.cli.output import CommandError, ExitCode, bundled, screen, table
 from circuit_guard.cli.rpc import CHANNEL_OPTIONS
 from circuit_guard.config.settings import (
     EngineSettings,

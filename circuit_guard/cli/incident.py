@@ -58,23 +58,22 @@ def report(
     code 1: there is nothing to report, the window is pruned, or a file exists already. 2: a time, the journal or the
     output directory cannot be used.
     """
-    window = _window(from_, to)
+    window = Window(_time_ns("--from", from_), _time_ns("--to", to))
+    if window.to_ns <= window.from_ns:
+        raise typer.BadParameter(f"--to was {to}, expected a time after --from, which was {from_}")
     outputs = _outputs(out, window, force)
-    incident = _read(journal, window)
+    try:
+        with progress() as bar:
+            task = bar.add_task(str(journal), total=None)
+            incident = read_incident(journal, window, lambda done, count: bar.update(task, completed=done, total=count))
+    except NothingToReport as nothing:
+        raise CommandError(f"{journal}: {nothing}", ExitCode.DENIED) from nothing
     document = compose(incident)
-    texts = (markdown(document), html(document), ledger(incident))
-    _write(outputs, texts)
+    _write(outputs, (markdown(document), html(document), ledger(incident)))
     if json:
         print_json({**as_json(incident), "files": dict(zip(Outputs._fields, map(str, outputs), strict=True))})
     else:
         _print(incident, document.summary, outputs)
-
-
-def _window(from_: str, to: str) -> Window:
-    window = Window(_time_ns("--from", from_), _time_ns("--to", to))
-    if window.to_ns <= window.from_ns:
-        raise typer.BadParameter(f"--to was {to}, expected a time after --from, which was {from_}")
-    return window
 
 
 def _time_ns(option: str, text: str) -> int:
@@ -100,16 +99,6 @@ def _outputs(directory: Path, window: Window, force: bool) -> Outputs:
     if there and not force:
         raise CommandError(f"{directory} has {', '.join(there)} already; --force replaces them", ExitCode.DENIED)
     return outputs
-
-
-def _read(journal: Path, window: Window) -> Incident:
-    """Read with a progress bar on standard error, where that is a terminal."""
-    with progress() as bar:
-        task = bar.add_task(str(journal), total=None)
-        try:
-            return read_incident(journal, window, lambda done, count: bar.update(task, completed=done, total=count))
-        except NothingToReport as nothing:
-            raise CommandError(f"{journal}: {nothing}", ExitCode.DENIED) from nothing
 
 
 def _write(outputs: Outputs, texts: tuple[str, str, str]) -> None:

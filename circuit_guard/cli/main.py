@@ -16,16 +16,10 @@ from circuit_guard.cli import (
     evaluate,
     incident,
     journal,
-    maintenance,
     policy,
-    probe,
     recording,
-    replay,
     serve,
-    settings,
     status,
-    token,
-    watch,
 )
 from circuit_guard.cli import options as shared
 from circuit_guard.cli.output import CommandError, ExitCode, screen
@@ -67,25 +61,25 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(check.check)
 app.command()(status.status)
-app.command()(probe.probe)
-app.command()(watch.watch)
+app.command()(status.probe)
+app.command()(status.watch)
 app.command()(acts.halt)
 app.command()(acts.resume)
 app.command()(acts.reset)
 app.command()(acts.phase)
 app.command()(acts.reload)
 app.command()(acts.rebaseline)
-app.command()(replay.replay)
+app.command()(recording.replay)
 app.command()(evaluate.evaluate)
 app.command()(demo.demo)
-app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(acts.maintenance, name="maintenance")
 app.add_typer(policy.app, name="policy")
-app.add_typer(settings.app, name="settings")
+app.add_typer(serve.settings, name="settings")
 app.add_typer(recording.app, name="recording")
 app.add_typer(journal.app, name="journal")
 app.add_typer(checkpoint.app, name="checkpoint")
 app.add_typer(incident.app, name="incident")
-app.add_typer(token.app, name="token")
+app.add_typer(serve.token, name="token")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,10 +1,11 @@
-"""Exit codes, failures, and output that reads well on a screen and in a pipe."""
+"""Exit codes, failures, bundled files, and output that reads well on a screen and in a pipe."""
 
 from __future__ import annotations
 
 import json
 import sys
 from enum import IntEnum
+from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -17,6 +18,9 @@ from circuit_guard.errors import CircuitGuardError
 
 PIPED_WIDTH = 100_000
 """Characters a line may have where nobody's terminal would break it: nothing is wrapped or cut in a pipe."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_IN_CHECKOUT = {"incident.jsonl.gz": "examples", "policy.toml": "config"}
 
 
 class ExitCode(IntEnum):
@@ -39,6 +43,15 @@ class CommandError(CircuitGuardError):
         super().__init__(message)
         self.message = message
         self.exit_code = exit_code
+
+
+def bundled(name: str) -> Path:
+    """Return the path of a file that comes with the program. Raise CommandError where the installation lacks it."""
+    places = (_PACKAGE / "bundled" / name, _PACKAGE.parent / _IN_CHECKOUT[name] / name)
+    for path in places:
+        if path.is_file():
+            return path
+    raise CommandError(f"{name} is missing from this installation: expected it at {places[0]}", ExitCode.BAD_INPUT)
 
 
 def screen(*, stderr: bool = False) -> Console:

@@ -1,28 +1,36 @@
-"""`status`: one screen that explains any halted market. What denies closures comes first, then every market."""
+"""`status`, `watch` and `probe`: one screen that explains any halted market, that screen live, and one line of it."""
 
 from __future__ import annotations
 
+import json as json_module
+import sys
+import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated
 
 import typer
+from grpc_health.v1 import health_pb2
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from circuit_guard.cli import options
+from circuit_guard.cli import lines, options
 from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, print_json, screen, table
 from circuit_guard.cli.rpc import Guard
 from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation
 from circuit_guard.core.formatting import breaker, counted, instant, lasting, rounded, scopes
+from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import GuardStatus, MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, Phase, show, show_seconds
+from circuit_guard.core.types import GLOBAL_SCOPE, show, show_seconds
 from circuit_guard.server.convert import received
-from circuit_guard.v1 import status_pb2
+from circuit_guard.server.services.health import LIVENESS, READINESS
+from circuit_guard.v1 import event_pb2, status_pb2
 
 EXPLAINED_MAX = 5
 """Explanations that fit on one screen; further markets have their reasons in the table below."""
@@ -31,7 +39,10 @@ NOT_READY_SHOWN_MAX = 3
 WIDE = 120
 """Columns of a terminal from which on there is room for the values."""
 _VALUE_COLUMNS = ("MARK", "REFERENCE", "MARK AGE", "ROOM LEFT")
-_BANDED = (Phase.POST_ONLY, Phase.RECOVERING)
+REFRESH_S = 1.0
+EVENTS_SHOWN_MIN = 5
+_FRAME_LINES = 6
+"""Lines of the live screen that are neither markets nor events."""
 
 
 def status(
@@ -175,7 +186,7 @@ def _closures(market: MarketStatus) -> Text:
     """Return what happens to closures in a market."""
     if market.denying:
         return Text("DENIED", style="red")
-    if market.phase in _BANDED:
+    if market.phase in BANDED_PHASES:
         return Text("in the band", style="yellow")
     if market.ramp_share is not None:
         return Text(f"ramp, at {market.ramp_share:.0%}", style="yellow")
@@ -249,3 +260,104 @@ def _aged(value: Decimal | None, age_ns: int | None) -> str:
 
 def _interval(interval: Interval | Nowhere | None) -> str:
     return f"{show(interval.low)} to {show(interval.high)}" if interval else ""
+
+
+def watch(
+    include_allowed: Annotated[bool, typer.Option("--include-allowed", help="Show allowed decisions too.")] = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Watch the guard until Ctrl-C.
+
+    Shows a live table on a terminal. In a pipe, and with --json, prints one line per event.
+    """
+    console = screen()
+    try:
+        with Guard(address, timeout) as guard, guard.watching(include_allowed=include_allowed) as events:
+            if console.is_terminal and not json:
+                _watch_live(console, guard, events)
+            else:
+                _print_events(console, events, json)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+def _print_events(console: Console, events: Iterator[event_pb2.Event], json: bool) -> None:
+    for event in events:
+        if json:
+            sys.stdout.write(json_module.dumps(as_json(event), ensure_ascii=False) + "\n")
+        else:
+            console.print(lines.of_event(event))
+        sys.stdout.flush()
+
+
+class _Reader(threading.Thread):
+    """Reads events beside the live table, and keeps the last ones."""
+
+    def __init__(self, events: Iterator[event_pb2.Event], kept_max: int) -> None:
+        super().__init__(name="events", daemon=True)
+        self.lines: deque[Text] = deque(maxlen=kept_max)
+        self.ended = threading.Event()
+        self.failure: CommandError | None = None
+        self._events = events
+
+    def run(self) -> None:
+        """Read until the stream ends."""
+        try:
+            for event in self._events:
+                self.lines.append(lines.of_event(event))
+        except CommandError as failure:
+            self.failure = failure
+        finally:
+            self.ended.set()
+
+
+def _watch_live(console: Console, guard: Guard, events: Iterator[event_pb2.Event]) -> None:
+    reader = _Reader(events, console.height)
+    reader.start()
+    with Live(console=console, auto_refresh=False, screen=True) as live:
+        while not reader.ended.is_set():
+            live.update(live_screen(console, guard.status(), list(reader.lines)), refresh=True)
+            reader.ended.wait(REFRESH_S)
+    if reader.failure is not None:
+        raise reader.failure
+
+
+def live_screen(console: Console, message: status_pb2.GuardStatus, events: list[Text]) -> RenderableType:
+    """Return the table of the markets with as many of the last events below it as there is room for."""
+    status = received.guard(message)
+    top = notes(status, message.not_ready_reasons)
+    room = max(console.height - len(top) - len(status.markets) - _FRAME_LINES, EVENTS_SHOWN_MIN)
+    shown = [_cut(line) for line in events[-room:]] or [Text("nothing has happened yet", style="dim")]
+    return Group(headline(status), *top, markets_table(console, status, reasons_max=1), *shown)
+
+
+def _cut(line: Text) -> Text:
+    """Return the line as one line of the screen, whatever its length."""
+    cut = line.copy()
+    cut.no_wrap, cut.overflow = True, "ellipsis"
+    return cut
+
+
+def probe(
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask whether it lives, whatever the market data; for restarts.")
+    ] = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+) -> None:
+    """Say in one line whether a guard is ready, or with --live whether it lives.
+
+    The address can be that of grpc.listen or of grpc.health_listen.
+
+    Exit code 1: it is not. 3: no answer.
+    """
+    request = health_pb2.HealthCheckRequest(service=LIVENESS if live else READINESS)
+    with Guard(address, timeout) as guard:
+        answer: health_pb2.HealthCheckResponse = guard.call(guard.health.Check, request)
+    asked = "live" if live else "ready"
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        why = "it is draining" if live else "circuit-guard status says why"
+        raise CommandError(f"the guard at {address} is not {asked}: {why}", ExitCode.DENIED)
+    screen().print(f"the guard at {address} is {asked}")
