@@ -6,9 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-import click
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -21,13 +20,11 @@ from circuit_guard.cli.status import denying_in, explained
 from circuit_guard.core import sentences
 from circuit_guard.core.explain import AUDIT
 from circuit_guard.core.formatting import instant, markets
-from circuit_guard.core.types import MarketOutcome, Outcome, Phase
+from circuit_guard.core.types import MarketOutcome, Outcome
 from circuit_guard.errors import shown
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import admin_pb2, maintenance_pb2
 
-COMMANDED = tuple(phase.value for phase in Phase if phase is not Phase.RECOVERING)
-"""The phases that can be set: RECOVERING is entered by the guard itself."""
 _DURATION = re.compile("(?P<number>[1-9][0-9]{0,6})(?P<unit>[smh])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
@@ -42,13 +39,10 @@ Response = TypeVar(
 MayBeProposed = admin_pb2.ResumeResponse | admin_pb2.ResetBreakerResponse | maintenance_pb2.RebaselineResponse
 Scopes = Annotated[list[str], typer.Argument(metavar="SCOPES", help="Markets, or GLOBAL for the breaker over all.")]
 ThePhase = Annotated[
-    str,
-    typer.Argument(
-        metavar="PHASE",
-        click_type=click.Choice(COMMANDED, case_sensitive=False),
-        help="OPEN, POST_ONLY, CANCEL_ONLY or MAINTENANCE.",
-    ),
+    Literal["OPEN", "POST_ONLY", "CANCEL_ONLY", "MAINTENANCE"],
+    typer.Argument(metavar="PHASE", case_sensitive=False, help="OPEN, POST_ONLY, CANCEL_ONLY or MAINTENANCE."),
 ]
+"""The phases that can be set: RECOVERING is entered by the guard itself."""
 For = Annotated[
     str | None,
     typer.Option("--for", metavar="TIME", help="How long: 90s, 15m, 2h; at most 7 days. Without it, until `resume`."),

@@ -14,13 +14,13 @@ from circuit_guard.cli import options, state_dump
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
 from circuit_guard.core import formatting
 from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import StateRow
 from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import CheckpointContent
-from circuit_guard.recording.format import format_time
 
 app = typer.Typer(
     help="Look at the checkpoints in a state directory, and take values out of them.", no_args_is_help=True

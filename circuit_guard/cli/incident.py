@@ -11,9 +11,10 @@ import typer
 
 from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, print_json, progress, screen
+from circuit_guard.core.formatting import counted
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
-from circuit_guard.report.document import counted, html, markdown, money, stamp
+from circuit_guard.report.document import html, markdown, money, stamp
 from circuit_guard.report.evidence import Window
 from circuit_guard.report.exports import as_json, ledger
 from circuit_guard.report.incident import Incident, figures, read_incident

@@ -15,6 +15,7 @@ import typer
 
 from circuit_guard.cli import lines, options
 from circuit_guard.cli.output import CommandError, ExitCode, print_json, screen
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
 from circuit_guard.journal.errors import StateDirectoryHeld
@@ -23,7 +24,7 @@ from circuit_guard.journal.journal import prune as prune_journal
 from circuit_guard.journal.options import DAY_NS, HOUR_NS, JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
 from circuit_guard.journal.record import Chain, Kind, Record
-from circuit_guard.recording.format import EXPECTED_TIME, format_time, parse_time_ns
+from circuit_guard.recording.format import EXPECTED_TIME, parse_time_ns
 
 app = typer.Typer(help="Prove, read, export and prune what the guard has recorded.", no_args_is_help=True)
 

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.types import ARITHMETIC
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import Kind
 from circuit_guard.report.closures import Assessment, Closure, closures
-from circuit_guard.report.document import exact
 from circuit_guard.report.evidence import Corruption, Evidence, OrderSeen, Window
 from circuit_guard.report.witness import NothingToReport, Witness, open_at
 
@@ -141,12 +141,12 @@ def _run(
 def _nothing(reader: JournalReader, window: Window) -> str:
     """Return the sentence about an empty window: when the journal has records."""
     begins = next((record.at_ns for record in reader.records()), None)
-    asked = f"no record is from {exact(window.from_ns)} to {exact(window.to_ns)}"
+    asked = f"no record is from {format_time(window.from_ns)} to {format_time(window.to_ns)}"
     if begins is None:
         return f"{asked}: the journal is empty"
     last = max(bound.last.sequence for bound in reader.bounds().values())
     ends = max(record.at_ns for record in reader.records(last))
-    return f"{asked}; the journal has those from {exact(begins)} to {exact(ends)}"
+    return f"{asked}; the journal has those from {format_time(begins)} to {format_time(ends)}"
 
 
 def _rollback(reader: JournalReader, evidence: Evidence) -> RollbackPoint | None:

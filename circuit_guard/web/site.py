@@ -14,10 +14,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from circuit_guard.web import protection
-from circuit_guard.web.board import Board
+from circuit_guard.web.board import Board, StreamLimits, Streams
 from circuit_guard.web.history import History
 from circuit_guard.web.pages import Pages
-from circuit_guard.web.streams import StreamLimits, Streams
 
 ASSETS = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
 KEEPALIVE_S = 15.0
