@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from circuit_guard.cli import options, wire
-from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, print_json
+from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, grid, print_json
 from circuit_guard.cli.rpc import Guard
 from circuit_guard.core import formatting, reasons, sentences
 from circuit_guard.core.facts import DecisionMade
@@ -80,9 +79,7 @@ def answer(made: DecisionMade) -> RenderableType:
     title.append(f"   {decision.kind} of {decision.account_id} in {decision.market}", style="default")
     if decision.shadow_verdict is not decision.verdict:
         title.append(f"   (with every rule enforced: {decision.shadow_verdict})", style="yellow")
-    body = Table.grid(padding=(0, 2))
-    body.add_column(no_wrap=True)
-    body.add_column(overflow="fold")
+    body = grid()
     said: list[str] = []
     for found in decision.findings:
         ending = _ending(found, enforced=not allowed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -43,10 +41,8 @@ def list_(directory: Directory, json: options.Json = False) -> None:
     if not found:
         screen(stderr=True).print("there is no checkpoint yet")
         return
-    rows = table(screen(), "ID", "AT", "NAME", "AFTER RECORD", "SHA-256")
-    for one in found:
-        rows.add_row(str(one.sequence), format_time(one.at_ns), one.name, str(one.covers), one.digest)
-    display(rows)
+    rows = ((str(one.sequence), format_time(one.at_ns), one.name, str(one.covers), one.digest) for one in found)
+    display(table(screen(), "ID", "AT", "NAME", "AFTER RECORD", "SHA-256", rows=rows))
 
 
 @app.command("show")
@@ -57,7 +53,7 @@ def show(directory: Directory, number: Id, json: options.Json = False) -> None:
     """
     checkpoint, content = _read(directory, number)
     state = content.state
-    markets = dict(_markets(content))
+    markets = {name: content.state.markets[name] for name in sorted(content.policy.markets)}
     if json:
         whole = {"breaker": _breaker(state.global_breaker), "halt": _halt(state.global_halt)}
         head = {**_head(checkpoint), "policy_revision": content.policy.revision, "global": whole}
@@ -67,18 +63,12 @@ def show(directory: Directory, number: Id, json: options.Json = False) -> None:
     display(Text(f"checkpoint {number}{name}, of {format_time(checkpoint.at_ns)}", style="bold"))
     display(f"SHA-256 {checkpoint.digest}, policy {content.policy.revision}")
     display(f"GLOBAL breaker {_breaker_words(state.global_breaker)}{_halt_words(state.global_halt)}")
-    rows = table(screen(), "MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING INDEX", "AS OF")
+    rows = []
     for name, market in markets.items():
-        trusted = market.trusted
-        rows.add_row(
-            name,
-            market.phase.effective(),
-            _breaker_words(market.breaker),
-            "" if market.halt is None else market.halt.actor,
-            *(_text(value) or "none" for value in (trusted.mark_price, trusted.index_price, trusted.funding_index)),
-            _as_of(market),
-        )
-    display(rows)
+        stands = (market.phase.effective(), _breaker_words(market.breaker), market.halt.actor if market.halt else "")
+        rows.append((name, *stands, *(value or "none" for value in _values(market).values()), _as_of(market)))
+    columns = ("MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING INDEX", "AS OF")
+    display(table(screen(), *columns, rows=rows))
 
 
 @app.command("export")
@@ -91,9 +81,13 @@ def export(
     if output.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"--output was {output}, expected a name that ends in {' or '.join(SUFFIXES)}")
     _, content = _read(directory, number)
-    markets = dict(_markets(content))
+    markets = {name: content.state.markets[name] for name in sorted(content.policy.markets)}
     trusted = {name: market for name, market in markets.items() if _as_of_ns(market)}
-    state_dump.write((_row(name, market) for name, market in trusted.items()), output)
+    rows = []
+    for name, market in trusted.items():
+        values = market.trusted
+        rows.append(StateRow(name, _as_of_ns(market), values.mark_price, values.index_price, values.funding_index))
+    state_dump.write(rows, output)
     screen().print(f"{output}: {formatting.markets(len(trusted))}", style="green")
     if left_out := [name for name in markets if name not in trusted]:
         screen(stderr=True).print(f"left out, because nothing is trusted of them yet: {', '.join(left_out)}")
@@ -109,17 +103,6 @@ def _read(directory: Path, number: int) -> tuple[Checkpoint, CheckpointContent]:
         problem = "its state was dropped by retention"
         raise CheckpointGone(number, problem, "name another one of about that time")
     return checkpoint, checkpoint.content()
-
-
-def _markets(content: CheckpointContent) -> Iterator[tuple[str, MarketState]]:
-    """Yield the markets of the policy that was in force."""
-    for name in sorted(content.policy.markets):
-        yield name, content.state.markets[name]
-
-
-def _row(name: str, market: MarketState) -> StateRow:
-    trusted = market.trusted
-    return StateRow(name, _as_of_ns(market), trusted.mark_price, trusted.index_price, trusted.funding_index)
 
 
 def _as_of_ns(market: MarketState) -> int:
@@ -142,17 +125,20 @@ def _head(checkpoint: Checkpoint) -> dict[str, object]:
 
 
 def _market(name: str, market: MarketState) -> dict[str, object]:
-    trusted = market.trusted
     return {
         "market": name,
         "phase": market.phase.effective().value,
         "breaker": _breaker(market.breaker),
         "halt": _halt(market.halt),
-        "mark_price": _text(trusted.mark_price),
-        "index_price": _text(trusted.index_price),
-        "funding_index": _text(trusted.funding_index),
+        **_values(market),
         "as_of": _as_of(market) or None,
     }
+
+
+def _values(market: MarketState) -> dict[str, str | None]:
+    """Return the trusted values as text, by their names in a dump."""
+    values = {name: getattr(market.trusted, name) for name in state_dump.VALUES}
+    return {name: None if value is None else str(value) for name, value in values.items()}
 
 
 def _breaker(breaker: Breaker) -> dict[str, object]:
@@ -172,7 +158,3 @@ def _breaker_words(breaker: Breaker) -> str:
 
 def _halt_words(halt: Halt | None) -> str:
     return "" if halt is None else f", halted by {halt.actor}: {halt.reason}"
-
-
-def _text(value: Decimal | None) -> str | None:
-    return None if value is None else str(value)

@@ -322,10 +322,11 @@ class Narrator:
         console = self._console
         if self._phases:
             self._tell_phases()
-        faults = table(console, "WHAT WENT WRONG", "MARKETS", "FIRST NOTICED", "CLOSURES ASKED BEFORE")
-        for one in score.faults:
-            faults.add_row(one.fault.kind, ", ".join(one.fault.markets), one.noticed(), str(one.checks_before))
-        closures = table(console, "CLOSURES", "RESULT", "HOW")
+        faults = [
+            (one.fault.kind, ", ".join(one.fault.markets), one.noticed(), str(one.checks_before))
+            for one in score.faults
+        ]
+        closures = []
         denied, allowed = score.outcomes[Label.WRONGFUL, False], score.outcomes[Label.GENUINE, True]
         again = f"asked again every second for 12 s, {score.asked} checks in all"
         at_once = f"{allowed - score.on_retry} at once, {score.on_retry} on asking again"
@@ -334,9 +335,10 @@ class Narrator:
             ("genuine allowed", Label.GENUINE, allowed, at_once),
         ):
             of = score.total(label)
-            closures.add_row(name, Text(f"{right}/{of}", style="bold green" if right == of else "bold red"), how)
-        for part in ("", faults, "", closures):
-            console.print(part)
+            closures.append((name, Text(f"{right}/{of}", style="bold green" if right == of else "bold red"), how))
+        columns = ("WHAT WENT WRONG", "MARKETS", "FIRST NOTICED", "CLOSURES ASKED BEFORE")
+        console.print("", table(console, *columns, rows=faults), sep="\n")
+        console.print("", table(console, "CLOSURES", "RESULT", "HOW", rows=closures), sep="\n")
         latched = [market.market for market in status.markets if market.breaker.latched]
         if latched:
             console.print("\nStill latched. Once the cause is gone, an operator must reset:")

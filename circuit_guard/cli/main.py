@@ -58,20 +58,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(serve.serve)
-app.command()(check.check)
-app.command()(status.status)
-app.command()(status.probe)
-app.command()(status.watch)
-app.command()(acts.halt)
-app.command()(acts.resume)
-app.command()(acts.reset)
-app.command()(acts.phase)
-app.command()(acts.reload)
-app.command()(acts.rebaseline)
-app.command()(recording.replay)
-app.command()(evaluate.evaluate)
-app.command()(demo.demo)
+for command in (
+    *(serve.serve, check.check, status.status, status.probe, status.watch),
+    *(acts.halt, acts.resume, acts.reset, acts.phase, acts.reload, acts.rebaseline),
+    *(recording.replay, evaluate.evaluate, demo.demo),
+):
+    app.command()(command)
 app.add_typer(acts.maintenance, name="maintenance")
 app.add_typer(policy.app, name="policy")
 app.add_typer(serve.settings, name="settings")

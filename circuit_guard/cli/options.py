@@ -15,46 +15,35 @@ from circuit_guard.client.connection import Tls
 from circuit_guard.core.types import GLOBAL_SCOPE
 
 SETTINGS_VARIABLE = "CIRCUIT_GUARD_SETTINGS"
-ADDRESS_VARIABLE = "CIRCUIT_GUARD_ADDRESS"
-ACTOR_VARIABLE = "CIRCUIT_GUARD_ACTOR"
-CA_VARIABLE = "CIRCUIT_GUARD_CA"
-CERT_VARIABLE = "CIRCUIT_GUARD_CERT"
-KEY_VARIABLE = "CIRCUIT_GUARD_KEY"
 TOKEN_VARIABLE = "CIRCUIT_GUARD_TOKEN"  # noqa: S105  # the name of a variable
-TOKEN_FILE_VARIABLE = "CIRCUIT_GUARD_TOKEN_FILE"  # noqa: S105
 OWN_VARIABLES = frozenset(
-    {
-        SETTINGS_VARIABLE,
-        ADDRESS_VARIABLE,
-        ACTOR_VARIABLE,
-        CA_VARIABLE,
-        CERT_VARIABLE,
-        KEY_VARIABLE,
-        TOKEN_VARIABLE,
-        TOKEN_FILE_VARIABLE,
-    }
+    {SETTINGS_VARIABLE, TOKEN_VARIABLE}
+    | {f"CIRCUIT_GUARD_{option}" for option in ("ADDRESS", "ACTOR", "CA", "CERT", "KEY", "TOKEN_FILE")}
 )
 """The environment variables of the command line itself. They are not settings."""
 
 Address = Annotated[
-    str, typer.Option("--address", envvar=ADDRESS_VARIABLE, help="Where the guard listens: host:port or unix:path.")
+    str,
+    typer.Option("--address", envvar="CIRCUIT_GUARD_ADDRESS", help="Where the guard listens: host:port or unix:path."),
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0.001, max=600.0, help="Seconds to wait for an answer.", metavar="SECONDS")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for a machine.")]
-Actor = Annotated[str, typer.Option("--actor", envvar=ACTOR_VARIABLE, help="Who does this: your name, for the audit.")]
+Actor = Annotated[
+    str, typer.Option("--actor", envvar="CIRCUIT_GUARD_ACTOR", help="Who does this: your name, for the audit.")
+]
 Ca = Annotated[
     Path | None,
-    typer.Option("--ca", envvar=CA_VARIABLE, help="TLS: the CA that signed the guard's certificate, PEM."),
+    typer.Option("--ca", envvar="CIRCUIT_GUARD_CA", help="TLS: the CA that signed the guard's certificate, PEM."),
 ]
-Cert = Annotated[Path | None, typer.Option("--cert", envvar=CERT_VARIABLE, help="mTLS: your certificate, PEM.")]
-Key = Annotated[Path | None, typer.Option("--key", envvar=KEY_VARIABLE, help="mTLS: its key, PEM.")]
+Cert = Annotated[Path | None, typer.Option("--cert", envvar="CIRCUIT_GUARD_CERT", help="mTLS: your certificate, PEM.")]
+Key = Annotated[Path | None, typer.Option("--key", envvar="CIRCUIT_GUARD_KEY", help="mTLS: its key, PEM.")]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
-        envvar=TOKEN_FILE_VARIABLE,
+        envvar="CIRCUIT_GUARD_TOKEN_FILE",
         help=f"A file with your bearer token. Or set {TOKEN_VARIABLE} to the token.",
     ),
 ]

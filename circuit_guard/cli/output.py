@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 
@@ -68,11 +69,23 @@ def screen(*, stderr: bool = False) -> Console:
     )
 
 
-def table(console: Console, *columns: str) -> Table:
+def table(console: Console, *columns: str, rows: Iterable[Iterable[RenderableType]]) -> Table:
     """Return a table with these columns; without lines where it goes into a pipe."""
     if console.is_terminal:
-        return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    return Table(*columns, box=None, pad_edge=False, header_style="")
+        made = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    else:
+        made = Table(*columns, box=None, pad_edge=False, header_style="")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def grid() -> Table:
+    """Return a table without a heading: a narrow column for names, and one whose text may go on in further lines."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    return made
 
 
 def display(renderable: RenderableType) -> None:

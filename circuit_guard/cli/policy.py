@@ -70,10 +70,8 @@ def check(file: File, json: options.Json = False) -> None:
 def show(file: File, market: Market) -> None:
     """Print every value that is enforced on one market, with class and defaults resolved."""
     console = screen()
-    rows = table(console, "KEY", "VALUE")
-    for key, value in resolved(_market(_loaded(file), market)):
-        rows.add_row(key, _shown(value))
-    display(rows)
+    values = resolved(_market(_loaded(file), market))
+    display(table(console, "KEY", "VALUE", rows=((key, _shown(value)) for key, value in values)))
 
 
 @app.command("explain")
@@ -173,39 +171,29 @@ def _notes(policy: Policy) -> Iterator[str]:
         yield f"takes two actors, the second within {within_s:g} s: {acts}"
     if waiting := [name for name, market in policy.markets.items() if market.first_sight is FirstSight.OPERATOR]:
         yield f"denied at first sight until an operator rebaselines them: {', '.join(waiting)}"
-    if allowed := [name for name, market in policy.markets.items() if _allows_explained(market)]:
+    rules = {name: market.of(ExplainedLossParameters) for name, market in policy.markets.items()}
+    if allowed := [name for name, rule in rules.items() if rule.halted is Halted.ALLOW_EXPLAINED]:
         yield f"closures that trusted values justify go through an OPEN breaker: {', '.join(allowed)}"
-
-
-def _allows_explained(market: MarketPolicy) -> bool:
-    return market.of(ExplainedLossParameters).halted is Halted.ALLOW_EXPLAINED
 
 
 def _summary(console: Console, policy: Policy) -> Table:
     limits = ("FUNDING CAP", "MARK TOLERANCE", "BAND", "QUORUM", "STALE AFTER", "RAMP", "SHADOW")
-    rows = table(console, "MARKET", "CLASS", *limits)
-    for name, market in policy.markets.items():
-        rows.add_row(name, market.market_class, *_limits(market))
-    return rows
+    rows = ((name, market.market_class, *_limits(market)) for name, market in policy.markets.items())
+    return table(console, "MARKET", "CLASS", *limits, rows=rows)
 
 
 def _limits(market: MarketPolicy) -> tuple[str, ...]:
-    period_h = market.of(FundingParameters).period_ns / SECOND_NS / 3600
+    funding, ramp = market.of(FundingParameters), market.of(ReopeningParameters)
+    rates = f"{ramp.closures_per_s:f}/s, {ramp.notional_per_s:f}/s from {_percent(ramp.start_share)}"
     return (
-        f"{_percent(market.of(FundingParameters).rate_max)} in {period_h:g} h",
+        f"{_percent(funding.rate_max)} in {funding.period_ns / SECOND_NS / 3600:g} h",
         _percent(market.of(DivergenceParameters).base),
         f"{float(market.of(BandParameters).share) * 10_000:g} bps",
         str(market.of(ReferenceParameters).quorum),
-        f"{market.of(StalenessParameters).deny_after_ns / SECOND_NS:g} s",
-        _ramp(market),
+        short_seconds(market.of(StalenessParameters).deny_after_ns),
+        f"{rates} in {short_seconds(market.of(BreakerParameters).half_open_ns)}",
         ", ".join(sorted(market.shadow_rules)) or "no rule",
     )
-
-
-def _ramp(market: MarketPolicy) -> str:
-    ramp, length_s = market.of(ReopeningParameters), market.of(BreakerParameters).half_open_ns / SECOND_NS
-    rates = f"{ramp.closures_per_s:f}/s, {ramp.notional_per_s:f}/s"
-    return f"{rates} from {_percent(ramp.start_share)} in {length_s:g} s"
 
 
 def _percent(share: Decimal) -> str:
@@ -308,40 +296,38 @@ def _sections(
 
 
 def _what_passes(console: Console, policy: MarketPolicy, scale: _Scale) -> Table:
-    rows = table(console, "WHAT IS WRONG", "CHECK WITHOUT ITS ACCOUNT", "CHECK WITH ITS ACCOUNT")
-    for limit in passing(policy):
-        rows.add_row(limit.label, scale.cell(limit.without_account), scale.cell(limit.with_account))
-    return rows
+    columns = ("WHAT IS WRONG", "CHECK WITHOUT ITS ACCOUNT", "CHECK WITH ITS ACCOUNT")
+    rows = ((one.label, scale.cell(one.without_account), scale.cell(one.with_account)) for one in passing(policy))
+    return table(console, *columns, rows=rows)
 
 
 def _funding(console: Console, policy: MarketPolicy, scale: _Scale) -> Table:
-    columns = ("A STEP IS A JUMP BEYOND", "A RESET IS SURELY SEEN BEYOND", "DENIED BEYOND, AT A PREMIUM OF ZERO")
-    rows = table(console, "TRUSTED LAST", *columns)
+    rows = []
     for limit in funding_limits(policy):
         elapsed_s = limit.elapsed_ns // SECOND_NS
         unpredicted = "not foretold" if limit.unpredicted is None else scale.cell(limit.unpredicted)
         span = _SPANS.get(elapsed_s, f"{elapsed_s} s")
-        rows.add_row(f"{span} ago", scale.cell(limit.step), scale.cell(limit.error), unpredicted)
-    return rows
+        rows.append((f"{span} ago", scale.cell(limit.step), scale.cell(limit.error), unpredicted))
+    columns = ("A STEP IS A JUMP BEYOND", "A RESET IS SURELY SEEN BEYOND", "DENIED BEYOND, AT A PREMIUM OF ZERO")
+    return table(console, "TRUSTED LAST", *columns, rows=rows)
 
 
 def _mark(console: Console, policy: MarketPolicy, scale: _Scale) -> Table:
-    moves = f"THE REFERENCE PRICE MOVES IN {short_seconds(policy.of(HullParameters).window_ns)}"
-    rows = table(console, moves, "DENIED BEYOND", "TRIPS AT ONCE BEYOND", "BELIEVED OF AN ACCOUNT WITHIN")
+    rows = []
     for limit in mark_limits(policy):
         beyond = (limit.diverges, limit.trips_at_once, believed_within(policy, limit.moved))
-        rows.add_row(show_percent(limit.moved), *map(scale.cell, beyond))
-    return rows
+        rows.append((show_percent(limit.moved), *map(scale.cell, beyond)))
+    moves = f"THE REFERENCE PRICE MOVES IN {short_seconds(policy.of(HullParameters).window_ns)}"
+    limits = ("DENIED BEYOND", "TRIPS AT ONCE BEYOND", "BELIEVED OF AN ACCOUNT WITHIN")
+    return table(console, moves, *limits, rows=rows)
 
 
 def _how_soon(console: Console, policy: MarketPolicy) -> Table:
-    rows = table(console, "WHAT IS WRONG", "RULE", "DENIED", "TRIPS")
+    rows = []
     for rule, delay in delays(policy):
-        if enforced(policy, rule):
-            rows.add_row(delay.what, rule, _denied(delay), _trips(delay))
-        else:
-            rows.add_row(delay.what, rule, "in shadow: recorded only", "")
-    return rows
+        when = (_denied(delay), _trips(delay)) if enforced(policy, rule) else ("in shadow: recorded only", "")
+        rows.append((delay.what, rule, *when))
+    return table(console, "WHAT IS WRONG", "RULE", "DENIED", "TRIPS", rows=rows)
 
 
 def _denied(delay: Delay) -> str:

@@ -70,11 +70,12 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The setting
         raise CommandError(str(error), ExitCode.DENIED) from error
     console = screen()
     console.print(f"{file}: valid", style="green")
-    rows = table(console, "SETTING", "VALUE")
-    for section, group in loaded:
-        for key, value in group:
-            rows.add_row(f"{section}.{key}", (", ".join(value) or "none") if isinstance(value, dict) else str(value))
-    display(rows)
+    rows = [
+        (f"{section}.{key}", (", ".join(value) or "none") if isinstance(value, dict) else str(value))
+        for section, group in loaded
+        for key, value in group
+    ]
+    display(table(console, "SETTING", "VALUE", rows=rows))
 
 
 @settings.command("schema")

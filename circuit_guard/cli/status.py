@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from circuit_guard.cli import lines, options
-from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, print_json, screen, table
+from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, grid, print_json, screen, table
 from circuit_guard.cli.rpc import Guard
 from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
@@ -115,11 +115,8 @@ def markets_table(console: Console, found: GuardStatus, reasons_max: int) -> Tab
     wide = not console.is_terminal or console.width >= WIDE
     values, reasons = _VALUE_COLUMNS if wide else (), ("REASONS",) if reasons_max else ()
     held = ("HELD",) if any(market.held_since_ns is not None for market in found.markets) else ()
-    result = table(console, "MARKET", "CLOSURES", "PHASE", "BREAKER", *held, *values, *reasons)
-    for column in result.columns[:2]:
-        column.no_wrap = True
-    for market in explain.hardest_first(found.markets):
-        result.add_row(
+    rows = (
+        (
             market.market,
             _closures(market),
             market.phase,
@@ -128,6 +125,11 @@ def markets_table(console: Console, found: GuardStatus, reasons_max: int) -> Tab
             *(_value_cells(market) if wide else ()),
             *([_reasons(market, reasons_max)] if reasons_max else ()),
         )
+        for market in explain.hardest_first(found.markets)
+    )
+    result = table(console, "MARKET", "CLOSURES", "PHASE", "BREAKER", *held, *values, *reasons, rows=rows)
+    for column in result.columns[:2]:
+        column.no_wrap = True
     return result
 
 
@@ -165,9 +167,7 @@ def _explanation(one: Explanation, at_ns: int) -> RenderableType:
     """Return one scope, or several alike: state, since when, why, how it ends."""
     title = Text(scopes(one.scopes), style="bold")
     title.append(f"   {one.state}", style="not bold red")
-    body = Table.grid(padding=(0, 2))
-    body.add_column(no_wrap=True)
-    body.add_column(overflow="fold")
+    body = grid()
     example = f" ({one.scopes[0]})" if len(one.scopes) > 1 else ""
     if one.since_ns is not None:
         body.add_row("  since", f"{instant(one.since_ns)}, for {lasting(at_ns - one.since_ns)}")
@@ -248,10 +248,7 @@ def _values(console: Console, found: GuardStatus, market: MarketStatus) -> Table
     if market.discarded:
         known = f"{counted(market.discarded, 'interval')} of wrong values"
         rows["  discarded"] = f"{known}: an account settled with one of them is denied"
-    result = table(console, "VALUE", "TRUSTED NOW")
-    for name, value in rows.items():
-        result.add_row(name, Text(value))
-    return result
+    return table(console, "VALUE", "TRUSTED NOW", rows=((name, Text(value)) for name, value in rows.items()))
 
 
 def _aged(value: Decimal | None, age_ns: int | None) -> str:
