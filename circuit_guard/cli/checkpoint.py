@@ -62,7 +62,8 @@ def show(directory: Directory, number: Id, json: options.Json = False) -> None:
     name = f", {checkpoint.name}" if checkpoint.name else ""
     display(Text(f"checkpoint {number}{name}, of {format_time(checkpoint.at_ns)}", style="bold"))
     display(f"SHA-256 {checkpoint.digest}, policy {content.policy.revision}")
-    display(f"GLOBAL breaker {_breaker_words(state.global_breaker)}{_halt_words(state.global_halt)}")
+    halted = f", halted by {halt.actor}: {halt.reason}" if (halt := state.global_halt) else ""
+    display(f"GLOBAL breaker {_breaker_words(state.global_breaker)}{halted}")
     rows = []
     for name, market in markets.items():
         stands = (market.phase.effective(), _breaker_words(market.breaker), market.halt.actor if market.halt else "")
@@ -154,7 +155,3 @@ def _halt(halt: Halt | None) -> dict[str, object] | None:
 
 def _breaker_words(breaker: Breaker) -> str:
     return formatting.breaker(breaker.state, latched=breaker.latched)
-
-
-def _halt_words(halt: Halt | None) -> str:
-    return "" if halt is None else f", halted by {halt.actor}: {halt.reason}"

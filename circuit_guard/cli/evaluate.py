@@ -10,7 +10,7 @@ import os
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import MofNCompleteColumn
@@ -18,9 +18,6 @@ from rich.progress import MofNCompleteColumn
 from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, bundled, display, print_json, progress
 from circuit_guard.config.policy import read_policy_file
-
-if TYPE_CHECKING:
-    from circuit_guard.evaluation.outcome import Evaluation
 
 ALL = "all"
 FAULTS = (
@@ -77,7 +74,13 @@ def evaluate(
         task = bar.add_task("evaluating", total=None)
         evaluation = run(plan, lambda done, count: bar.update(task, completed=done, total=count))
     for path in plots:
-        _draw(evaluation, path)
+        from circuit_guard.evaluation.plot import plot as draw  # matplotlib is optional
+
+        try:
+            draw(evaluation, path)
+        except OSError as error:
+            message = f"{path}: cannot be written ({error.strerror}), expected a writable file"
+            raise CommandError(message, ExitCode.BAD_INPUT) from error
     if json:
         print_json(evaluation.as_json())
     else:
@@ -108,13 +111,3 @@ def _require_plotting(path: Path) -> None:
     if find_spec("matplotlib") is None:
         message = "--plot needs matplotlib, which is not installed: pip install 'circuit-guard[plot]'"
         raise CommandError(message, ExitCode.BAD_INPUT)
-
-
-def _draw(evaluation: Evaluation, path: Path) -> None:
-    from circuit_guard.evaluation.plot import plot  # matplotlib is optional
-
-    try:
-        plot(evaluation, path)
-    except OSError as error:
-        message = f"{path}: cannot be written ({error.strerror}), expected a writable file"
-        raise CommandError(message, ExitCode.BAD_INPUT) from error

@@ -70,7 +70,12 @@ def report(
     except NothingToReport as nothing:
         raise CommandError(f"{journal}: {nothing}", ExitCode.DENIED) from nothing
     document = compose(incident)
-    _write(outputs, (markdown(document), html(document), ledger(incident)))
+    for path, text in zip(outputs, (markdown(document), html(document), ledger(incident)), strict=True):
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            problem = f"{path}: cannot be written ({error.strerror}); name a writable directory with --out"
+            raise CommandError(problem, ExitCode.BAD_INPUT) from error
     if json:
         print_json({**as_json(incident), "files": dict(zip(Outputs._fields, map(str, outputs), strict=True))})
     else:
@@ -100,15 +105,6 @@ def _outputs(directory: Path, window: Window, force: bool) -> Outputs:
     if there and not force:
         raise CommandError(f"{directory} has {', '.join(there)} already; --force replaces them", ExitCode.DENIED)
     return outputs
-
-
-def _write(outputs: Outputs, texts: tuple[str, str, str]) -> None:
-    for path, text in zip(outputs, texts, strict=True):
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            problem = f"{path}: cannot be written ({error.strerror}); name a writable directory with --out"
-            raise CommandError(problem, ExitCode.BAD_INPUT) from error
 
 
 def _print(incident: Incident, summary: tuple[str, ...], outputs: Outputs) -> None:

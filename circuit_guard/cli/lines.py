@@ -35,7 +35,13 @@ def of_event(event: event_pb2.Event) -> Text:
 
 def of_record(record: Record) -> Text:
     """Return a record as `42 2026-01-19 04:33:00.250Z FACT what happened`, coloured by how bad it is."""
-    what, colour = _describe(record)
+    try:
+        value = decode(record.payload)
+    except CodecError as error:
+        what, colour = f"cannot be read: {error}", "yellow"
+    else:
+        is_fact = isinstance(value, get_args(Fact))
+        what, colour = (sentences.line(value), style(value)) if is_fact else (_sentence(value, record.scope), "")
     head = f"{record.sequence:>{_SEQUENCE_WIDTH}} {instant_ms(record.at_ns)} {record.kind.value:<{_KIND_WIDTH}} "
     return Text(head, style="dim").append(what, style=colour or "not dim")
 
@@ -80,16 +86,6 @@ def style(fact: Fact) -> str:  # noqa: C901  # one case for each colour
             return "yellow"
 
 
-def _describe(record: Record) -> tuple[str, str]:
-    try:
-        value = decode(record.payload)
-    except CodecError as error:
-        return f"cannot be read: {error}", "yellow"
-    if isinstance(value, get_args(Fact)):
-        return sentences.line(value), style(value)
-    return _sentence(value, record.scope), ""
-
-
 def _sentence(value: object, scope: str) -> str:  # noqa: C901  # one case for each kind of input and note
     """Return what a record says that is no fact: an input, or a note of the journal."""
     match value:
@@ -110,7 +106,9 @@ def _sentence(value: object, scope: str) -> str:  # noqa: C901  # one case for e
         case inputs.Check():
             basis = f"mark {_given(value.basis.mark_price)}, funding index {_given(value.basis.funding_index)}"
             what = f"{value.kind.value} of {value.account_id}, size {value.size}, computed with {basis}"
-            return f"{value.market}: check {value.request_id}: {what}{_account(value)}"
+            if (held := value.account) is not None:
+                what += f", with collateral {held.collateral} and {counted(len(held.positions), 'position')}"
+            return f"{value.market}: check {value.request_id}: {what}"
         case inputs.OrdersCheck():
             named = ", ".join(dict.fromkeys(order.market for order in value.orders))
             return f"{counted(len(value.orders), 'order')} to judge, in {named or 'no market'}"
@@ -153,12 +151,6 @@ def _values(observed: inputs.Observation) -> str:
         "funding premium": observed.funding_premium,
     }
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None) or "no value"
-
-
-def _account(asked: inputs.Check) -> str:
-    if asked.account is None:
-        return ""
-    return f", with collateral {asked.account.collateral} and {counted(len(asked.account.positions), 'position')}"
 
 
 def _given(value: Decimal | None) -> str:

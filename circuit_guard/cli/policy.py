@@ -63,7 +63,9 @@ def check(file: File, json: options.Json = False) -> None:
     console.print(f"{file}: valid, revision {policy.revision}", style="green")
     for note in _notes(policy):
         console.print(note)
-    display(_summary(console, policy))
+    limits = ("FUNDING CAP", "MARK TOLERANCE", "BAND", "QUORUM", "STALE AFTER", "RAMP", "SHADOW")
+    rows = ((name, market.market_class, *_limits(market)) for name, market in policy.markets.items())
+    display(table(console, "MARKET", "CLASS", *limits, rows=rows))
 
 
 @app.command("show")
@@ -91,7 +93,9 @@ def explain(
 
     It follows from the policy alone: shares of the price, which are shares of an account's notional.
     """
-    at_price = None if price is None else _price(price)
+    at_price = None if price is None else parse_decimal(price)
+    if price is not None and (at_price is None or at_price <= 0):
+        raise typer.BadParameter(f"--price was {price}, expected a price above zero such as 92600.5")
     file = bundled("policy.toml") if file is None else file
     policy = _loaded(file)
     found = _market(policy, market)
@@ -151,13 +155,6 @@ def _market(policy: Policy, market: str) -> MarketPolicy:
     raise CommandError(f"market was {market}, expected one that the policy names: {known}{meant}", ExitCode.BAD_INPUT)
 
 
-def _price(text: str) -> Decimal:
-    price = parse_decimal(text)
-    if price is None or price <= 0:
-        raise typer.BadParameter(f"--price was {text}, expected a price above zero such as 92600.5")
-    return price
-
-
 def _notes(policy: Policy) -> Iterator[str]:
     if policy.shadow:
         yield "SHADOW: everything is judged and recorded; only operators' halts are enforced"
@@ -174,12 +171,6 @@ def _notes(policy: Policy) -> Iterator[str]:
     rules = {name: market.of(ExplainedLossParameters) for name, market in policy.markets.items()}
     if allowed := [name for name, rule in rules.items() if rule.halted is Halted.ALLOW_EXPLAINED]:
         yield f"closures that trusted values justify go through an OPEN breaker: {', '.join(allowed)}"
-
-
-def _summary(console: Console, policy: Policy) -> Table:
-    limits = ("FUNDING CAP", "MARK TOLERANCE", "BAND", "QUORUM", "STALE AFTER", "RAMP", "SHADOW")
-    rows = ((name, market.market_class, *_limits(market)) for name, market in policy.markets.items())
-    return table(console, "MARKET", "CLASS", *limits, rows=rows)
 
 
 def _limits(market: MarketPolicy) -> tuple[str, ...]:

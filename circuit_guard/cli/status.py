@@ -6,7 +6,7 @@ import json as json_module
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Annotated
 
@@ -60,7 +60,11 @@ def status(
     with Guard(address, timeout) as guard:
         message = guard.status()
     if market is not None:
-        index = _index(message, market)
+        known = [found.market for found in message.markets]
+        if market not in known:
+            expected = f"one that the policy names: {', '.join(known)}"
+            raise CommandError(f"market was {market}, expected {expected}", ExitCode.BAD_INPUT)
+        index = known.index(market)
         if json:
             print_json(as_json(message.markets[index]))
         else:
@@ -90,7 +94,10 @@ def headline(found: GuardStatus) -> Text:
 
 def notes(found: GuardStatus, not_ready: Sequence[str] = ()) -> list[Text]:
     """Return a line for everything unusual about the whole guard: shadow, maintenance, proposals, readiness."""
-    return [Text(line, style="yellow") for line in (*explain.notes(found), *_readiness(not_ready))]
+    told = [*explain.notes(found), *(f"not ready: {reason}" for reason in not_ready[:NOT_READY_SHOWN_MAX])]
+    if len(not_ready) > NOT_READY_SHOWN_MAX:
+        told.append(f"not ready: and {len(not_ready) - NOT_READY_SHOWN_MAX} more reasons like these")
+    return [Text(line, style="yellow") for line in told]
 
 
 def explained(found: Sequence[Explanation], at_ns: int) -> list[RenderableType]:
@@ -148,21 +155,6 @@ def market_detail(
     return Group(*parts, Text(), _values(console, found, market))
 
 
-def _index(message: status_pb2.GuardStatus, market: str) -> int:
-    known = [found.market for found in message.markets]
-    if market not in known:
-        expected = f"one that the policy names: {', '.join(known)}"
-        raise CommandError(f"market was {market}, expected {expected}", ExitCode.BAD_INPUT)
-    return known.index(market)
-
-
-def _readiness(not_ready: Sequence[str]) -> Iterator[str]:
-    for reason in not_ready[:NOT_READY_SHOWN_MAX]:
-        yield f"not ready: {reason}"
-    if len(not_ready) > NOT_READY_SHOWN_MAX:
-        yield f"not ready: and {len(not_ready) - NOT_READY_SHOWN_MAX} more reasons like these"
-
-
 def _explanation(one: Explanation, at_ns: int) -> RenderableType:
     """Return one scope, or several alike: state, since when, why, how it ends."""
     title = Text(scopes(one.scopes), style="bold")
@@ -202,12 +194,14 @@ def _held(found: GuardStatus, market: MarketStatus) -> Text:
 
 
 def _value_cells(market: MarketStatus) -> tuple[str, ...]:
+    """Return the values of a market, last the rule whose limit is nearest with how much of it is left."""
     reference = market.reference_price
+    nearest = min(market.headroom, key=lambda rule: market.headroom[rule], default="")
     return (
         "none yet" if market.mark_price is None else str(market.mark_price),
         "none fresh" if reference is None else rounded(reference, market.mark_price),
         "" if market.mark_age_ns is None else show_seconds(market.mark_age_ns),
-        _least_room(market.headroom),
+        f"{market.headroom[nearest]:.0%} {nearest}" if nearest else "",
     )
 
 
@@ -216,12 +210,6 @@ def _reasons(market: MarketStatus, reasons_max: int) -> Text:
     names = explain.reasons_of(market)
     more = f" +{len(names) - reasons_max}" if len(names) > reasons_max else ""
     return Text(", ".join(names[:reasons_max]) + more)
-
-
-def _least_room(headroom: Mapping[str, Decimal]) -> str:
-    """Return the rule whose limit is nearest, and how much of it is left."""
-    rule = min(headroom, key=lambda one: headroom[one], default="")
-    return f"{headroom[rule]:.0%} {rule}" if rule else ""
 
 
 def _values(console: Console, found: GuardStatus, market: MarketStatus) -> Table:
@@ -275,18 +263,14 @@ def watch(
             if console.is_terminal and not json:
                 _watch_live(console, guard, events)
             else:
-                _print_events(console, events, json)
+                for event in events:
+                    if json:
+                        sys.stdout.write(json_module.dumps(as_json(event), ensure_ascii=False) + "\n")
+                    else:
+                        console.print(lines.of_event(event))
+                    sys.stdout.flush()
     except KeyboardInterrupt:
         raise typer.Exit from None
-
-
-def _print_events(console: Console, events: Iterator[event_pb2.Event], json: bool) -> None:
-    for event in events:
-        if json:
-            sys.stdout.write(json_module.dumps(as_json(event), ensure_ascii=False) + "\n")
-        else:
-            console.print(lines.of_event(event))
-        sys.stdout.flush()
 
 
 class _Reader(threading.Thread):
@@ -326,15 +310,10 @@ def live_screen(console: Console, message: status_pb2.GuardStatus, events: list[
     status = received.guard(message)
     top = notes(status, message.not_ready_reasons)
     room = max(console.height - len(top) - len(status.markets) - _FRAME_LINES, EVENTS_SHOWN_MIN)
-    shown = [_cut(line) for line in events[-room:]] or [Text("nothing has happened yet", style="dim")]
+    shown = [line.copy() for line in events[-room:]] or [Text("nothing has happened yet", style="dim")]
+    for line in shown:  # one line of the screen each, whatever its length
+        line.no_wrap, line.overflow = True, "ellipsis"
     return Group(headline(status), *top, markets_table(console, status, reasons_max=1), *shown)
-
-
-def _cut(line: Text) -> Text:
-    """Return the line as one line of the screen, whatever its length."""
-    cut = line.copy()
-    cut.no_wrap, cut.overflow = True, "ellipsis"
-    return cut
 
 
 def probe(

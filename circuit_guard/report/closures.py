@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from circuit_guard.core import margin
 from circuit_guard.core.envelope import FundingParameters, Interval
-from circuit_guard.core.inputs import Account, Check, Position
+from circuit_guard.core.inputs import Account, Check
 from circuit_guard.core.margin import World
 from circuit_guard.core.types import ARITHMETIC, CheckKind, Explanation, Severity, Verdict
 from circuit_guard.report.evidence import Ask, Evidence, Seen
@@ -123,7 +123,11 @@ def resettled(
 
 def healthy(account: Account, truths: Mapping[str, Truth]) -> bool:
     """Return whether the account's margin holds at true values."""
-    return margin.explain(account, _worlds(truths)).verdict is Explanation.UNEXPLAINED
+    worlds: dict[str, World | None] = {
+        name: World(Interval(truth.mark, truth.mark), Interval(truth.funding_index, truth.funding_index))
+        for name, truth in truths.items()
+    }
+    return margin.explain(account, worlds).verdict is Explanation.UNEXPLAINED
 
 
 def amounts(check: Check, seen: Seen, truths: Mapping[str, Truth], account: Account | None) -> Amounts | None:
@@ -160,19 +164,12 @@ def _cached(account: Account | None, market: str) -> Decimal | None:
 
 
 def _equity(account: Account, truths: Mapping[str, Truth]) -> Decimal:
-    return account.collateral + sum((_worth(p, truths[p.market]) for p in account.positions), ZERO)
-
-
-def _worth(position: Position, truth: Truth) -> Decimal:
-    funded = truth.funding_index - position.cached_funding_index
-    return position.size * (truth.mark - position.entry_price) - position.size * funded
-
-
-def _worlds(truths: Mapping[str, Truth]) -> dict[str, World | None]:
-    return {
-        name: World(Interval(truth.mark, truth.mark), Interval(truth.funding_index, truth.funding_index))
-        for name, truth in truths.items()
-    }
+    equity = account.collateral
+    for position in account.positions:
+        truth = truths[position.market]
+        funded = truth.funding_index - position.cached_funding_index
+        equity += position.size * (truth.mark - position.entry_price) - position.size * funded
+    return equity
 
 
 CENT = Decimal("0.01")

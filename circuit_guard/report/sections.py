@@ -20,7 +20,7 @@ from circuit_guard.report.document import (
     listed,
     money,
 )
-from circuit_guard.report.evidence import Evidence, Gap, OrderSeen, value_name
+from circuit_guard.report.evidence import Gap, OrderSeen, value_name
 from circuit_guard.report.incident import Incident, figures
 from circuit_guard.report.timeline import corruption_section, timeline_section
 
@@ -54,10 +54,15 @@ def evidence_section(incident: Incident) -> Section:
         " these heads is the one that was read, which this proves:"
     )
     command = Code("circuit-guard journal verify STATE_DIRECTORY --head recorder=HASH --head audit=HASH")
+    policies = []
+    for number, policy in enumerate(evidence.policies):
+        since = f", from {clock(policy.since_ns)}" if number else ""
+        enforced = "in shadow: nothing but halts was enforced" if policy.shadow else "enforced"
+        policies.append(("policy", f"{policy.revision}{since}, {enforced}"))
     rows = [
         ("window", f"{format_time(evidence.window.from_ns)} to {format_time(evidence.window.to_ns)}"),
         ("circuit_guard", ", ".join(evidence.versions) or "not known"),
-        *(("policy", _policy(evidence, number)) for number in range(len(evidence.policies))),
+        *policies,
         ("markets", counted(len(evidence.markets), "market")),
         ("records in the window", f"{evidence.records:,}"),
         ("read up to record", str(evidence.last_sequence)),
@@ -114,12 +119,6 @@ def _outcome(incident: Incident) -> str:
     held = len(incident.of(Assessment.JUSTIFIED, allowed=False))
     stayed = f"{counted(held, 'justified closure')} stayed" if held else "no justified closure stayed"
     return f"Nothing wrongful was allowed, and {stayed} denied."
-
-
-def _policy(evidence: Evidence, number: int) -> str:
-    policy = evidence.policies[number]
-    since = f", from {clock(policy.since_ns)}" if number else ""
-    return f"{policy.revision}{since}{', in shadow: nothing but halts was enforced' if policy.shadow else ', enforced'}"
 
 
 FORMULA = """\

@@ -19,7 +19,6 @@ from circuit_guard.core.types import (
     BreakerState,
     CheckKind,
     Decision,
-    ExplainedLoss,
     Explanation,
     Lift,
     Phase,
@@ -67,8 +66,10 @@ class MarketCosts:
             return
         self._verdicts[loss.verdict].inc()
         self._waiting.pop(decision.account_id, None)
-        if decision.verdict is Verdict.ALLOW or loss.high is None or not _justified(decision, loss):
+        if decision.verdict is Verdict.ALLOW or loss.high is None or loss.verdict is not Explanation.EXPLAINED:
             return
+        if any(finding.reason == ACCOUNT_TAINTED for finding in decision.findings):
+            return  # it is under water for a value that was never true
         self._denials.inc()
         self._waiting[decision.account_id] = _Waiting(decision.at_ns, -loss.high)
         if len(self._waiting) > ACCOUNTS_MAX:
@@ -169,12 +170,6 @@ class MarketGauges:
     def show_held(self, held_ns: int) -> None:
         """Set for how long closures have been held; 0 while nothing holds them."""
         self._held.set(held_ns / SECOND_NS)
-
-
-def _justified(decision: Decision, loss: ExplainedLoss) -> bool:
-    """Return whether the closure is due. A tainted account is under water for a value that was never true."""
-    tainted = any(finding.reason == ACCOUNT_TAINTED for finding in decision.findings)
-    return loss.verdict is Explanation.EXPLAINED and not tainted
 
 
 def _held(breaker: Breaker | BreakerStatus, halt: Halt | None) -> Held:
