@@ -40,8 +40,10 @@ def of_record(record: Record) -> Text:
     except CodecError as error:
         what, colour = f"cannot be read: {error}", "yellow"
     else:
-        is_fact = isinstance(value, get_args(Fact))
-        what, colour = (sentences.line(value), style(value)) if is_fact else (_sentence(value, record.scope), "")
+        if isinstance(value, get_args(Fact)):
+            what, colour = sentences.line(value), style(value)
+        else:
+            what, colour = _sentence(value, record.scope), ""
     head = f"{record.sequence:>{_SEQUENCE_WIDTH}} {instant_ms(record.at_ns)} {record.kind.value:<{_KIND_WIDTH}} "
     return Text(head, style="dim").append(what, style=colour or "not dim")
 

@@ -8,19 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from circuit_guard import __version__
-from circuit_guard.cli import (
-    acts,
-    check,
-    checkpoint,
-    demo,
-    evaluate,
-    incident,
-    journal,
-    policy,
-    recording,
-    serve,
-    status,
-)
+from circuit_guard.cli import acts, check, demo, evaluate, incident, journal, policy, recording, serve, status
 from circuit_guard.cli import options as shared
 from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.cli.rpc import IDENTIFICATION
@@ -69,7 +57,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(serve.settings, name="settings")
 app.add_typer(recording.app, name="recording")
 app.add_typer(journal.app, name="journal")
-app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(journal.checkpoint, name="checkpoint")
 app.add_typer(incident.app, name="incident")
 app.add_typer(serve.token, name="token")
 

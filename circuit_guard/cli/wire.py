@@ -6,6 +6,7 @@ The fields of a recording are named as those of the contract, so its lines are m
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, TypeVar, cast
 
 from google.protobuf.json_format import ParseDict
@@ -14,7 +15,7 @@ from google.protobuf.message import Message
 from circuit_guard.cli import state_dump
 from circuit_guard.core.inputs import Account, Check, Observation, PhaseCommand, Reference, StateRow
 from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind
-from circuit_guard.recording.format import LabelledCheck, account_object
+from circuit_guard.recording.format import LabelledCheck
 from circuit_guard.recording.writer import entry_line
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2
 
@@ -50,7 +51,7 @@ def check(asked: Check) -> liquidation_pb2.LiquidationCheck:
 
 def account(held: Account) -> liquidation_pb2.Account:
     """Return the account of a question."""
-    return _filled(liquidation_pb2.Account(), account_object(held))
+    return check(Check(0, "", "", "", Decimal(-1), account=held)).account
 
 
 def state_row(row: StateRow) -> maintenance_pb2.StateRow:
