@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from rich.text import Text
 
 from circuit_guard.cli import lines, options, state_dump, wire
+from circuit_guard.cli.options import Guard
 from circuit_guard.cli.output import ExitCode, as_json, display, print_json, screen
-from circuit_guard.cli.rpc import Guard
 from circuit_guard.cli.status import denying_in, explained
 from circuit_guard.core import sentences
 from circuit_guard.core.explain import AUDIT

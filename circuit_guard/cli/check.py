@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from circuit_guard.cli import options, wire
+from circuit_guard.cli.options import Guard
 from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, grid, print_json
-from circuit_guard.cli.rpc import Guard
 from circuit_guard.core import formatting, reasons, sentences
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import Account

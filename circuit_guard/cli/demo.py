@@ -24,8 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from circuit_guard.cli import lines, wire
+from circuit_guard.cli.options import CHANNEL_OPTIONS
 from circuit_guard.cli.output import CommandError, ExitCode, bundled, screen, table
-from circuit_guard.cli.rpc import CHANNEL_OPTIONS
 from circuit_guard.config.settings import Settings
 from circuit_guard.core import sentences
 from circuit_guard.core.explain import AUDIT

@@ -10,8 +10,8 @@ from typer.core import TyperGroup
 from circuit_guard import __version__
 from circuit_guard.cli import acts, check, demo, evaluate, incident, journal, policy, recording, serve, status
 from circuit_guard.cli import options as shared
+from circuit_guard.cli.options import IDENTIFICATION
 from circuit_guard.cli.output import CommandError, ExitCode, screen
-from circuit_guard.cli.rpc import IDENTIFICATION
 from circuit_guard.errors import DocumentError, RecordingError, WireError
 from circuit_guard.journal.errors import JournalError
 

@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from circuit_guard.cli import lines, options
+from circuit_guard.cli.options import Guard
 from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, grid, print_json, screen, table
-from circuit_guard.cli.rpc import Guard
 from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from circuit_guard.cli.demo import Narrator, Player, Score, StoryClock
-from circuit_guard.cli.rpc import CHANNEL_OPTIONS
+from circuit_guard.cli.options import CHANNEL_OPTIONS
 from circuit_guard.config.settings import load_settings
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine.clock import SystemClock
