@@ -83,7 +83,7 @@ def test_incident_when_the_first_corrupt_value_is_published_then_the_page_is_out
     assert page.labels["market"] in (BTC, "BERA-USD-PERP")
     text = page.annotations["description"]
     assert "funding_jump since 2026-01-19 04:33:00" in text, "latched at another observation than the first corrupt one"
-    assert "lifted by operator" in text
+    assert "an operator must lift it" in text
     assert f"Next: circuit-guard status {page.labels['market']}" in text
     assert page.annotations["runbook_url"] == "docs/runbook.md#circuitguardmarketlatched"
     assert [early.name for early in watched.pages if early.at_s < fault_s] == []
