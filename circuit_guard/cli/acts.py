@@ -37,37 +37,11 @@ Response = TypeVar(
     maintenance_pb2.RebaselineResponse,
 )
 MayBeProposed = admin_pb2.ResumeResponse | admin_pb2.ResetBreakerResponse | maintenance_pb2.RebaselineResponse
-Scopes = Annotated[list[str], typer.Argument(metavar="SCOPES", help="Markets, or GLOBAL for the breaker over all.")]
 ThePhase = Annotated[
     Literal["OPEN", "POST_ONLY", "CANCEL_ONLY", "MAINTENANCE"],
     typer.Argument(metavar="PHASE", case_sensitive=False, help="OPEN, POST_ONLY, CANCEL_ONLY or MAINTENANCE."),
 ]
 """The phases that can be set: RECOVERING is entered by the guard itself."""
-For = Annotated[
-    str | None,
-    typer.Option("--for", metavar="TIME", help="How long: 90s, 15m, 2h; at most 7 days. Without it, until `resume`."),
-]
-Rollback = Annotated[bool, typer.Option("--rollback", help="The chain was rolled back: cancel resting orders.")]
-Values = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint, markets alone."),
-]
-CheckpointId = Annotated[
-    int | None,
-    typer.Option(
-        "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
-    ),
-]
-EveryMarket = Annotated[bool, typer.Option("--all", help="With --checkpoint: every market of the policy.")]
-Repaired = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--repaired", metavar="MARKET", help="The exchange has repaired the accounts in this market; may be repeated."
-    ),
-]
-Unvalidated = Annotated[
-    bool, typer.Option("--unvalidated", help="End it even if nothing was validated: every market then latches.")
-]
 
 maintenance = typer.Typer(
     help="Restart the exchange: begin, validate its state before it publishes, end.", no_args_is_help=True
@@ -79,7 +53,12 @@ def halt(
     reason: options.Reason,
     markets: options.Markets = None,
     everything: options.All = False,
-    for_: For = None,
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="TIME", help="How long: 90s, 15m, 2h; at most 7 days. Without it, until `resume`."
+        ),
+    ] = None,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
@@ -117,7 +96,7 @@ def resume(
 
 
 def reset(
-    scopes: Scopes,
+    scopes: Annotated[list[str], typer.Argument(metavar="SCOPES", help="Markets, or GLOBAL for the breaker over all.")],
     actor: options.Actor,
     reason: options.Reason,
     address: options.Address = options.ADDRESS,
@@ -144,7 +123,9 @@ def phase(
     reason: options.Reason,
     markets: options.Markets = None,
     everything: options.All = False,
-    rollback: Rollback = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="The chain was rolled back: cancel resting orders.")
+    ] = False,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
@@ -190,10 +171,25 @@ def reload(
 def rebaseline(
     actor: options.Actor,
     reason: options.Reason,
-    values: Values = None,
-    checkpoint: CheckpointId = None,
-    everything: EveryMarket = False,
-    repaired: Repaired = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint, markets alone."),
+    ] = None,
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With --checkpoint: every market of the policy.")] = False,
+    repaired: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repaired",
+            metavar="MARKET",
+            help="The exchange has repaired the accounts in this market; may be repeated.",
+        ),
+    ] = None,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
@@ -274,7 +270,9 @@ def validate(
 def end(
     actor: options.Actor,
     reason: options.Reason,
-    unvalidated: Unvalidated = False,
+    unvalidated: Annotated[
+        bool, typer.Option("--unvalidated", help="End it even if nothing was validated: every market then latches.")
+    ] = False,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,

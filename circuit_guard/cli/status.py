@@ -24,13 +24,13 @@ from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation
 from circuit_guard.core.formatting import breaker, counted, instant, lasting, rounded, scopes
-from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import GuardStatus, MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, show, show_seconds
 from circuit_guard.server.convert import received
 from circuit_guard.server.services.health import LIVENESS, READINESS
 from circuit_guard.v1 import event_pb2, status_pb2
+from circuit_guard.web.presentation import Tone, closures_of
 
 EXPLAINED_MAX = 5
 """Explanations that fit on one screen; further markets have their reasons in the table below."""
@@ -38,6 +38,7 @@ REASONS_MAX = 8
 NOT_READY_SHOWN_MAX = 3
 WIDE = 120
 """Columns of a terminal from which on there is room for the values."""
+_STYLES = {Tone.BAD: "red", Tone.CARE: "yellow", Tone.GOOD: "green"}
 _VALUE_COLUMNS = ("MARK", "REFERENCE", "MARK AGE", "ROOM LEFT")
 REFRESH_S = 1.0
 EVENTS_SHOWN_MIN = 5
@@ -175,14 +176,8 @@ def _breaker(market: MarketStatus) -> str:
 
 
 def _closures(market: MarketStatus) -> Text:
-    """Return what happens to closures in a market."""
-    if market.denying:
-        return Text("DENIED", style="red")
-    if market.phase in BANDED_PHASES:
-        return Text("in the band", style="yellow")
-    if market.ramp_share is not None:
-        return Text(f"ramp, at {market.ramp_share:.0%}", style="yellow")
-    return Text("allowed", style="green")
+    tone, words = closures_of(market)
+    return Text(words, style=_STYLES[tone])
 
 
 def _held(found: GuardStatus, market: MarketStatus) -> Text:

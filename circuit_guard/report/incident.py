@@ -104,38 +104,23 @@ def read_incident(directory: Path, window: Window, progress: Progress | None = N
         heads = {chain.value: bound.last.hash.hex() for chain, bound in bounds.items()}
         evidence = Evidence(window, begins_ns, begins_ns, heads, last, checkpoints=opening.checkpoints)
         witness = Witness(opening, directory / JOURNAL_NAME, evidence)
-        ends_ns = _run(reader, opening.checkpoint, last, witness, window, directory, progress)
+        ends_ns, covers = opening.checkpoint.at_ns, opening.checkpoint.covers
+        for expected, record in enumerate(reader.records(covers + 1), covers + 1):
+            if record.sequence > last or (record.kind is Kind.INPUT and record.at_ns > window.to_ns):
+                break
+            if record.sequence != expected:
+                problem = f"records {expected} to {record.sequence - 1} are gone: they were pruned while they were read"
+                raise JournalUnusable(directory / JOURNAL_NAME, problem, "run it again")
+            witness.take(record)
+            ends_ns = max(ends_ns, record.at_ns)
+            if progress is not None and record.sequence % RECORDS_BETWEEN_REPORTS == 0:
+                progress(record.sequence - covers, last - covers)
         evidence.ends_ns = min(max(ends_ns, begins_ns), window.to_ns)
         if not evidence.records:
             raise NothingToReport(_nothing(reader, window))
         witness.finish(evidence.ends_ns)
         rollback = _rollback(reader, evidence)
     return Incident(evidence, tuple(closures(evidence)), rollback)
-
-
-def _run(
-    reader: JournalReader,
-    checkpoint: Checkpoint,
-    last: int,
-    witness: Witness,
-    window: Window,
-    directory: Path,
-    progress: Progress | None,
-) -> int:
-    """Have the witness take the records up to the end of the window, and return when the last of them was."""
-    ends_ns, expected = checkpoint.at_ns, checkpoint.covers + 1
-    for record in reader.records(expected):
-        if record.sequence > last or (record.kind is Kind.INPUT and record.at_ns > window.to_ns):
-            break
-        if record.sequence != expected:
-            problem = f"records {expected} to {record.sequence - 1} are gone: they were pruned while they were read"
-            raise JournalUnusable(directory / JOURNAL_NAME, problem, "run it again")
-        expected += 1
-        witness.take(record)
-        ends_ns = max(ends_ns, record.at_ns)
-        if progress is not None and record.sequence % RECORDS_BETWEEN_REPORTS == 0:
-            progress(record.sequence - checkpoint.covers, last - checkpoint.covers)
-    return ends_ns
 
 
 def _nothing(reader: JournalReader, window: Window) -> str:
