@@ -302,7 +302,7 @@ def _carry_out(guard: Guard, method: Callable[..., Response], request: Message, 
     if json:
         print_json(as_json(response))
         return response
-    for line in [lines.of_event(event) for event in response.events] or [Text("nothing changed: it was so already")]:
+    for line in [lines.of_event(event) for event in response.events] or [Text("nothing changed: it was already so")]:
         display(line)
     return response
 

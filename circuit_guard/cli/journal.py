@@ -93,7 +93,7 @@ def _print_proof(directory: Path, report: VerifyReport) -> None:
     console.print(f"{report.records} records{span}, {report.checkpoints} of them checkpoints")
     for chain, sequence in report.noted.items():
         console.print(f"The head you noted for {chain} is that of record {sequence}")
-    console.print("Note these heads in a place that nobody who can write this file can write to:")
+    console.print("Note these heads somewhere that people who can write this file cannot write to:")
     for chain, head in report.heads.items():
         console.print(f"  {chain:<8}  {head}")
 

@@ -165,7 +165,7 @@ def _notes(policy: Policy) -> Iterator[str]:
     yield f"GLOBAL latches when {count} markets and {share} of all latch within {window_s:g} s{shadow}"
     if policy.two_actors:
         acts, within_s = ", ".join(sorted(policy.two_actors)), policy.two_actors_within_ns / SECOND_NS
-        yield f"takes two actors, the second within {within_s:g} s: {acts}"
+        yield f"needs two actors, the second within {within_s:g} s: {acts}"
     if waiting := [name for name, market in policy.markets.items() if market.first_sight is FirstSight.OPERATOR]:
         yield f"denied at first sight until an operator rebaselines them: {', '.join(waiting)}"
     rules = {name: market.of(ExplainedLossParameters) for name, market in policy.markets.items()}

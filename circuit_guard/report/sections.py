@@ -337,7 +337,7 @@ def _of_records(incident: Incident) -> Iterator[str]:
         yield f"{was} not recorded, as the disk was too slow: the journal says so."
     unrecorded = sum(not ask.recorded for ask in evidence.asks)
     if unrecorded:
-        yield f"{_verb(unrecorded, 'answer', 'has', 'have')} no record: told here is what the inputs lead to."
+        yield f"{_verb(unrecorded, 'answer', 'has', 'have')} no record: this report shows what the inputs lead to."
     if evidence.different:
         does = _verb(evidence.different, "recorded answer", "does", "do")
         other = "this version of circuit_guard decides otherwise, or the records were changed"

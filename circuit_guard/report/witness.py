@@ -1,4 +1,4 @@
-"""The window run again through the core from a checkpoint, with a witness beside it who notes what a report needs."""
+"""The window run again through the core from a checkpoint, and a witness that notes what a report needs."""
 
 from __future__ import annotations
 
@@ -109,18 +109,18 @@ def holding(state: GuardState, policy: Policy) -> Iterator[Held]:
             yield Held(name, f"phase {phase}, which the exchange or the guard's own evidence ends")
         if market.rejections:
             yield Held(
-                name, f"its latest observation is rejected for {codes(market.rejections)}; the next good one lifts that"
+                name, f"its latest observation is rejected for {codes(market.rejections)}; the next good one ends this"
             )
 
 
 def _switches(scope: str, halt: Halt | None, breaker: Breaker) -> Iterator[Held]:
     if halt is not None:
-        yield Held(scope, f"halted by {halt.actor}: {halt.reason}; a resume lifts it")
+        yield Held(scope, f"halted by {halt.actor}: {halt.reason}; an operator must resume it")
     reasons = codes(breaker.findings)
     if breaker.state is BreakerState.OPEN and breaker.latched:
-        yield Held(scope, f"latched for {reasons}; only a reset by an operator lifts it")
+        yield Held(scope, f"latched for {reasons}; an operator must reset it")
     elif breaker.state is BreakerState.OPEN:
-        yield Held(scope, f"tripped for {reasons}; good data that last lift it")
+        yield Held(scope, f"tripped for {reasons}; it ends when good data last")
     elif breaker.state is BreakerState.HALF_OPEN:
         yield Held(scope, f"tripped for {reasons}, and lets closures through at a rising rate")
 

@@ -1,4 +1,4 @@
-"""One log line for each fact that somebody may ask about later; a flood of the same kind becomes one line in 10 s.
+"""One log line for each fact that people may ask about later; a flood of the same kind becomes one line per 10 s.
 
 Of decisions the first hundred of a second have a line each. What is left out is counted in the next line, in
 `suppressed`; the journal has them all.
@@ -34,7 +34,7 @@ from circuit_guard.telemetry.logging import write_often
 REPEAT_NS = 10 * SECOND_NS
 """Two lines about the same kind of event, market and reason are at least this far apart."""
 DECISIONS_PER_S = 100
-"""This many allowed closures, and as many denied ones, have a line each: more tell nobody more, and each takes time."""
+"""This many allowed closures, and as many denied ones, have a line each: more would add nothing, and each takes time."""
 SHOWN_MAX = 20
 """At most this many markets are named in one line."""
 
@@ -66,7 +66,7 @@ class _Kind(NamedTuple):
 
 
 class _Ration:
-    """Lets so many lines through in a stretch of time, and the first of the next with the count of those left out."""
+    """Lets a number of lines through per stretch of time, and tells the first of the next how many were left out."""
 
     def __init__(self, lines: int, every_ns: int) -> None:
         self._lines = lines

@@ -30,7 +30,7 @@ from circuit_guard.telemetry.families import Families
 ACCEPTED, REDELIVERED, REJECTED = "accepted", "redelivered", "rejected"
 HEADROOM_RULES = ("staleness", "divergence", "funding_continuity", "funding_rate")
 ASKED_WITHIN_NS = 60 * SECOND_NS
-"""An engine asks again while it wants a closure; one that it has not asked about for so long does not wait."""
+"""An engine asks again while it wants a closure. After this long without a question the closure no longer waits."""
 ACCOUNTS_MAX = 10_000
 """Accounts remembered for one market; beyond that the one asked about longest ago is forgotten."""
 Held = dict[tuple[str, str], int]

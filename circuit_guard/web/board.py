@@ -63,7 +63,7 @@ class Board:
         self._wake()
 
     async def updated(self, timeout_s: float) -> None:
-        """Return once there is a new view, or after so many seconds without one, or when the board is closed."""
+        """Return when there is a new view or the board is closed, after `timeout_s` at the latest."""
         waited = self._updated
         try:
             await asyncio.wait_for(waited.wait(), timeout_s)
@@ -94,7 +94,7 @@ class StreamLimits:
 
     clients_max: int = 32
     write_timeout_s: float = 5.0
-    """A client that has not read what was sent to it for so long is dropped."""
+    """A client that has read nothing for this long is dropped."""
     interval_s: float = 5.0
     """Without a change there is an event this often: ages grow, and a client sees that it is still connected."""
     buffer_bytes: int = 16_384
@@ -140,14 +140,14 @@ class Streams:
             await self._something_new(progress, seen, due_s)
 
     async def _something_new(self, progress: Callable[[], int], seen: tuple[int, int], due_s: float) -> None:
-        """Return once something has changed, or the time has come anyway, or the board is closed."""
+        """Return when something has changed, the event is due anyway, or the board is closed."""
         board, loop = self._board, asyncio.get_running_loop()
         while not board.closed and (board.changes, progress()) == seen and (left_s := due_s - loop.time()) > 0:
             await board.updated(left_s)
 
 
 def _bound(request: web.Request, buffer_bytes: int) -> None:
-    """Let no more than so much wait for the client here, and as much in the kernel."""
+    """Limit what waits for the client, here and in the kernel."""
     if isinstance(request.transport, asyncio.WriteTransport):
         request.transport.set_write_buffer_limits(high=buffer_bytes)
         request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)

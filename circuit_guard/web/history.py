@@ -22,9 +22,9 @@ from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Deci
 SAMPLES_MAX = 300
 """At one in about two seconds the last ten minutes; 31 kB per market."""
 SAMPLE_NS = 3 * SECOND_NS // 2
-"""Samples of a market are at least so far apart, which makes every second tick one."""
+"""Samples of a market are at least this far apart: every second tick makes one."""
 DENIED_MAX, ALLOWED_MAX, EVENTS_MAX = 20, 5, 20
-"""Kept a market. Denied and allowed apart, so that a flood of one kind does not push out the other."""
+"""Kept per market. Denied and allowed apart, so that a flood of one kind does not push out the other."""
 LATEST_MAX = 100
 """Kept of all markets together."""
 BEFORE_TRIP_S, AFTER_TRIP_S = 180, 60

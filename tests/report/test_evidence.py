@@ -179,7 +179,7 @@ async def test_market_when_halted_or_silent_then_the_report_says_so_at_its_end(t
 
     text = reconcile(read_incident(tmp_path, WHOLE_DAY))
 
-    assert f"{ETH}, at the end of the window: halted by alice: thin book; a resume lifts it." in text
+    assert f"{ETH}, at the end of the window: halted by alice: thin book; an operator must resume it." in text
     assert "No observation from " in text
     assert f" to the end: {ETH}." in text
 
