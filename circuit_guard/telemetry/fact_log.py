@@ -34,7 +34,7 @@ from circuit_guard.telemetry.logging import write_often
 REPEAT_NS = 10 * SECOND_NS
 """Two lines about the same kind of event, market and reason are at least this far apart."""
 DECISIONS_PER_S = 100
-"""This many allowed closures, and as many denied ones, have a line each: more would add nothing, and each takes time."""
+"""This many allowed closures, and as many denied ones, have a line each: more add nothing, and each takes time."""
 SHOWN_MAX = 20
 """At most this many markets are named in one line."""
 
