@@ -73,9 +73,9 @@ def evaluate(
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task("evaluating", total=None)
         evaluation = run(plan, lambda done, count: bar.update(task, completed=done, total=count))
-    for path in plots:
+    if plots:
         from circuit_guard.evaluation.plot import plot as draw  # matplotlib is optional
-
+    for path in plots:
         try:
             draw(evaluation, path)
         except OSError as error:

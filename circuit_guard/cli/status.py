@@ -1,4 +1,4 @@
-"""`status`, `watch` and `probe`: one screen that explains any halted market, that screen live, and one line of it."""
+"""`status`, `watch`, `probe`: one screen that explains any halted market, the same live, and whether the guard is up."""
 
 from __future__ import annotations
 

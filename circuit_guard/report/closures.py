@@ -121,15 +121,6 @@ def resettled(
     return Account(account.collateral, tuple(positions))
 
 
-def healthy(account: Account, truths: Mapping[str, Truth]) -> bool:
-    """Return whether the account's margin holds at true values."""
-    worlds: dict[str, World | None] = {
-        name: World(Interval(truth.mark, truth.mark), Interval(truth.funding_index, truth.funding_index))
-        for name, truth in truths.items()
-    }
-    return margin.explain(account, worlds).verdict is Explanation.UNEXPLAINED
-
-
 def amounts(check: Check, seen: Seen, truths: Mapping[str, Truth], account: Account | None) -> Amounts | None:
     """Return what the closure takes; None where the engine's values are not known. `account`: as truly settled."""
     truth, closed = truths[check.market], -check.size
@@ -261,8 +252,14 @@ def _closure(ask: Ask, evidence: Evidence, asked: int) -> Closure:
     known = check.market in truths and not (check.account is not None and account is None)
     complete = account is None or all(position.market in truths for position in account.positions)
     valued = amounts(check, ask.seen[check.market], truths, account) if known and complete else None
-    told = None if account is None or not complete or not tainted else healthy(account, truths)
-    assessment, why = _assess(ask, tainted, when_resettled=told)
+    healthy = None
+    if account is not None and complete and tainted:
+        worlds: dict[str, World | None] = {
+            name: World(Interval(truth.mark, truth.mark), Interval(truth.funding_index, truth.funding_index))
+            for name, truth in truths.items()
+        }
+        healthy = margin.explain(account, worlds).verdict is Explanation.UNEXPLAINED
+    assessment, why = _assess(ask, tainted, when_resettled=healthy)
     return Closure(ask, assessment, why, valued, asked, tainted)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import structlog
 
@@ -57,14 +56,6 @@ LINES: dict[type[Fact], tuple[str, tuple[str, ...]]] = {
 WARNINGS = frozenset({"halt", "command_refused", "check_refused", "maintenance_began", "rebaselined", "act_proposed"})
 
 
-class _Kind(NamedTuple):
-    """What makes two events the same for the log."""
-
-    event: str
-    market: str
-    reason: str
-
-
 class _Ration:
     """Lets a number of lines through per stretch of time, and tells the first of the next how many were left out."""
 
@@ -95,7 +86,8 @@ class FactLog:
         self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("circuit_guard")
         self._often_log = logging.getLogger("circuit_guard")
         self._markets = set(markets)
-        self._repeats: defaultdict[_Kind, _Ration] = defaultdict(lambda: _Ration(1, REPEAT_NS))
+        self._repeats: defaultdict[tuple[str, str, str], _Ration] = defaultdict(lambda: _Ration(1, REPEAT_NS))
+        """By what makes two events the same for the log: event, market and reason."""
         self._decisions = {verdict: _Ration(DECISIONS_PER_S, SECOND_NS) for verdict in Verdict}
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
@@ -164,7 +156,7 @@ class FactLog:
         findings = fact.findings
         worst = max(findings, key=lambda finding: finding.severity, default=None)
         known = market if market in self._markets or market == GLOBAL_SCOPE else "other"
-        left_out = self._repeats[_Kind(event, known, worst.reason if worst else "")].admit(fact.at_ns)
+        left_out = self._repeats[event, known, worst.reason if worst else ""].admit(fact.at_ns)
         if left_out is None:
             return
         self._log.warning(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from itertools import product
 from math import inf, nan
-from typing import NamedTuple
 
 from prometheus_client import Gauge
 
@@ -37,11 +36,6 @@ Held = dict[tuple[str, str], int]
 """Since when (nanoseconds), by reason and by who lifts it."""
 
 
-class _Waiting(NamedTuple):
-    asked_ns: int
-    shortfall: Decimal
-
-
 class MarketCosts:
     """The closures of one market by what trusted values say of the account, and those of them that wait.
 
@@ -57,7 +51,8 @@ class MarketCosts:
         self._denials = counters["explained_denials_total"].labels(market)
         self._held_closures = gauges["held_closures"].labels(market)
         self._held_shortfall = gauges["held_shortfall"].labels(market)
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, tuple[int, Decimal]] = {}
+        """By account, oldest first: when it was last asked about, and by how much at least it falls short."""
 
     def count(self, decision: Decision) -> None:
         """Count a decision, and remember or forget its account."""
@@ -71,7 +66,7 @@ class MarketCosts:
         if any(finding.reason == ACCOUNT_TAINTED for finding in decision.findings):
             return  # it is under water for a value that was never true
         self._denials.inc()
-        self._waiting[decision.account_id] = _Waiting(decision.at_ns, -loss.high)
+        self._waiting[decision.account_id] = (decision.at_ns, -loss.high)
         if len(self._waiting) > ACCOUNTS_MAX:
             del self._waiting[next(iter(self._waiting))]
 
@@ -79,11 +74,11 @@ class MarketCosts:
         """Set the gauges of what waits now."""
         while self._waiting:
             oldest = next(iter(self._waiting))
-            if now_ns - self._waiting[oldest].asked_ns <= ASKED_WITHIN_NS:
+            if now_ns - self._waiting[oldest][0] <= ASKED_WITHIN_NS:
                 break
             del self._waiting[oldest]
         self._held_closures.set(len(self._waiting))
-        self._held_shortfall.set(float(sum(one.shortfall for one in self._waiting.values())))
+        self._held_shortfall.set(float(sum(shortfall for _, shortfall in self._waiting.values())))
 
 
 class MarketCounts:
