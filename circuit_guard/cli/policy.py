@@ -296,7 +296,7 @@ def _funding(console: Console, policy: MarketPolicy, scale: _Scale) -> Table:
     rows = []
     for limit in funding_limits(policy):
         elapsed_s = limit.elapsed_ns // SECOND_NS
-        unpredicted = "not foretold" if limit.unpredicted is None else scale.cell(limit.unpredicted)
+        unpredicted = "not predicted" if limit.unpredicted is None else scale.cell(limit.unpredicted)
         span = _SPANS.get(elapsed_s, f"{elapsed_s} s")
         rows.append((f"{span} ago", scale.cell(limit.step), scale.cell(limit.error), unpredicted))
     columns = ("A STEP IS A JUMP BEYOND", "A RESET IS SURELY SEEN BEYOND", "DENIED BEYOND, AT A PREMIUM OF ZERO")

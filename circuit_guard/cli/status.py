@@ -1,4 +1,4 @@
-"""`status`, `watch`, `probe`: one screen that explains any halted market, the same live, and whether the guard is up."""
+"""`status`, `watch`, `probe`: one screen that explains any halted market; the same live; whether the guard is up."""
 
 from __future__ import annotations
 
