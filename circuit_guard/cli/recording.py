@@ -179,26 +179,28 @@ def replay(
         raise typer.BadParameter("give FILES, recordings to replay, or --journal DIRECTORY")
     if policy is None:
         raise typer.BadParameter("recordings need --policy FILE; a journal has its own")
-    retry_for_s = RETRY_FOR_S if retry_for is None else retry_for
+    result = _replayed(files, policy, RETRY_FOR_S if retry_for is None else retry_for, journal_out)
+    if json:
+        print_json(result)
+    else:
+        display(render(result))
+
+
+def _replayed(files: list[Path], policy: Path, retry_for_s: int, journal_out: Path | None) -> JsonObject:
     policy_file = read_policy_file(policy)
     if journal_out is None:
         with progress() as bar:
             tasks = {path: bar.add_task(path.name, total=None) for path in files}
-            result = replay_files(
+            return replay_files(
                 files,
                 policy_file,
                 retry_for_s,
                 lambda path, done, size: bar.update(tasks[path], completed=done, total=size),
             )
-    elif len(files) > 1:
+    if len(files) > 1:
         raise typer.BadParameter(f"--journal-out takes one recording, FILES were {len(files)}: a journal is one run")
-    else:
-        recorded = asyncio.run(record_replay(files[0], policy_file, journal_out, retry_for_s))
-        result = {"file": str(files[0]), "journal": str(journal_out), **recorded.as_json()}
-    if json:
-        print_json(result)
-    else:
-        display(render(result))
+    recorded = asyncio.run(record_replay(files[0], policy_file, journal_out, retry_for_s))
+    return {"file": str(files[0]), "journal": str(journal_out), **recorded.as_json()}
 
 
 def _replay_journal(directory: Path, json: bool) -> None:
