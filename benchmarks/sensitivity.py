@@ -19,7 +19,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from circuit_guard.cli.bundled import bundled
+from circuit_guard.cli.output import bundled
 from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.evaluation.faults import applicable, lay

@@ -1,36 +1,29 @@
-"""What operators do: `halt`, `resume`, `reset`, `phase`, `reload`, `rebaseline`. Each act names who does it and why."""
+"""What operators do: halt, resume, reset, phases, the policy, maintenances. Each act names who does it and why."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
-from enum import StrEnum
-from typing import Annotated, TypeVar
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
 import typer
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from rich.text import Text
 
-from circuit_guard.cli import lines, options
+from circuit_guard.cli import lines, options, state_dump, wire
+from circuit_guard.cli.options import Guard
 from circuit_guard.cli.output import ExitCode, as_json, display, print_json, screen
-from circuit_guard.cli.rpc import Guard
 from circuit_guard.cli.status import denying_in, explained
+from circuit_guard.core import sentences
 from circuit_guard.core.explain import AUDIT
 from circuit_guard.core.formatting import instant, markets
+from circuit_guard.core.types import MarketOutcome, Outcome
 from circuit_guard.errors import shown
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import admin_pb2, maintenance_pb2
-
-
-class Commanded(StrEnum):
-    """The phases that can be set: RECOVERING is entered by the guard itself."""
-
-    OPEN = "OPEN"
-    POST_ONLY = "POST_ONLY"
-    CANCEL_ONLY = "CANCEL_ONLY"
-    MAINTENANCE = "MAINTENANCE"
-
 
 _DURATION = re.compile("(?P<number>[1-9][0-9]{0,6})(?P<unit>[smh])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
@@ -44,33 +37,15 @@ Response = TypeVar(
     maintenance_pb2.RebaselineResponse,
 )
 MayBeProposed = admin_pb2.ResumeResponse | admin_pb2.ResetBreakerResponse | maintenance_pb2.RebaselineResponse
-Scopes = Annotated[list[str], typer.Argument(metavar="SCOPES", help="Markets, or GLOBAL for the breaker over all.")]
 ThePhase = Annotated[
-    Commanded,
+    Literal["OPEN", "POST_ONLY", "CANCEL_ONLY", "MAINTENANCE"],
     typer.Argument(metavar="PHASE", case_sensitive=False, help="OPEN, POST_ONLY, CANCEL_ONLY or MAINTENANCE."),
 ]
-For = Annotated[
-    str | None,
-    typer.Option("--for", metavar="TIME", help="How long: 90s, 15m, 2h; at most 7 days. Without it, until `resume`."),
-]
-Rollback = Annotated[bool, typer.Option("--rollback", help="The chain was rolled back: cancel resting orders.")]
-Values = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint, markets alone."),
-]
-CheckpointId = Annotated[
-    int | None,
-    typer.Option(
-        "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
-    ),
-]
-EveryMarket = Annotated[bool, typer.Option("--all", help="With --checkpoint: every market of the policy.")]
-Repaired = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--repaired", metavar="MARKET", help="The exchange has repaired the accounts in this market; may be repeated."
-    ),
-]
+"""The phases that can be set: RECOVERING is entered by the guard itself."""
+
+maintenance = typer.Typer(
+    help="Restart the exchange: begin, validate its state before it publishes, end.", no_args_is_help=True
+)
 
 
 def halt(
@@ -78,7 +53,12 @@ def halt(
     reason: options.Reason,
     markets: options.Markets = None,
     everything: options.All = False,
-    for_: For = None,
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="TIME", help="How long: 90s, 15m, 2h; at most 7 days. Without it, until `resume`."
+        ),
+    ] = None,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
@@ -87,9 +67,8 @@ def halt(
     scopes = options.scopes_of(markets, everything)
     request = admin_pb2.HaltRequest(scopes=scopes, actor=actor, reason=reason, expires_after=_expiry(for_))
     with Guard(address, timeout) as guard:
-        _told(guard, guard.admin.Halt, request, json)
-        if not json:
-            _print_denying(guard, scopes)
+        _carry_out(guard, guard.admin.Halt, request, json)
+        _print_denying(guard, scopes, json)
 
 
 def resume(
@@ -111,14 +90,13 @@ def resume(
     scopes = options.scopes_of(markets, everything)
     request = admin_pb2.ResumeRequest(scopes=scopes, actor=actor, reason=reason)
     with Guard(address, timeout) as guard:
-        response = _told(guard, guard.admin.Resume, request, json)
+        response = _carry_out(guard, guard.admin.Resume, request, json)
         _end_if_proposed(response, f"resume {'--all' if everything else ' '.join(scopes)}", json)
-        if not json:
-            _print_denying(guard, scopes)
+        _print_denying(guard, scopes, json)
 
 
 def reset(
-    scopes: Scopes,
+    scopes: Annotated[list[str], typer.Argument(metavar="SCOPES", help="Markets, or GLOBAL for the breaker over all.")],
     actor: options.Actor,
     reason: options.Reason,
     address: options.Address = options.ADDRESS,
@@ -134,10 +112,9 @@ def reset(
     """
     request = admin_pb2.ResetBreakerRequest(scopes=scopes, actor=actor, reason=reason)
     with Guard(address, timeout) as guard:
-        response = _told(guard, guard.admin.ResetBreaker, request, json)
+        response = _carry_out(guard, guard.admin.ResetBreaker, request, json)
         _end_if_proposed(response, f"reset {' '.join(scopes)}", json)
-        if not json:
-            _print_denying(guard, scopes)
+        _print_denying(guard, scopes, json)
 
 
 def phase(
@@ -146,7 +123,9 @@ def phase(
     reason: options.Reason,
     markets: options.Markets = None,
     everything: options.All = False,
-    rollback: Rollback = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="The chain was rolled back: cancel resting orders.")
+    ] = False,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
@@ -160,9 +139,8 @@ def phase(
         phase=f"PHASE_{phase}", scopes=scopes, actor=actor, reason=reason, rollback=rollback
     )
     with Guard(address, timeout) as guard:
-        _told(guard, guard.admin.SetPhase, request, json)
-        if not json:
-            _print_denying(guard, scopes)
+        _carry_out(guard, guard.admin.SetPhase, request, json)
+        _print_denying(guard, scopes, json)
 
 
 def reload(
@@ -193,10 +171,25 @@ def reload(
 def rebaseline(
     actor: options.Actor,
     reason: options.Reason,
-    values: Values = None,
-    checkpoint: CheckpointId = None,
-    everything: EveryMarket = False,
-    repaired: Repaired = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint, markets alone."),
+    ] = None,
+    checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With --checkpoint: every market of the policy.")] = False,
+    repaired: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repaired",
+            metavar="MARKET",
+            help="The exchange has repaired the accounts in this market; may be repeated.",
+        ),
+    ] = None,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
@@ -219,25 +212,105 @@ def rebaseline(
         request.checkpoint_id = checkpoint
         request.scopes.extend(options.scopes_of(values, everything))
     with Guard(address, timeout) as guard:
-        response = _told(guard, guard.maintenance.Rebaseline, request, json)
+        response = _carry_out(guard, guard.maintenance.Rebaseline, request, json)
         _end_if_proposed(response, "rebaseline with the same values", json)
         if not json:
             _print_still_latched(guard, response)
 
 
-def _told(guard: Guard, method: Callable[..., Response], request: Message, json: bool) -> Response:
+@maintenance.command("begin")
+def begin(
+    actor: options.Actor,
+    reason: options.Reason,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Deny every closure, and keep a checkpoint of what is trusted now.
+
+    Exit code 1: nothing was changed. Either a maintenance runs already, or the guard keeps no journal.
+    """
+    request = maintenance_pb2.BeginMaintenanceRequest(actor=actor, reason=reason)
+    with Guard(address, timeout) as guard:
+        response: maintenance_pb2.BeginMaintenanceResponse = guard.call(guard.maintenance.BeginMaintenance, request)
+    if json:
+        print_json(as_json(response))
+        return
+    display(Text(f"maintenance begun by {actor}: closures are denied in every market", style="bold yellow"))
+    display(f"checkpoint {response.checkpoint_id}, {response.checkpoint_name}, SHA-256 {response.checkpoint_digest}")
+    display("next: restart the exchange, then circuit-guard maintenance validate DUMP --actor NAME")
+
+
+@maintenance.command("validate")
+def validate(
+    dump: Annotated[Path, typer.Argument(metavar="DUMP", help="A .json or .csv file; `-` is JSON on standard input.")],
+    actor: options.Actor,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Compare a dump of the restarted exchange's state with what was last trusted, before it is published.
+
+    Exit code 0: every market is clean. 1: a market is not clean, or no maintenance has begun; publish nothing. 2: the
+    dump cannot be used. 3: no answer.
+    """
+    rows = map(wire.state_row, state_dump.read(dump))
+    request = maintenance_pb2.ValidateStateRequest(actor=actor, rows=rows)
+    with Guard(address, timeout) as guard:
+        response: maintenance_pb2.ValidateStateResponse = guard.call(guard.maintenance.ValidateState, request)
+    if json:
+        print_json(as_json(response))
+    else:
+        for line in _found([received.outcome(one) for one in response.outcomes]):
+            display(line)
+    raise typer.Exit(ExitCode.OK if response.clean else ExitCode.DENIED)
+
+
+@maintenance.command("end")
+def end(
+    actor: options.Actor,
+    reason: options.Reason,
+    unvalidated: Annotated[
+        bool, typer.Option("--unvalidated", help="End it even if nothing was validated: every market then latches.")
+    ] = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Put the clean markets into POST_ONLY, and latch the others.
+
+    Exit code 1: nothing was changed. Either no maintenance has begun, or nothing was validated.
+    """
+    request = maintenance_pb2.EndMaintenanceRequest(actor=actor, reason=reason, unvalidated=unvalidated)
+    with Guard(address, timeout) as guard:
+        response: maintenance_pb2.EndMaintenanceResponse = guard.call(guard.maintenance.EndMaintenance, request)
+    if json:
+        print_json(as_json(response))
+        return
+    display(Text(f"maintenance ended by {actor}", style="bold"))
+    if response.clean:
+        count = f"{markets(len(response.clean))} in POST_ONLY, opening once data are good"
+        display(Text(f"{count}: {', '.join(response.clean)}", style="green"))
+    if response.latched:
+        display(Text(f"{markets(len(response.latched))} latched: {', '.join(response.latched)}", style="bold red"))
+        display(f"once the cause is gone: circuit-guard reset {' '.join(response.latched)} {AUDIT}")
+
+
+def _carry_out(guard: Guard, method: Callable[..., Response], request: Message, json: bool) -> Response:
     """Carry out a command, print what changed, and return the answer."""
     response = guard.call(method, request)
     if json:
         print_json(as_json(response))
         return response
-    for line in [lines.of_event(event) for event in response.events] or [Text("nothing changed: it was so already")]:
+    for line in [lines.of_event(event) for event in response.events] or [Text("nothing changed: it was already so")]:
         display(line)
     return response
 
 
-def _print_denying(guard: Guard, scopes: list[str]) -> None:
-    """Print what denies closures in the scopes of a command after it."""
+def _print_denying(guard: Guard, scopes: list[str], json: bool) -> None:
+    """Print what denies closures in the scopes of a command after it; a machine has read the answer already."""
+    if json:
+        return
     status = received.guard(guard.status())
     denying = denying_in(status, scopes)
     display(Text("\nDenying closures there now:" if denying else "\nNothing denies closures there now."))
@@ -281,3 +354,17 @@ def _expiry(given: str | None) -> Duration | None:
         expected = "a whole number with s, m or h, for instance 15m, at most 168h"
         raise typer.BadParameter(f"--for was {shown(given)}, expected {expected}")
     return Duration(seconds=int(match["number"]) * _UNITS_S[match["unit"]])
+
+
+def _found(outcomes: list[MarketOutcome]) -> list[Text]:
+    """Return a line for each market that is not clean, then how many there are of each kind."""
+    not_clean = [one for one in outcomes if one.outcome is not Outcome.OK]
+    clean = markets(len(outcomes) - len(not_clean))
+    if not not_clean:
+        return [Text(f"{clean} clean: end the maintenance, then publish", style="bold green")]
+    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(one.outcome for one in not_clean).most_common())
+    return [
+        *(Text(sentences.outcome_line(one), style="red") for one in not_clean),
+        Text(f"{markets(len(not_clean))} not clean ({counts}): publish nothing", style="bold red"),
+        Text(f"{clean} clean"),
+    ]

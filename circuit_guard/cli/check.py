@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from circuit_guard.cli import options, wire
-from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, print_json
-from circuit_guard.cli.rpc import Guard
+from circuit_guard.cli.options import Guard
+from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, grid, print_json
 from circuit_guard.core import formatting, reasons, sentences
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.inputs import Account
-from circuit_guard.core.types import Finding, Severity, Verdict
+from circuit_guard.core.types import CheckKind, Finding, Severity, Verdict
 from circuit_guard.recording.format import FieldError, decode, read_account
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import liquidation_pb2, types_pb2
 
 ACCOUNT_BYTES_MAX = 1024 * 1024
-
-
-class Kind(StrEnum):
-    """The kinds of forced closure."""
-
-    LIQUIDATION = "LIQUIDATION"
-    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
-    INSURANCE_TRANSFER = "INSURANCE_TRANSFER"
-    TRIGGER = "TRIGGER"
 
 
 def check(
@@ -49,7 +38,7 @@ def check(
     mark: Annotated[str, typer.Option(help="The mark price you computed the closure with.")] = "",
     funding_index: Annotated[str, typer.Option(help="The funding index you computed the closure with.")] = "",
     execution_price: Annotated[str, typer.Option(help="The price it executes at; without it, at mark.")] = "",
-    kind: Annotated[Kind, typer.Option(case_sensitive=False, help="The kind of closure.")] = Kind.LIQUIDATION,
+    kind: Annotated[CheckKind, typer.Option(case_sensitive=False, help="The kind of closure.")] = CheckKind.LIQUIDATION,
     request_id: Annotated[str, typer.Option(help="The id of the request; without it, a new one.")] = "",
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
@@ -90,14 +79,13 @@ def answer(made: DecisionMade) -> RenderableType:
     title.append(f"   {decision.kind} of {decision.account_id} in {decision.market}", style="default")
     if decision.shadow_verdict is not decision.verdict:
         title.append(f"   (with every rule enforced: {decision.shadow_verdict})", style="yellow")
-    body = Table.grid(padding=(0, 2))
-    body.add_column(no_wrap=True)
-    body.add_column(overflow="fold")
+    body = grid()
     said: list[str] = []
     for found in decision.findings:
         ending = _ending(found, enforced=not allowed)
         colour = "dim" if found.shadow or found.severity is Severity.WARN else "red"
-        shown = Text(f"{_capitalized(reasons.sentence(found))}.")
+        sentence = reasons.sentence(found)
+        shown = Text(f"{sentence[:1].upper()}{sentence[1:]}.")
         body.add_row(Text(f"  {found.reason}", style=colour), shown if ending in said else shown.append(f" {ending}"))
         said.append(ending)
     denying = sentences.denying_of(decision.verdict, decision.findings)
@@ -106,9 +94,8 @@ def answer(made: DecisionMade) -> RenderableType:
         body.add_row("  in all", formatting.ending(hardest, sentences.longest_wait_ns(denying)))
     if decision.explained is not None:
         body.add_row("  loss", Text(formatting.explained_loss(decision.explained)))
-    state = f"phase {decision.phase}, breaker {formatting.breaker(decision.breaker)}"
     repeated = ", as first answered: this request_id was asked before" if made.repeated else ""
-    body.add_row("  state", state)
+    body.add_row("  state", f"phase {decision.phase}, breaker {formatting.breaker(decision.breaker)}")
     body.add_row("  decision", f"{decision.decision_id}, at {formatting.instant(decision.at_ns)}{repeated}")
     body.add_row("  policy", decision.policy_revision)
     return Group(title, body)
@@ -123,10 +110,6 @@ def _ending(found: Finding, *, enforced: bool) -> str:
     if not enforced:
         return "Not enforced: the whole guard is in shadow."
     return reasons.how_it_ends(found)
-
-
-def _capitalized(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _read_account(file: Path) -> Account:

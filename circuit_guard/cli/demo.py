@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import grpc
 import typer
@@ -24,17 +24,9 @@ from rich.table import Table
 from rich.text import Text
 
 from circuit_guard.cli import lines, wire
-from circuit_guard.cli.bundled import bundled
-from circuit_guard.cli.output import CommandError, ExitCode, screen, table
-from circuit_guard.cli.rpc import CHANNEL_OPTIONS
-from circuit_guard.config.settings import (
-    EngineSettings,
-    GrpcSettings,
-    HttpSettings,
-    LogSettings,
-    PolicySettings,
-    Settings,
-)
+from circuit_guard.cli.options import CHANNEL_OPTIONS
+from circuit_guard.cli.output import CommandError, ExitCode, bundled, screen, table
+from circuit_guard.config.settings import Settings
 from circuit_guard.core import sentences
 from circuit_guard.core.explain import AUDIT
 from circuit_guard.core.facts import BreakerChanged, DecisionMade, ObservationJudged, PhaseChanged
@@ -116,13 +108,14 @@ async def _run(console: Console, entries: Sequence[Entry], policy: Path, speed: 
 
 def _settings(policy: Path, speed: float) -> Settings:
     """Return settings for a guard on free ports that logs nothing but trouble."""
-    tick_interval_ms = max(int(1000 / speed), TICK_INTERVAL_MS_MIN)
-    return Settings(
-        grpc=GrpcSettings(listen="127.0.0.1:0"),
-        http=HttpSettings(listen="127.0.0.1:0"),
-        policy=PolicySettings(path=policy),
-        log=LogSettings(level="error"),
-        engine=EngineSettings(tick_interval_ms=tick_interval_ms),
+    return Settings.model_validate(
+        {
+            "grpc": {"listen": "127.0.0.1:0"},
+            "http": {"listen": "127.0.0.1:0"},
+            "policy": {"path": policy},
+            "log": {"level": "error"},
+            "engine": {"tick_interval_ms": max(int(1000 / speed), TICK_INTERVAL_MS_MIN)},
+        }
     )
 
 
@@ -329,10 +322,23 @@ class Narrator:
         console = self._console
         if self._phases:
             self._tell_phases()
-        console.print()
-        console.print(_faults(console, score))
-        console.print()
-        console.print(_closures(console, score))
+        faults = [
+            (one.fault.kind, ", ".join(one.fault.markets), one.noticed(), str(one.checks_before))
+            for one in score.faults
+        ]
+        closures = []
+        denied, allowed = score.outcomes[Label.WRONGFUL, False], score.outcomes[Label.GENUINE, True]
+        again = f"asked again every second for 12 s, {score.asked} checks in all"
+        at_once = f"{allowed - score.on_retry} at once, {score.on_retry} on asking again"
+        for name, label, right, how in (
+            ("wrongful denied", Label.WRONGFUL, denied, again),
+            ("genuine allowed", Label.GENUINE, allowed, at_once),
+        ):
+            of = score.total(label)
+            closures.append((name, Text(f"{right}/{of}", style="bold green" if right == of else "bold red"), how))
+        columns = ("WHAT WENT WRONG", "MARKETS", "FIRST NOTICED", "CLOSURES ASKED BEFORE")
+        console.print("", table(console, *columns, rows=faults), sep="\n")
+        console.print("", table(console, "CLOSURES", "RESULT", "HOW", rows=closures), sep="\n")
         latched = [market.market for market in status.markets if market.breaker.latched]
         if latched:
             console.print("\nStill latched. Once the cause is gone, an operator must reset:")
@@ -364,36 +370,6 @@ def _change(changed: PhaseChanged) -> str:
     return f"{changed.before} to {changed.after}"
 
 
-def _faults(console: Console, score: Score) -> Table:
-    rows = table(console, "WHAT WENT WRONG", "MARKETS", "FIRST NOTICED", "CLOSURES ASKED BEFORE")
-    for one in score.faults:
-        rows.add_row(one.fault.kind, ", ".join(one.fault.markets), one.noticed(), str(one.checks_before))
-    return rows
-
-
-def _closures(console: Console, score: Score) -> Table:
-    wrongful, genuine = score.total(Label.WRONGFUL), score.total(Label.GENUINE)
-    denied, allowed = score.outcomes[Label.WRONGFUL, False], score.outcomes[Label.GENUINE, True]
-    rows = table(console, "CLOSURES", "RESULT", "HOW")
-    again = f"asked again every second for 12 s, {score.asked} checks in all"
-    rows.add_row("wrongful denied", Text(f"{denied}/{wrongful}", style=_good(denied == wrongful)), again)
-    at_once = f"{allowed - score.on_retry} at once, {score.on_retry} on asking again"
-    rows.add_row("genuine allowed", Text(f"{allowed}/{genuine}", style=_good(allowed == genuine)), at_once)
-    return rows
-
-
-def _good(good: bool) -> str:
-    return "bold green" if good else "bold red"
-
-
-class _Due(NamedTuple):
-    """A denied closure that is asked about again."""
-
-    at_ns: int
-    asked: LabelledCheck
-    retries: int
-
-
 class Player:
     """Sends what was recorded when it was recorded, one after the other, and asks again as an engine would."""
 
@@ -404,7 +380,8 @@ class Player:
         self._data = market_data_pb2_grpc.MarketDataServiceStub(channel)
         self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(channel)
         self._admin = admin_pb2_grpc.AdminServiceStub(channel)
-        self._due: deque[_Due] = deque()
+        self._due: deque[tuple[int, LabelledCheck, int]] = deque()
+        """The denied closures to ask about again, earliest first: when, which, and for the how-many-th time."""
         self._marks: dict[str, Decimal | None] = {}
         self._funding_indices: dict[str, Decimal | None] = {}
         """What the exchange published last, trusted or not: what its engine would compute with."""
@@ -412,12 +389,13 @@ class Player:
     async def play(self, entries: Iterable[Entry]) -> None:
         """Play the recording to its end, and the retries after it."""
         for (at_ns, kind), group in groupby(entries, key=lambda entry: (entry.at_ns, type(entry))):
-            await self._ask_due(before_ns=at_ns)
+            while self._due and self._due[0][0] < at_ns:
+                await self._ask_again(*self._due.popleft())
             await self._reach(at_ns)
             self._narrator.reach(at_ns)
             await self._send(kind, list(group))
         while self._due:
-            await self._ask_again(self._due.popleft())
+            await self._ask_again(*self._due.popleft())
 
     async def status(self) -> status_pb2.GuardStatus:
         """Return the state of the guard."""
@@ -440,7 +418,9 @@ class Player:
 
     async def _send(self, kind: type, group: list[Entry]) -> None:
         if kind is Reference:
-            await self._refer([entry for entry in group if isinstance(entry, Reference)])
+            references = [wire.reference(entry) for entry in group if isinstance(entry, Reference)]
+            request = market_data_pb2.PublishReferencesRequest(references=references)
+            await self._data.PublishReferences(request, timeout=DEADLINE_S)
         elif kind is Observation:
             await self._observe([entry for entry in group if isinstance(entry, Observation)])
         for entry in group:
@@ -453,10 +433,6 @@ class Player:
                     self._score.add_fault(entry, halted_before=await self._halted(entry))
                 case LabelledCheck():
                     await self._ask(entry, entry.check, retries=0)
-
-    async def _refer(self, references: list[Reference]) -> None:
-        request = market_data_pb2.PublishReferencesRequest(references=map(wire.reference, references))
-        await self._data.PublishReferences(request, timeout=DEADLINE_S)
 
     async def _observe(self, observations: list[Observation]) -> None:
         request = market_data_pb2.PublishObservationsRequest(observations=map(wire.observation, observations))
@@ -489,22 +465,17 @@ class Player:
         if allowed or retries == _RETRIES_MAX:
             self._score.add_outcome(asked, allowed=allowed, retries=retries)
         else:
-            self._due.append(_Due(check.at_ns + RETRY_INTERVAL_NS, asked, retries + 1))
+            self._due.append((check.at_ns + RETRY_INTERVAL_NS, asked, retries + 1))
 
-    async def _ask_due(self, before_ns: int) -> None:
-        while self._due and self._due[0].at_ns < before_ns:
-            await self._ask_again(self._due.popleft())
-
-    async def _ask_again(self, due: _Due) -> None:
+    async def _ask_again(self, at_ns: int, asked: LabelledCheck, retries: int) -> None:
         """Ask once more, as a new question with what is published now."""
-        await self._reach(due.at_ns)
-        check = due.asked.check
-        mark_price = self._marks.get(check.market)
+        await self._reach(at_ns)
+        market = asked.check.market
         again = replace(
-            check,
-            at_ns=due.at_ns,
-            request_id=f"{check.request_id}#retry-{due.retries}",
-            execution_price=mark_price,
-            basis=Basis(mark_price, self._funding_indices.get(check.market)),
+            asked.check,
+            at_ns=at_ns,
+            request_id=f"{asked.check.request_id}#retry-{retries}",
+            execution_price=self._marks.get(market),
+            basis=Basis(self._marks.get(market), self._funding_indices.get(market)),
         )
-        await self._ask(due.asked, again, due.retries)
+        await self._ask(asked, again, retries)

@@ -10,19 +10,14 @@ import os
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import MofNCompleteColumn
 
 from circuit_guard.cli import options
-from circuit_guard.cli.bundled import bundled
-from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, progress
+from circuit_guard.cli.output import CommandError, ExitCode, bundled, display, print_json, progress
 from circuit_guard.config.policy import read_policy_file
-
-if TYPE_CHECKING:
-    from circuit_guard.evaluation.jobs import Plan
-    from circuit_guard.evaluation.outcome import Evaluation
 
 ALL = "all"
 FAULTS = (
@@ -59,6 +54,7 @@ def evaluate(
     guard and the published rules of others judge the result. Equal arguments give equal figures, whatever --jobs is.
     """
     from circuit_guard.evaluation.jobs import GARBAGE_THRESHOLD, Plan
+    from circuit_guard.evaluation.jobs import evaluate as run
     from circuit_guard.evaluation.table import render
 
     kinds = _kinds(faults)
@@ -74,9 +70,17 @@ def evaluate(
         None if against is None else read_policy_file(against),
         jobs or os.cpu_count() or 1,
     )
-    evaluation = _evaluated(plan)
+    with progress(MofNCompleteColumn()) as bar:
+        task = bar.add_task("evaluating", total=None)
+        evaluation = run(plan, lambda done, count: bar.update(task, completed=done, total=count))
+    if plots:
+        from circuit_guard.evaluation.plot import plot as draw  # matplotlib is optional
     for path in plots:
-        _draw(evaluation, path)
+        try:
+            draw(evaluation, path)
+        except OSError as error:
+            message = f"{path}: cannot be written ({error.strerror}), expected a writable file"
+            raise CommandError(message, ExitCode.BAD_INPUT) from error
     if json:
         print_json(evaluation.as_json())
     else:
@@ -107,22 +111,3 @@ def _require_plotting(path: Path) -> None:
     if find_spec("matplotlib") is None:
         message = "--plot needs matplotlib, which is not installed: pip install 'circuit-guard[plot]'"
         raise CommandError(message, ExitCode.BAD_INPUT)
-
-
-def _evaluated(plan: Plan) -> Evaluation:
-    """Run the plan with a progress bar on standard error, where that is a terminal."""
-    from circuit_guard.evaluation.jobs import evaluate as run
-
-    with progress(MofNCompleteColumn()) as shown:
-        task = shown.add_task("evaluating", total=None)
-        return run(plan, lambda done, count: shown.update(task, completed=done, total=count))
-
-
-def _draw(evaluation: Evaluation, path: Path) -> None:
-    from circuit_guard.evaluation.plot import plot  # matplotlib is optional
-
-    try:
-        plot(evaluation, path)
-    except OSError as error:
-        message = f"{path}: cannot be written ({error.strerror}), expected a writable file"
-        raise CommandError(message, ExitCode.BAD_INPUT) from error

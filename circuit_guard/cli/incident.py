@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, print_json, progress, screen
+from circuit_guard.core.formatting import counted
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
-from circuit_guard.report.document import counted, html, markdown, money, stamp
+from circuit_guard.report.document import html, markdown, money, stamp
 from circuit_guard.report.evidence import Window
 from circuit_guard.report.exports import as_json, ledger
 from circuit_guard.report.incident import Incident, figures, read_incident
@@ -24,15 +25,8 @@ app = typer.Typer(help="Tell what happened in an incident.", no_args_is_help=Tru
 
 EXPECTED_TIME = "a time with its zone as ISO 8601, such as 2026-01-19T04:30:00Z or 2026-01-19T05:30:00+01:00"
 JOURNAL_VARIABLE = "CIRCUIT_GUARD_JOURNAL__DIRECTORY"
+SUFFIXES = {"markdown": ".md", "html": ".html", "ledger": ".csv"}
 _FRACTION = re.compile(r"[.,]([0-9]{1,9})(?=[Z+-])")
-
-
-class Outputs(NamedTuple):
-    """The three files of a report."""
-
-    markdown: Path
-    html: Path
-    ledger: Path
 
 
 @app.callback()
@@ -58,23 +52,27 @@ def report(
     code 1: there is nothing to report, the window is pruned, or a file exists already. 2: a time, the journal or the
     output directory cannot be used.
     """
-    window = _window(from_, to)
-    outputs = _outputs(out, window, force)
-    incident = _read(journal, window)
-    document = compose(incident)
-    texts = (markdown(document), html(document), ledger(incident))
-    _write(outputs, texts)
-    if json:
-        print_json({**as_json(incident), "files": dict(zip(Outputs._fields, map(str, outputs), strict=True))})
-    else:
-        _print(incident, document.summary, outputs)
-
-
-def _window(from_: str, to: str) -> Window:
     window = Window(_time_ns("--from", from_), _time_ns("--to", to))
     if window.to_ns <= window.from_ns:
         raise typer.BadParameter(f"--to was {to}, expected a time after --from, which was {from_}")
-    return window
+    outputs = _outputs(out, window, force)
+    try:
+        with progress() as bar:
+            task = bar.add_task(str(journal), total=None)
+            incident = read_incident(journal, window, lambda done, count: bar.update(task, completed=done, total=count))
+    except NothingToReport as nothing:
+        raise CommandError(f"{journal}: {nothing}", ExitCode.DENIED) from nothing
+    document = compose(incident)
+    for path, text in zip(outputs.values(), (markdown(document), html(document), ledger(incident)), strict=True):
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            problem = f"{path}: cannot be written ({error.strerror}); name a writable directory with --out"
+            raise CommandError(problem, ExitCode.BAD_INPUT) from error
+    if json:
+        print_json({**as_json(incident), "files": {kind: str(path) for kind, path in outputs.items()}})
+    else:
+        _print(incident, document.summary, outputs)
 
 
 def _time_ns(option: str, text: str) -> int:
@@ -90,38 +88,19 @@ def _time_ns(option: str, text: str) -> int:
     return whole_s * SECOND_NS + (int(fraction[1].ljust(9, "0")) if fraction else 0)
 
 
-def _outputs(directory: Path, window: Window, force: bool) -> Outputs:
+def _outputs(directory: Path, window: Window, force: bool) -> dict[str, Path]:
     """Return where the files go, before the work is done that they are for."""
     name = f"incident-{stamp(window.from_ns)}-{stamp(window.to_ns)}"
-    outputs = Outputs(*(directory / f"{name}{suffix}" for suffix in (".md", ".html", ".csv")))
+    outputs = {kind: directory / f"{name}{suffix}" for kind, suffix in SUFFIXES.items()}
     if not directory.is_dir():
         raise CommandError(f"--out was {directory}, expected a directory that exists", ExitCode.BAD_INPUT)
-    there = [path.name for path in outputs if path.exists()]
+    there = [path.name for path in outputs.values() if path.exists()]
     if there and not force:
         raise CommandError(f"{directory} has {', '.join(there)} already; --force replaces them", ExitCode.DENIED)
     return outputs
 
 
-def _read(journal: Path, window: Window) -> Incident:
-    """Read with a progress bar on standard error, where that is a terminal."""
-    with progress() as bar:
-        task = bar.add_task(str(journal), total=None)
-        try:
-            return read_incident(journal, window, lambda done, count: bar.update(task, completed=done, total=count))
-        except NothingToReport as nothing:
-            raise CommandError(f"{journal}: {nothing}", ExitCode.DENIED) from nothing
-
-
-def _write(outputs: Outputs, texts: tuple[str, str, str]) -> None:
-    for path, text in zip(outputs, texts, strict=True):
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            problem = f"{path}: cannot be written ({error.strerror}); name a writable directory with --out"
-            raise CommandError(problem, ExitCode.BAD_INPUT) from error
-
-
-def _print(incident: Incident, summary: tuple[str, ...], outputs: Outputs) -> None:
+def _print(incident: Incident, summary: tuple[str, ...], outputs: dict[str, Path]) -> None:
     console = screen()
     for sentence in summary:
         console.print(sentence)
@@ -129,5 +108,5 @@ def _print(incident: Incident, summary: tuple[str, ...], outputs: Outputs) -> No
     for verdict, found, what in (("allowed", lost, "lost"), ("denied", spared, "spared")):
         closures, accounts = counted(found.closures, "closure"), counted(found.accounts, "account")
         console.print(f"wrongful and {verdict}: {closures} of {accounts}, {money(found.loss)} {what}")
-    for path in outputs:
+    for path in outputs.values():
         console.print(str(path), style="green")

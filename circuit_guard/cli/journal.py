@@ -1,4 +1,4 @@
-"""`journal`: prove, read, export and prune the journal of a state directory."""
+"""`journal` and `checkpoint`: what the guard keeps in its state directory."""
 
 from __future__ import annotations
 
@@ -12,20 +12,30 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from circuit_guard.cli import lines, options
-from circuit_guard.cli.output import CommandError, ExitCode, print_json, screen
+from circuit_guard.cli import lines, options, state_dump
+from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
+from circuit_guard.core import formatting
+from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.formatting import format_time
+from circuit_guard.core.inputs import StateRow
+from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
-from circuit_guard.journal.errors import StateDirectoryHeld
+from circuit_guard.journal.checkpoint import Checkpoint
+from circuit_guard.journal.errors import CheckpointGone, StateDirectoryHeld
 from circuit_guard.journal.export import export_json_lines, export_parquet, json_line
 from circuit_guard.journal.journal import prune as prune_journal
 from circuit_guard.journal.options import DAY_NS, HOUR_NS, JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
-from circuit_guard.journal.record import Chain, Kind, Record
-from circuit_guard.recording.format import EXPECTED_TIME, format_time, parse_time_ns
+from circuit_guard.journal.record import Chain, CheckpointContent, Kind, Record
+from circuit_guard.recording.format import EXPECTED_TIME, parse_time_ns
 
 app = typer.Typer(help="Prove, read, export and prune what the guard has recorded.", no_args_is_help=True)
+checkpoint = typer.Typer(
+    help="Look at the checkpoints in a state directory, and take values out of them.", no_args_is_help=True
+)
 
 LAST = 50
 LOOK_BACK_FIRST = 1000
@@ -35,7 +45,10 @@ EXPORTS = {".jsonl": export_json_lines, ".parquet": export_parquet}
 MEGABYTE = 1_000_000
 _HEAD = re.compile(f"(?P<chain>{'|'.join(Chain)})=(?P<hash>[0-9a-fA-F]{{64}})")
 
+CHECKPOINT_EXPORTS = (".json", state_dump.CSV_SUFFIX)
+
 Directory = Annotated[Path, typer.Argument(metavar="DIRECTORY", help="The state directory of a guard.")]
+Id = Annotated[int, typer.Argument(metavar="ID", min=1, help="The checkpoint, as `checkpoint list` numbers it.")]
 Kinds = Annotated[
     list[Kind] | None, typer.Option("--kind", case_sensitive=False, help="Only records of this kind; may be repeated.")
 ]
@@ -80,7 +93,7 @@ def _print_proof(directory: Path, report: VerifyReport) -> None:
     console.print(f"{report.records} records{span}, {report.checkpoints} of them checkpoints")
     for chain, sequence in report.noted.items():
         console.print(f"The head you noted for {chain} is that of record {sequence}")
-    console.print("Note these heads in a place that nobody who can write this file can write to:")
+    console.print("Note these heads somewhere that people who can write this file cannot write to:")
     for chain, head in report.heads.items():
         console.print(f"  {chain:<8}  {head}")
 
@@ -151,12 +164,13 @@ def prune(
     rule = f"inputs of more than {hours} h while it is larger than {megabytes:,.0f} MB, all else after {days} days"
     if not yes:
         typer.confirm(f"Drop from {directory} {rule}, before {format_time(newest_ns)}?", abort=True, err=True)
-    before = _size_bytes(directory)
+    file = directory / JOURNAL_NAME
+    before = file.stat().st_size
     try:
         blocks = prune_journal(directory, time.time_ns(), newest_ns, kept)
     except StateDirectoryHeld as held:
         raise CommandError(str(held), ExitCode.DENIED) from held
-    sizes = f"{before / MEGABYTE:,.1f} MB before, {_size_bytes(directory) / MEGABYTE:,.1f} MB now"
+    sizes = f"{before / MEGABYTE:,.1f} MB before, {file.stat().st_size / MEGABYTE:,.1f} MB now"
     screen().print(f"{directory}: {blocks} blocks of records dropped; {sizes}", style="green")
 
 
@@ -200,10 +214,6 @@ def _end(reader: JournalReader) -> int:
     return max(bounds.last.sequence for bounds in reader.bounds().values())
 
 
-def _size_bytes(directory: Path) -> int:
-    return (directory / JOURNAL_NAME).stat().st_size
-
-
 def _heads(options: list[str]) -> dict[Chain, bytes]:
     """Return the hashes of options such as `audit=d2f2...`."""
     heads: dict[Chain, bytes] = {}
@@ -223,3 +233,132 @@ def _time(option: str, text: str | None) -> int | None:
     if text is not None and at_ns is None:
         raise typer.BadParameter(f"{option} was {text}, expected {EXPECTED_TIME}")
     return at_ns
+
+
+@checkpoint.command("list")
+def list_checkpoints(directory: Directory, json: options.Json = False) -> None:
+    """Print every checkpoint, oldest first. Named ones are kept longest; the state of others may be dropped."""
+    with JournalReader(directory) as reader:
+        found = reader.checkpoints()
+    if json:
+        print_json({"directory": str(directory), "checkpoints": [_head(one) for one in found]})
+        return
+    if not found:
+        screen(stderr=True).print("there is no checkpoint yet")
+        return
+    rows = ((str(one.sequence), format_time(one.at_ns), one.name, str(one.covers), one.digest) for one in found)
+    display(table(screen(), "ID", "AT", "NAME", "AFTER RECORD", "SHA-256", rows=rows))
+
+
+@checkpoint.command("show")
+def show_checkpoint(directory: Directory, number: Id, json: options.Json = False) -> None:
+    """Print what a checkpoint holds of each market.
+
+    Exit code 2: there is no checkpoint with this number, or its state is no longer kept.
+    """
+    kept, content = _read(directory, number)
+    state = content.state
+    markets = {name: content.state.markets[name] for name in sorted(content.policy.markets)}
+    if json:
+        whole = {"breaker": _breaker_json(state.global_breaker), "halt": _halt_json(state.global_halt)}
+        head = {**_head(kept), "policy_revision": content.policy.revision, "global": whole}
+        print_json({**head, "markets": [_market_json(name, market) for name, market in markets.items()]})
+        return
+    name = f", {kept.name}" if kept.name else ""
+    display(Text(f"checkpoint {number}{name}, of {format_time(kept.at_ns)}", style="bold"))
+    display(f"SHA-256 {kept.digest}, policy {content.policy.revision}")
+    halted = f", halted by {halt.actor}: {halt.reason}" if (halt := state.global_halt) else ""
+    display(f"GLOBAL breaker {_breaker_words(state.global_breaker)}{halted}")
+    rows = []
+    for name, market in markets.items():
+        stands = (market.phase.effective(), _breaker_words(market.breaker), market.halt.actor if market.halt else "")
+        rows.append((name, *stands, *(value or "none" for value in _trusted_values(market).values()), _as_of(market)))
+    columns = ("MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING INDEX", "AS OF")
+    display(table(screen(), *columns, rows=rows))
+
+
+@checkpoint.command("export")
+def export_checkpoint(
+    directory: Directory,
+    number: Id,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .json or .csv.")],
+) -> None:
+    """Write the trusted values of a checkpoint as a dump, which `maintenance validate` reads."""
+    if output.suffix.lower() not in CHECKPOINT_EXPORTS:
+        raise typer.BadParameter(
+            f"--output was {output}, expected a name that ends in {' or '.join(CHECKPOINT_EXPORTS)}"
+        )
+    _, content = _read(directory, number)
+    markets = {name: content.state.markets[name] for name in sorted(content.policy.markets)}
+    trusted = {name: market for name, market in markets.items() if _as_of_ns(market)}
+    rows = []
+    for name, market in trusted.items():
+        values = market.trusted
+        rows.append(StateRow(name, _as_of_ns(market), values.mark_price, values.index_price, values.funding_index))
+    state_dump.write(rows, output)
+    screen().print(f"{output}: {formatting.markets(len(trusted))}", style="green")
+    if left_out := [name for name in markets if name not in trusted]:
+        screen(stderr=True).print(f"left out, because nothing is trusted of them yet: {', '.join(left_out)}")
+
+
+def _read(directory: Path, number: int) -> tuple[Checkpoint, CheckpointContent]:
+    with JournalReader(directory) as reader:
+        kept = reader.checkpoint(number)
+    if kept is None:
+        expected = f"one of the journal: circuit-guard checkpoint list {directory} shows them"
+        raise CommandError(f"the checkpoint was {number}, expected {expected}", ExitCode.BAD_INPUT)
+    if kept.text is None:
+        problem = "its state was dropped by retention"
+        raise CheckpointGone(number, problem, "name another one of about that time")
+    return kept, kept.content()
+
+
+def _as_of_ns(market: MarketState) -> int:
+    """Return when the latest of the trusted values was published, 0 where there is none."""
+    return max(market.trusted.mark_seen_ns, market.trusted.funding_seen_ns)
+
+
+def _as_of(market: MarketState) -> str:
+    return format_time(_as_of_ns(market)) if _as_of_ns(market) else ""
+
+
+def _head(kept: Checkpoint) -> dict[str, object]:
+    return {
+        "id": kept.sequence,
+        "at": format_time(kept.at_ns),
+        "name": kept.name,
+        "covers": kept.covers,
+        "digest": kept.digest,
+    }
+
+
+def _market_json(name: str, market: MarketState) -> dict[str, object]:
+    return {
+        "market": name,
+        "phase": market.phase.effective().value,
+        "breaker": _breaker_json(market.breaker),
+        "halt": _halt_json(market.halt),
+        **_trusted_values(market),
+        "as_of": _as_of(market) or None,
+    }
+
+
+def _trusted_values(market: MarketState) -> dict[str, str | None]:
+    """Return the trusted values as text, by their names in a dump."""
+    values = {name: getattr(market.trusted, name) for name in state_dump.VALUES}
+    return {name: None if value is None else str(value) for name, value in values.items()}
+
+
+def _breaker_json(breaker: Breaker) -> dict[str, object]:
+    return {"state": breaker.state.value, "latched": breaker.latched, "since": format_time(breaker.since_ns)}
+
+
+def _halt_json(halt: Halt | None) -> dict[str, object] | None:
+    if halt is None:
+        return None
+    expires = None if halt.expires_ns is None else format_time(halt.expires_ns)
+    return {"actor": halt.actor, "reason": halt.reason, "since": format_time(halt.since_ns), "expires": expires}
+
+
+def _breaker_words(breaker: Breaker) -> str:
+    return formatting.breaker(breaker.state, latched=breaker.latched)

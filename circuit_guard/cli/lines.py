@@ -7,43 +7,9 @@ from typing import get_args
 
 from rich.text import Text
 
-from circuit_guard.core import sentences
-from circuit_guard.core.facts import (
-    BreakerChanged,
-    DecisionMade,
-    Fact,
-    HaltChanged,
-    MaintenanceBegan,
-    MaintenanceEnded,
-    MarketReopened,
-    MarketWarm,
-    ObservationJudged,
-    ObservationReconsidered,
-    OrderJudged,
-    PhaseChanged,
-    PolicyChanged,
-    Rebaselined,
-    ReferenceJudged,
-    ShadowWould,
-    StateValidated,
-)
+from circuit_guard.core import facts, inputs, sentences
+from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import counted, instant_ms, markets, scopes, time_of_day_ms
-from circuit_guard.core.inputs import (
-    BeginMaintenance,
-    Check,
-    EndMaintenance,
-    HaltCommand,
-    Observation,
-    OrdersCheck,
-    PhaseCommand,
-    PolicyCommand,
-    RebaselineCommand,
-    Reference,
-    ResetCommand,
-    Restarted,
-    ResumeCommand,
-    ValidateState,
-)
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Explanation, Outcome, Verdict
 from circuit_guard.errors import WireError
@@ -70,7 +36,15 @@ def of_event(event: event_pb2.Event) -> Text:
 
 def of_record(record: Record) -> Text:
     """Return a record as `42 2026-01-19 04:33:00.250Z FACT what happened`, coloured by how bad it is."""
-    what, colour = _describe(record)
+    try:
+        value = decode(record.payload)
+    except CodecError as error:
+        what, colour = f"cannot be read: {error}", "yellow"
+    else:
+        if isinstance(value, get_args(Fact)):
+            what, colour = sentences.line(value), style(value)
+        else:
+            what, colour = _sentence(value, record.scope), ""
     head = f"{record.sequence:>{_SEQUENCE_WIDTH}} {instant_ms(record.at_ns)} {record.kind.value:<{_KIND_WIDTH}} "
     return Text(head, style="dim").append(what, style=colour or "not dim")
 
@@ -78,44 +52,45 @@ def of_record(record: Record) -> Text:
 def style(fact: Fact) -> str:  # noqa: C901  # one case for each colour
     """Return how a fact is shown, by how bad it is; empty for what is as usual."""
     match fact:
-        case BreakerChanged(after=BreakerState.OPEN) | HaltChanged(halted=True):
+        case facts.BreakerChanged(after=BreakerState.OPEN) | facts.HaltChanged(halted=True):
             return "bold red"
-        case StateValidated(outcomes=found) if any(one.outcome is not Outcome.OK for one in found):
+        case facts.StateValidated(outcomes=found) if any(one.outcome is not Outcome.OK for one in found):
             return "bold red"
-        case MaintenanceEnded(latched=latched) if latched:
+        case facts.MaintenanceEnded(latched=latched) if latched:
             return "bold red"
-        case BreakerChanged(after=BreakerState.HALF_OPEN, actor=""):
+        case facts.BreakerChanged(after=BreakerState.HALF_OPEN, actor=""):
             return "yellow"
-        case BreakerChanged() | HaltChanged() | StateValidated() | MaintenanceEnded() | MarketReopened():
+        case (
+            facts.BreakerChanged()
+            | facts.HaltChanged()
+            | facts.StateValidated()
+            | facts.MaintenanceEnded()
+            | facts.MarketReopened()
+        ):
             return "bold green"
-        case MaintenanceBegan() | Rebaselined():
+        case facts.MaintenanceBegan() | facts.Rebaselined():
             return "bold yellow"
-        case MarketWarm() | ObservationReconsidered():
+        case facts.MarketWarm() | facts.ObservationReconsidered():
             return "green"
-        case PhaseChanged() | PolicyChanged():
+        case facts.PhaseChanged() | facts.PolicyChanged():
             return "cyan"
-        case ShadowWould():
+        case facts.ShadowWould():
             return "dim"
-        case ObservationJudged(accepted=True) | ReferenceJudged(accepted=True) | OrderJudged(verdict=Verdict.ALLOW):
+        case (
+            facts.ObservationJudged(accepted=True)
+            | facts.ReferenceJudged(accepted=True)
+            | facts.OrderJudged(verdict=Verdict.ALLOW)
+        ):
             return ""
-        case DecisionMade(decision=made) if made.verdict is Verdict.ALLOW:
+        case facts.DecisionMade(decision=made) if made.verdict is Verdict.ALLOW:
             unexplained = made.explained is not None and made.explained.verdict is Explanation.UNEXPLAINED
             return "yellow" if unexplained else ""
         case _:
             return "yellow"
 
 
-def _describe(record: Record) -> tuple[str, str]:
-    try:
-        value = decode(record.payload)
-    except CodecError as error:
-        return f"cannot be read: {error}", "yellow"
-    if isinstance(value, get_args(Fact)):
-        return sentences.line(value), style(value)
-    return _note(value, record.scope) or _market_data(value) or _command(value), ""
-
-
-def _note(value: object, scope: str) -> str:
+def _sentence(value: object, scope: str) -> str:  # noqa: C901  # one case for each kind of input and note
+    """Return what a record says that is no fact: an input, or a note of the journal."""
     match value:
         case Start():
             return f"circuit_guard {value.program_version} starts on {value.host} as process {value.pid}"
@@ -126,58 +101,42 @@ def _note(value: object, scope: str) -> str:
             return f"checkpoint{name} of the state after record {value.covers}, SHA-256 {value.digest}"
         case DecisionsDropped():
             return f"{counted(value.count, 'decision')} before this not recorded: the disk was too slow"
-        case _:
-            return ""
-
-
-def _market_data(value: object) -> str:
-    match value:
-        case Observation():
+        case inputs.Observation():
             feed = f"epoch {value.epoch}, number {value.feed_sequence}"
             return f"{value.market}: observation of {value.source}, {feed}: {_values(value)}"
-        case Reference():
+        case inputs.Reference():
             return f"{value.market}: reference of {value.source}: {value.price}"
-        case Check():
+        case inputs.Check():
             basis = f"mark {_given(value.basis.mark_price)}, funding index {_given(value.basis.funding_index)}"
             what = f"{value.kind.value} of {value.account_id}, size {value.size}, computed with {basis}"
-            return f"{value.market}: check {value.request_id}: {what}{_account(value)}"
-        case OrdersCheck():
+            if (held := value.account) is not None:
+                what += f", with collateral {held.collateral} and {counted(len(held.positions), 'position')}"
+            return f"{value.market}: check {value.request_id}: {what}"
+        case inputs.OrdersCheck():
             named = ", ".join(dict.fromkeys(order.market for order in value.orders))
             return f"{counted(len(value.orders), 'order')} to judge, in {named or 'no market'}"
-        case _:
-            return ""
-
-
-def _command(value: object) -> str:
-    match value:
-        case HaltCommand():
+        case inputs.HaltCommand():
             until = "" if value.expires_ns is None else f" until {instant_ms(value.expires_ns)}"
             return f"{value.actor} halts {_all(value.markets)}{until}: {value.reason}"
-        case ResumeCommand():
+        case inputs.ResumeCommand():
             return f"{value.actor} resumes {_all(value.markets)}: {value.reason}"
-        case ResetCommand():
+        case inputs.ResetCommand():
             return f"{value.actor} resets the breaker of {_all(value.scopes)}: {value.reason}"
-        case PhaseCommand():
+        case inputs.PhaseCommand():
             rollback = " after a rollback" if value.rollback else ""
             return f"{value.actor} sets phase {value.phase} in {_all(value.markets)}{rollback}: {value.reason}"
-        case PolicyCommand():
+        case inputs.PolicyCommand():
             return f"policy {value.revision} takes effect"
-        case Restarted():
+        case inputs.Restarted():
             return "the guard restarted with the state it had"
-        case _:
-            return _act(value)
-
-
-def _act(value: object) -> str:
-    match value:
-        case BeginMaintenance():
+        case inputs.BeginMaintenance():
             return f"{value.actor} begins a maintenance, with checkpoint {value.checkpoint}: {value.reason}"
-        case ValidateState():
+        case inputs.ValidateState():
             return f"{value.actor} asks to validate the exchange's state of {markets(len(value.rows))}"
-        case EndMaintenance():
+        case inputs.EndMaintenance():
             unvalidated = " even if nothing was validated" if value.unvalidated else ""
             return f"{value.actor} ends the maintenance{unvalidated}: {value.reason}"
-        case RebaselineCommand():
+        case inputs.RebaselineCommand():
             source = "" if value.checkpoint is None else f" from checkpoint {value.checkpoint}"
             values = [f"{item.market} to {item.funding_index}" for item in value.baselines]
             repaired = [f"{market} repaired" for market in value.repaired]
@@ -186,7 +145,7 @@ def _act(value: object) -> str:
             return f"a {type(value).__name__}, which this version cannot describe"
 
 
-def _values(observed: Observation) -> str:
+def _values(observed: inputs.Observation) -> str:
     values = {
         "mark": observed.mark_price,
         "index": observed.index_price,
@@ -195,12 +154,6 @@ def _values(observed: Observation) -> str:
         "funding premium": observed.funding_premium,
     }
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None) or "no value"
-
-
-def _account(asked: Check) -> str:
-    if asked.account is None:
-        return ""
-    return f", with collateral {asked.account.collateral} and {counted(len(asked.account.positions), 'position')}"
 
 
 def _given(value: Decimal | None) -> str:

@@ -8,28 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 from circuit_guard import __version__
-from circuit_guard.cli import (
-    acts,
-    check,
-    checkpoint,
-    demo,
-    evaluate,
-    incident,
-    journal,
-    maintenance,
-    policy,
-    probe,
-    recording,
-    replay,
-    serve,
-    settings,
-    status,
-    token,
-    watch,
-)
+from circuit_guard.cli import acts, check, demo, evaluate, incident, journal, policy, recording, serve, status
 from circuit_guard.cli import options as shared
+from circuit_guard.cli.options import IDENTIFICATION
 from circuit_guard.cli.output import CommandError, ExitCode, screen
-from circuit_guard.cli.rpc import IDENTIFICATION
 from circuit_guard.errors import DocumentError, RecordingError, WireError
 from circuit_guard.journal.errors import JournalError
 
@@ -64,28 +46,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(serve.serve)
-app.command()(check.check)
-app.command()(status.status)
-app.command()(probe.probe)
-app.command()(watch.watch)
-app.command()(acts.halt)
-app.command()(acts.resume)
-app.command()(acts.reset)
-app.command()(acts.phase)
-app.command()(acts.reload)
-app.command()(acts.rebaseline)
-app.command()(replay.replay)
-app.command()(evaluate.evaluate)
-app.command()(demo.demo)
-app.add_typer(maintenance.app, name="maintenance")
+for command in (
+    *(serve.serve, check.check, status.status, status.probe, status.watch),
+    *(acts.halt, acts.resume, acts.reset, acts.phase, acts.reload, acts.rebaseline),
+    *(recording.replay, evaluate.evaluate, demo.demo),
+):
+    app.command()(command)
+app.add_typer(acts.maintenance, name="maintenance")
 app.add_typer(policy.app, name="policy")
-app.add_typer(settings.app, name="settings")
+app.add_typer(serve.settings, name="settings")
 app.add_typer(recording.app, name="recording")
 app.add_typer(journal.app, name="journal")
-app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(journal.checkpoint, name="checkpoint")
 app.add_typer(incident.app, name="incident")
-app.add_typer(token.app, name="token")
+app.add_typer(serve.token, name="token")
 
 
 def _print_version(asked: bool) -> None:

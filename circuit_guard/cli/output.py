@@ -1,10 +1,12 @@
-"""Exit codes, failures, and output that reads well on a screen and in a pipe."""
+"""Exit codes, failures, bundled files, and output that reads well on a screen and in a pipe."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from enum import IntEnum
+from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -17,6 +19,9 @@ from circuit_guard.errors import CircuitGuardError
 
 PIPED_WIDTH = 100_000
 """Characters a line may have where nobody's terminal would break it: nothing is wrapped or cut in a pipe."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_IN_CHECKOUT = {"incident.jsonl.gz": "examples", "policy.toml": "config"}
 
 
 class ExitCode(IntEnum):
@@ -41,6 +46,15 @@ class CommandError(CircuitGuardError):
         self.exit_code = exit_code
 
 
+def bundled(name: str) -> Path:
+    """Return the path of a file that comes with the program. Raise CommandError where the installation lacks it."""
+    places = (_PACKAGE / "bundled" / name, _PACKAGE.parent / _IN_CHECKOUT[name] / name)
+    for path in places:
+        if path.is_file():
+            return path
+    raise CommandError(f"{name} is missing from this installation: expected it at {places[0]}", ExitCode.BAD_INPUT)
+
+
 def screen(*, stderr: bool = False) -> Console:
     """Return standard output, or standard error: styled on a terminal, plain and unwrapped elsewhere."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
@@ -55,11 +69,23 @@ def screen(*, stderr: bool = False) -> Console:
     )
 
 
-def table(console: Console, *columns: str) -> Table:
+def table(console: Console, *columns: str, rows: Iterable[Iterable[RenderableType]]) -> Table:
     """Return a table with these columns; without lines where it goes into a pipe."""
     if console.is_terminal:
-        return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    return Table(*columns, box=None, pad_edge=False, header_style="")
+        made = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    else:
+        made = Table(*columns, box=None, pad_edge=False, header_style="")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def grid() -> Table:
+    """Return a table without a heading: a narrow column for names, and one whose text may go on in further lines."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    return made
 
 
 def display(renderable: RenderableType) -> None:

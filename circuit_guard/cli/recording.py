@@ -1,25 +1,39 @@
-"""`recording`: check recordings, and make them from candles or from the bundled incident's generator."""
+"""`recording` checks and makes recordings; `replay` runs them, or a journal, through the core."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from circuit_guard.cli.output import CommandError, ExitCode, screen
+from circuit_guard import __version__
+from circuit_guard.cli import options
+from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, progress, screen
+from circuit_guard.config.policy import read_policy_file
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Observation, PhaseCommand, Reference
 from circuit_guard.errors import RecordingError
 from circuit_guard.recording.candles import CandleOptions, from_candles
-from circuit_guard.recording.format import Fault, LabelledCheck, format_time, parse_decimal
+from circuit_guard.recording.format import Fault, JsonObject, LabelledCheck, parse_decimal
+from circuit_guard.recording.journal_replay import JournalReplay, replay_journal
 from circuit_guard.recording.reader import read_recording
+from circuit_guard.recording.replay import RETRY_FOR_S, record_replay, replay_files
+from circuit_guard.recording.report import render
 from circuit_guard.recording.writer import write_recording
 
 app = typer.Typer(help="Check recordings, and make them.", no_args_is_help=True)
 
 GAPS_SHOWN_MAX = 10
+RETRY_FOR_S_MAX = 3600
+OF_RECORDINGS = "FILES, --policy, --retry-for and --journal-out"
+GARBAGE_THRESHOLD = 200_000
+"""A replay makes millions of short-lived values and no cycles; collecting more often only costs time."""
 KINDS: dict[type, str] = {
     Observation: "observations",
     Reference: "references",
@@ -121,3 +135,104 @@ def _reference(text: str) -> tuple[str, Path]:
     if not source or not separator or not path:
         raise typer.BadParameter(f"--reference was {text}, expected SOURCE=FILE, for instance okx=okx.csv")
     return source, Path(path)
+
+
+def replay(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILES", help="Recordings, plain or gzipped.", show_default=False)
+    ] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="The policy file, for recordings.")] = None,
+    retry_for: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=RETRY_FOR_S_MAX,
+            metavar="SECONDS",
+            help=f"How long to ask again, once per second, about a denied check; without it, {RETRY_FOR_S} s.",
+        ),
+    ] = None,
+    journal_out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Write the journal of one recording here, as a guard would."),
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="DIRECTORY", help="Replay the journal of this state directory instead."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Run recordings, or a journal, through the guard's core.
+
+    Recordings: each starts cold and gets a score of the answers. Equal recordings and policies give equal digests.
+
+    --journal: the recorded inputs and policies must give every recorded decision again, bit for bit.
+
+    Exit code 1: a decision of the journal comes out different. 2: a file cannot be used; the message says where.
+    """
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    if journal is not None:
+        if files or policy is not None or retry_for is not None or journal_out is not None:
+            raise typer.BadParameter(f"give --journal alone: {OF_RECORDINGS} are for recordings")
+        _replay_journal(journal, json)
+        return
+    if not files:
+        raise typer.BadParameter("give FILES, recordings to replay, or --journal DIRECTORY")
+    if policy is None:
+        raise typer.BadParameter("recordings need --policy FILE; a journal has its own")
+    result = _replayed(files, policy, RETRY_FOR_S if retry_for is None else retry_for, journal_out)
+    if json:
+        print_json(result)
+    else:
+        display(render(result))
+
+
+def _replayed(files: list[Path], policy: Path, retry_for_s: int, journal_out: Path | None) -> JsonObject:
+    policy_file = read_policy_file(policy)
+    if journal_out is None:
+        with progress() as bar:
+            tasks = {path: bar.add_task(path.name, total=None) for path in files}
+            return replay_files(
+                files,
+                policy_file,
+                retry_for_s,
+                lambda path, done, size: bar.update(tasks[path], completed=done, total=size),
+            )
+    if len(files) > 1:
+        raise typer.BadParameter(f"--journal-out takes one recording, FILES were {len(files)}: a journal is one run")
+    recorded = asyncio.run(record_replay(files[0], policy_file, journal_out, retry_for_s))
+    return {"file": str(files[0]), "journal": str(journal_out), **recorded.as_json()}
+
+
+def _replay_journal(directory: Path, json: bool) -> None:
+    """Print how the decisions compare, and end with exit code 1 where they differ."""
+    with progress() as bar:
+        task = bar.add_task(str(directory), total=None)
+        result = replay_journal(directory, lambda done, count: bar.update(task, completed=done, total=count))
+    if json:
+        print_json({"journal": str(directory), **result.as_json()})
+    else:
+        _print_comparison(screen(), directory, result)
+    if not result.identical:
+        raise typer.Exit(ExitCode.DENIED)
+
+
+def _print_comparison(console: Console, directory: Path, result: JournalReplay) -> None:
+    verdict, style = ("identical", "green") if result.identical else ("DIFFERENT", "bold red")
+    console.print(f"{directory}: {verdict}", style=style)
+    console.print(f"records {result.covers + 1} to {result.last_sequence}: {result.inputs} inputs run again")
+    console.print(f"{result.decisions} decisions compared, {result.different} different, {result.missing} missing")
+    console.print(f"digest of the decisions {result.digest}")
+    if result.cut_off:
+        console.print(f"{result.cut_off} inputs are the last before a stop; their decisions were not recorded")
+    if result.dropped:
+        console.print(f'{result.dropped} of the missing were dropped under overflow = "drop"; the journal says so')
+    if removed := result.missing - result.dropped:
+        console.print(f"{removed} are missing unexplained: removed, or dropped just before the process was killed")
+    if first := result.first_difference:
+        console.print(f"first difference: record {first.sequence}, {first.field}", style="bold")
+        console.print(f"  recorded  {first.recorded}")
+        console.print(f"  replayed  {first.replayed}")
+    foreign = [version for version in result.versions if version != __version__]
+    if foreign:
+        wrote = ", ".join(foreign)
+        console.print(f"Written by circuit_guard {wrote}, run by {__version__}: versions may decide differently.")

@@ -1,17 +1,23 @@
-"""`serve`: run a guard."""
+"""`serve` runs a guard; `settings` checks how it is to run, and `token` makes the tokens of its identities."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from circuit_guard.cli.options import OWN_VARIABLES, SETTINGS_VARIABLE
-from circuit_guard.cli.output import screen
-from circuit_guard.config.settings import Settings, load_settings
+from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
+from circuit_guard.config.settings import Settings, load_settings, settings_json_schema
+from circuit_guard.errors import SettingsError
+from circuit_guard.server.security.tokens import new_token, token_sha256
+
+settings = typer.Typer(help="Check the settings: how the process runs.", no_args_is_help=True)
+token = typer.Typer(help="Make bearer tokens.", no_args_is_help=True)
 
 
 def serve(
@@ -53,3 +59,46 @@ def _say_which(path: Path | None, loaded: Settings) -> None:
         console.print(json.dumps({"event": "starting", "level": "info", "settings": settings, "policy": policy}))
     else:
         console.print(f"circuit-guard: starting with settings {settings}, policy {policy}")
+
+
+@settings.command("check")
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The settings file.")]) -> None:
+    """Check a settings file together with the CIRCUIT_GUARD_ variables of this environment. Exit code 1: not valid."""
+    try:
+        loaded = settings_in_force(file, None)
+    except SettingsError as error:
+        raise CommandError(str(error), ExitCode.DENIED) from error
+    console = screen()
+    console.print(f"{file}: valid", style="green")
+    rows = [
+        (f"{section}.{key}", (", ".join(value) or "none") if isinstance(value, dict) else str(value))
+        for section, group in loaded
+        for key, value in group
+    ]
+    display(table(console, "SETTING", "VALUE", rows=rows))
+
+
+@settings.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the settings, for editors."""
+    print_json(settings_json_schema())
+
+
+@token.callback()
+def tokens() -> None:
+    """Make bearer tokens."""
+
+
+@token.command()
+def new() -> None:
+    """Make a token.
+
+    Prints the token once, to standard output; nobody can print it again. Prints the line for its identity in the
+    settings, which holds only the hash, to standard error.
+    """
+    made = new_token()
+    console = screen(stderr=True)
+    console.print("Put this line into the identity in the settings (security.identities.NAME) and restart the guard:")
+    console.print(f'token_sha256 = ["{token_sha256(made)}"]')
+    console.print("Give the token to the identity's holder, in a file only they can read. It is not shown again:")
+    sys.stdout.write(f"{made}\n")

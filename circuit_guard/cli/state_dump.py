@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from circuit_guard.cli.output import CommandError, ExitCode
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import StateRow
 from circuit_guard.errors import WireError, shown
-from circuit_guard.recording.format import EXPECTED_TIME, format_time, parse_time_ns
+from circuit_guard.recording.format import EXPECTED_TIME, parse_time_ns
 from circuit_guard.server.convert import fields
 from circuit_guard.server.convert.requests import ROWS_MAX
 
@@ -63,19 +64,26 @@ def read(file: Path) -> list[StateRow]:
 
 def write(rows: Iterable[StateRow], file: Path) -> None:
     """Write a dump that `read` reads, JSON or CSV by the name. Raise CommandError where it cannot be written."""
-    plain = [_plain(row) for row in rows]
+    dumped = [plain(row) for row in rows]
     if file.suffix.lower() == CSV_SUFFIX:
         text = io.StringIO()
         table = csv.DictWriter(text, KEYS, lineterminator="\n")
         table.writeheader()
-        table.writerows(plain)
+        table.writerows(dumped)
         content = text.getvalue()
     else:
-        content = json.dumps({"markets": plain}, indent=2, ensure_ascii=False) + "\n"
+        content = json.dumps({"markets": dumped}, indent=2, ensure_ascii=False) + "\n"
     try:
         file.write_text(content, encoding="utf-8")
     except OSError as error:
         _refuse(f"{file}: cannot be written ({error.strerror}), expected the name of a file in a folder that exists")
+
+
+def plain(row: StateRow) -> dict[str, str | None]:
+    """Return a row as a dump and the contract have it."""
+    values = {key: getattr(row, key) for key in VALUES}
+    given = {key: None if value is None else str(value) for key, value in values.items()}
+    return {"market": row.market, "event_time": format_time(row.event_time_ns), **given}
 
 
 def _text(file: Path, origin: str) -> str:
@@ -112,7 +120,12 @@ def _json_items(text: str, origin: str) -> Iterator[_Item]:
         path = f"markets[{number}]"
         if not isinstance(values, dict):
             _refuse(f"{origin}: {path} was {_excerpt(values)}, expected an object with {', '.join(KEYS)}")
-        _require_keys(values, f"{origin}: {path}")
+        for key in values:
+            if key not in KEYS:
+                _refuse(f"{origin}: {path} has the key {shown(key)}, expected only {', '.join(KEYS)}")
+        for key in KEYS:
+            if key not in values:
+                _refuse(f"{origin}: {path}.{key} is missing, expected it, with null for what is not given")
         yield _Item(origin, f"{path}.", values)
 
 
@@ -130,15 +143,6 @@ def _csv_items(text: str, origin: str) -> Iterator[_Item]:
             yield _Item(place, "", dict(zip(heading, (cell.strip() for cell in cells), strict=True)))
     except csv.Error as error:
         _refuse(f"{origin}:{reader.line_num}: is not CSV ({error}), expected comma-separated values")
-
-
-def _require_keys(values: dict[str, object], place: str) -> None:
-    for key in values:
-        if key not in KEYS:
-            _refuse(f"{place} has the key {shown(key)}, expected only {', '.join(KEYS)}")
-    for key in KEYS:
-        if key not in values:
-            _refuse(f"{place}.{key} is missing, expected it, with null for what is not given")
 
 
 def _row(item: _Item) -> StateRow:
@@ -167,12 +171,6 @@ def _decimal(item: _Item, key: str) -> Decimal | None:
     if not isinstance(value, str | Decimal):
         raise fields.error(item.path[:-1], key, _excerpt(value), "a decimal as text or as a number, or null")
     return fields.decimal(str(value), item.path[:-1], key)
-
-
-def _plain(row: StateRow) -> dict[str, str | None]:
-    values = {key: getattr(row, key) for key in VALUES}
-    given = {key: None if value is None else str(value) for key, value in values.items()}
-    return {"market": row.market, "event_time": format_time(row.event_time_ns), **given}
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

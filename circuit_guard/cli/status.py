@@ -1,28 +1,36 @@
-"""`status`: one screen that explains any halted market. What denies closures comes first, then every market."""
+"""`status`, `watch`, `probe`: one screen that explains any halted market; the same live; whether the guard is up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json as json_module
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Annotated
 
 import typer
+from grpc_health.v1 import health_pb2
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from circuit_guard.cli import options
-from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, print_json, screen, table
-from circuit_guard.cli.rpc import Guard
+from circuit_guard.cli import lines, options
+from circuit_guard.cli.options import Guard
+from circuit_guard.cli.output import CommandError, ExitCode, as_json, display, grid, print_json, screen, table
 from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation
 from circuit_guard.core.formatting import breaker, counted, instant, lasting, rounded, scopes
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import GuardStatus, MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, Phase, show, show_seconds
+from circuit_guard.core.types import GLOBAL_SCOPE, show, show_seconds
 from circuit_guard.server.convert import received
-from circuit_guard.v1 import status_pb2
+from circuit_guard.server.services.health import LIVENESS, READINESS
+from circuit_guard.v1 import event_pb2, status_pb2
+from circuit_guard.web.presentation import Tone, closures_of
 
 EXPLAINED_MAX = 5
 """Explanations that fit on one screen; further markets have their reasons in the table below."""
@@ -30,8 +38,12 @@ REASONS_MAX = 8
 NOT_READY_SHOWN_MAX = 3
 WIDE = 120
 """Columns of a terminal from which on there is room for the values."""
+_STYLES = {Tone.BAD: "red", Tone.CARE: "yellow", Tone.GOOD: "green"}
 _VALUE_COLUMNS = ("MARK", "REFERENCE", "MARK AGE", "ROOM LEFT")
-_BANDED = (Phase.POST_ONLY, Phase.RECOVERING)
+REFRESH_S = 1.0
+EVENTS_SHOWN_MIN = 5
+_FRAME_LINES = 6
+"""Lines of the live screen that are neither markets nor events."""
 
 
 def status(
@@ -49,7 +61,11 @@ def status(
     with Guard(address, timeout) as guard:
         message = guard.status()
     if market is not None:
-        index = _index(message, market)
+        known = [found.market for found in message.markets]
+        if market not in known:
+            expected = f"one that the policy names: {', '.join(known)}"
+            raise CommandError(f"market was {market}, expected {expected}", ExitCode.BAD_INPUT)
+        index = known.index(market)
         if json:
             print_json(as_json(message.markets[index]))
         else:
@@ -79,7 +95,10 @@ def headline(found: GuardStatus) -> Text:
 
 def notes(found: GuardStatus, not_ready: Sequence[str] = ()) -> list[Text]:
     """Return a line for everything unusual about the whole guard: shadow, maintenance, proposals, readiness."""
-    return [Text(line, style="yellow") for line in (*explain.notes(found), *_readiness(not_ready))]
+    told = [*explain.notes(found), *(f"not ready: {reason}" for reason in not_ready[:NOT_READY_SHOWN_MAX])]
+    if len(not_ready) > NOT_READY_SHOWN_MAX:
+        told.append(f"not ready: and {len(not_ready) - NOT_READY_SHOWN_MAX} more reasons like these")
+    return [Text(line, style="yellow") for line in told]
 
 
 def explained(found: Sequence[Explanation], at_ns: int) -> list[RenderableType]:
@@ -104,11 +123,8 @@ def markets_table(console: Console, found: GuardStatus, reasons_max: int) -> Tab
     wide = not console.is_terminal or console.width >= WIDE
     values, reasons = _VALUE_COLUMNS if wide else (), ("REASONS",) if reasons_max else ()
     held = ("HELD",) if any(market.held_since_ns is not None for market in found.markets) else ()
-    result = table(console, "MARKET", "CLOSURES", "PHASE", "BREAKER", *held, *values, *reasons)
-    for column in result.columns[:2]:
-        column.no_wrap = True
-    for market in explain.hardest_first(found.markets):
-        result.add_row(
+    rows = (
+        (
             market.market,
             _closures(market),
             market.phase,
@@ -117,6 +133,11 @@ def markets_table(console: Console, found: GuardStatus, reasons_max: int) -> Tab
             *(_value_cells(market) if wide else ()),
             *([_reasons(market, reasons_max)] if reasons_max else ()),
         )
+        for market in explain.hardest_first(found.markets)
+    )
+    result = table(console, "MARKET", "CLOSURES", "PHASE", "BREAKER", *held, *values, *reasons, rows=rows)
+    for column in result.columns[:2]:
+        column.no_wrap = True
     return result
 
 
@@ -135,28 +156,11 @@ def market_detail(
     return Group(*parts, Text(), _values(console, found, market))
 
 
-def _index(message: status_pb2.GuardStatus, market: str) -> int:
-    known = [found.market for found in message.markets]
-    if market not in known:
-        expected = f"one that the policy names: {', '.join(known)}"
-        raise CommandError(f"market was {market}, expected {expected}", ExitCode.BAD_INPUT)
-    return known.index(market)
-
-
-def _readiness(not_ready: Sequence[str]) -> Iterator[str]:
-    for reason in not_ready[:NOT_READY_SHOWN_MAX]:
-        yield f"not ready: {reason}"
-    if len(not_ready) > NOT_READY_SHOWN_MAX:
-        yield f"not ready: and {len(not_ready) - NOT_READY_SHOWN_MAX} more reasons like these"
-
-
 def _explanation(one: Explanation, at_ns: int) -> RenderableType:
     """Return one scope, or several alike: state, since when, why, how it ends."""
     title = Text(scopes(one.scopes), style="bold")
     title.append(f"   {one.state}", style="not bold red")
-    body = Table.grid(padding=(0, 2))
-    body.add_column(no_wrap=True)
-    body.add_column(overflow="fold")
+    body = grid()
     example = f" ({one.scopes[0]})" if len(one.scopes) > 1 else ""
     if one.since_ns is not None:
         body.add_row("  since", f"{instant(one.since_ns)}, for {lasting(at_ns - one.since_ns)}")
@@ -172,14 +176,8 @@ def _breaker(market: MarketStatus) -> str:
 
 
 def _closures(market: MarketStatus) -> Text:
-    """Return what happens to closures in a market."""
-    if market.denying:
-        return Text("DENIED", style="red")
-    if market.phase in _BANDED:
-        return Text("in the band", style="yellow")
-    if market.ramp_share is not None:
-        return Text(f"ramp, at {market.ramp_share:.0%}", style="yellow")
-    return Text("allowed", style="green")
+    tone, words = closures_of(market)
+    return Text(words, style=_STYLES[tone])
 
 
 def _held(found: GuardStatus, market: MarketStatus) -> Text:
@@ -191,12 +189,14 @@ def _held(found: GuardStatus, market: MarketStatus) -> Text:
 
 
 def _value_cells(market: MarketStatus) -> tuple[str, ...]:
+    """Return the values of a market, last the rule whose limit is nearest with how much of it is left."""
     reference = market.reference_price
+    nearest = min(market.headroom, key=lambda rule: market.headroom[rule], default="")
     return (
         "none yet" if market.mark_price is None else str(market.mark_price),
         "none fresh" if reference is None else rounded(reference, market.mark_price),
         "" if market.mark_age_ns is None else show_seconds(market.mark_age_ns),
-        _least_room(market.headroom),
+        f"{market.headroom[nearest]:.0%} {nearest}" if nearest else "",
     )
 
 
@@ -205,12 +205,6 @@ def _reasons(market: MarketStatus, reasons_max: int) -> Text:
     names = explain.reasons_of(market)
     more = f" +{len(names) - reasons_max}" if len(names) > reasons_max else ""
     return Text(", ".join(names[:reasons_max]) + more)
-
-
-def _least_room(headroom: Mapping[str, Decimal]) -> str:
-    """Return the rule whose limit is nearest, and how much of it is left."""
-    rule = min(headroom, key=lambda one: headroom[one], default="")
-    return f"{headroom[rule]:.0%} {rule}" if rule else ""
 
 
 def _values(console: Console, found: GuardStatus, market: MarketStatus) -> Table:
@@ -237,10 +231,7 @@ def _values(console: Console, found: GuardStatus, market: MarketStatus) -> Table
     if market.discarded:
         known = f"{counted(market.discarded, 'interval')} of wrong values"
         rows["  discarded"] = f"{known}: an account settled with one of them is denied"
-    result = table(console, "VALUE", "TRUSTED NOW")
-    for name, value in rows.items():
-        result.add_row(name, Text(value))
-    return result
+    return table(console, "VALUE", "TRUSTED NOW", rows=((name, Text(value)) for name, value in rows.items()))
 
 
 def _aged(value: Decimal | None, age_ns: int | None) -> str:
@@ -249,3 +240,95 @@ def _aged(value: Decimal | None, age_ns: int | None) -> str:
 
 def _interval(interval: Interval | Nowhere | None) -> str:
     return f"{show(interval.low)} to {show(interval.high)}" if interval else ""
+
+
+def watch(
+    include_allowed: Annotated[bool, typer.Option("--include-allowed", help="Show allowed decisions too.")] = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+    json: options.Json = False,
+) -> None:
+    """Watch the guard until Ctrl-C.
+
+    Shows a live table on a terminal. In a pipe, and with --json, prints one line per event.
+    """
+    console = screen()
+    try:
+        with Guard(address, timeout) as guard, guard.watching(include_allowed=include_allowed) as events:
+            if console.is_terminal and not json:
+                _watch_live(console, guard, events)
+            else:
+                for event in events:
+                    if json:
+                        sys.stdout.write(json_module.dumps(as_json(event), ensure_ascii=False) + "\n")
+                    else:
+                        console.print(lines.of_event(event))
+                    sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+class _Reader(threading.Thread):
+    """Reads events beside the live table, and keeps the last ones."""
+
+    def __init__(self, events: Iterator[event_pb2.Event], kept_max: int) -> None:
+        super().__init__(name="events", daemon=True)
+        self.lines: deque[Text] = deque(maxlen=kept_max)
+        self.ended = threading.Event()
+        self.failure: CommandError | None = None
+        self._events = events
+
+    def run(self) -> None:
+        """Read until the stream ends."""
+        try:
+            for event in self._events:
+                self.lines.append(lines.of_event(event))
+        except CommandError as failure:
+            self.failure = failure
+        finally:
+            self.ended.set()
+
+
+def _watch_live(console: Console, guard: Guard, events: Iterator[event_pb2.Event]) -> None:
+    reader = _Reader(events, console.height)
+    reader.start()
+    with Live(console=console, auto_refresh=False, screen=True) as live:
+        while not reader.ended.is_set():
+            live.update(live_screen(console, guard.status(), list(reader.lines)), refresh=True)
+            reader.ended.wait(REFRESH_S)
+    if reader.failure is not None:
+        raise reader.failure
+
+
+def live_screen(console: Console, message: status_pb2.GuardStatus, events: list[Text]) -> RenderableType:
+    """Return the table of the markets with as many of the last events below it as there is room for."""
+    status = received.guard(message)
+    top = notes(status, message.not_ready_reasons)
+    room = max(console.height - len(top) - len(status.markets) - _FRAME_LINES, EVENTS_SHOWN_MIN)
+    shown = [line.copy() for line in events[-room:]] or [Text("nothing has happened yet", style="dim")]
+    for line in shown:  # one line of the screen each, whatever its length
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(headline(status), *top, markets_table(console, status, reasons_max=1), *shown)
+
+
+def probe(
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask whether it lives, whatever the market data; for restarts.")
+    ] = False,
+    address: options.Address = options.ADDRESS,
+    timeout: options.Timeout = options.TIMEOUT_S,
+) -> None:
+    """Say in one line whether a guard is ready, or with --live whether it lives.
+
+    The address can be that of grpc.listen or of grpc.health_listen.
+
+    Exit code 1: it is not. 3: no answer.
+    """
+    request = health_pb2.HealthCheckRequest(service=LIVENESS if live else READINESS)
+    with Guard(address, timeout) as guard:
+        answer: health_pb2.HealthCheckResponse = guard.call(guard.health.Check, request)
+    asked = "live" if live else "ready"
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        why = "it is draining" if live else "circuit-guard status says why"
+        raise CommandError(f"the guard at {address} is not {asked}: {why}", ExitCode.DENIED)
+    screen().print(f"the guard at {address} is {asked}")

@@ -61,6 +61,13 @@ def rfc3339(at_ns: int) -> str:
     return _moment(at_ns).isoformat()
 
 
+def format_time(at_ns: int) -> str:
+    """Return an instant as RFC 3339 in UTC, with as many decimals as it needs: `2026-01-19T04:33:00.25Z`."""
+    second, fraction_ns = divmod(at_ns, SECOND_NS)
+    decimals = f"{fraction_ns:09d}".rstrip("0")
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}{'.' if decimals else ''}{decimals}Z"
+
+
 def lasting(duration_ns: int) -> str:
     """Return a duration in its two largest units: `1 min 40 s`."""
     total_s = max(duration_ns // SECOND_NS, 0)
@@ -70,8 +77,8 @@ def lasting(duration_ns: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a number of things: `1 market`, `3 markets`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """Return a number of things: `1 market`, `1,200 markets`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def markets(count: int) -> str:

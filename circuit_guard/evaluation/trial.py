@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.gates import ACCOUNT_TAINTED
 from circuit_guard.core.inputs import Basis, Check, Observation, Reference, Restarted, Tick
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
@@ -15,7 +16,7 @@ from circuit_guard.evaluation.feed import WARM_UP_NS, FaultedFeed
 from circuit_guard.evaluation.judge import Answer, Judge, Told
 from circuit_guard.evaluation.outcome import DIFFERENCES_SHOWN_MAX, Difference, Tally, quote
 from circuit_guard.evaluation.population import Closure, true_surplus
-from circuit_guard.recording.format import Fault, Label, format_time
+from circuit_guard.recording.format import Fault, Label
 from circuit_guard.recording.replay import RETRY_FOR_S, RETRY_INTERVAL_NS
 
 

@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from circuit_guard.core.envelope import GapMode
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.errors import RecordingError
@@ -295,7 +296,7 @@ def _time_ns(row: JsonObject) -> int:
 
 def _require_later(row: JsonObject, start_ns: int, last_ns: int | None) -> None:
     if last_ns is not None and start_ns <= last_ns:
-        fields.refuse(row, "t", "", f"after the market's row before it, {fields.format_time(last_ns)}")
+        fields.refuse(row, "t", "", f"after the market's row before it, {format_time(last_ns)}")
 
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})

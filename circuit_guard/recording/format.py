@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import NoReturn, TypeGuard
 
 from circuit_guard.core.envelope import GapMode
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference
 from circuit_guard.core.types import DIGITS_MAX, EXPONENT_MAX, SECOND_NS, CheckKind, Phase
 
@@ -191,14 +192,6 @@ def refuse_unknown(body: JsonObject, known: frozenset[str], where: str) -> None:
     unknown = next(key for key in body if key not in known)
     field = f"{where}.{unknown}" if where else unknown
     raise FieldError(f"{shown(field)} is not a field, expected only {', '.join(sorted(known))}")
-
-
-def format_time(at_ns: int) -> str:
-    """Return a time as RFC 3339 in UTC, with as many decimals as it needs."""
-    second, fraction_ns = divmod(at_ns, SECOND_NS)
-    text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    decimals = f"{fraction_ns:09d}".rstrip("0")
-    return f"{text}.{decimals}Z" if decimals else f"{text}Z"
 
 
 def decode(text: str) -> JsonObject:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 from circuit_guard.core.facts import BreakerChanged, Fact, ObservationJudged, ReferenceJudged
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, PHASE_DENIES, UNKNOWN_MARKET, WARMING
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, Finding, Severity, Verdict
-from circuit_guard.recording.format import Fault, JsonObject, Label, LabelledCheck, format_time
+from circuit_guard.recording.format import Fault, JsonObject, Label, LabelledCheck
 
 OUTCOMES = ("allow", "allow_on_retry", "deny")
 EXAMPLES_MAX = 20

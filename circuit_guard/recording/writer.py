@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from io import BufferedWriter
 from pathlib import Path
 
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Basis, Check, Observation, PhaseCommand, Reference
 from circuit_guard.core.types import CheckKind
 from circuit_guard.errors import RecordingError
@@ -22,7 +23,6 @@ from circuit_guard.recording.format import (
     JsonObject,
     LabelledCheck,
     account_object,
-    format_time,
     parse_header,
 )
 

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from circuit_guard.core import margin
 from circuit_guard.core.envelope import FundingParameters, Interval
-from circuit_guard.core.inputs import Account, Check, Position
+from circuit_guard.core.inputs import Account, Check
 from circuit_guard.core.margin import World
 from circuit_guard.core.types import ARITHMETIC, CheckKind, Explanation, Severity, Verdict
 from circuit_guard.report.evidence import Ask, Evidence, Seen
@@ -121,11 +121,6 @@ def resettled(
     return Account(account.collateral, tuple(positions))
 
 
-def healthy(account: Account, truths: Mapping[str, Truth]) -> bool:
-    """Return whether the account's margin holds at true values."""
-    return margin.explain(account, _worlds(truths)).verdict is Explanation.UNEXPLAINED
-
-
 def amounts(check: Check, seen: Seen, truths: Mapping[str, Truth], account: Account | None) -> Amounts | None:
     """Return what the closure takes; None where the engine's values are not known. `account`: as truly settled."""
     truth, closed = truths[check.market], -check.size
@@ -160,19 +155,12 @@ def _cached(account: Account | None, market: str) -> Decimal | None:
 
 
 def _equity(account: Account, truths: Mapping[str, Truth]) -> Decimal:
-    return account.collateral + sum((_worth(p, truths[p.market]) for p in account.positions), ZERO)
-
-
-def _worth(position: Position, truth: Truth) -> Decimal:
-    funded = truth.funding_index - position.cached_funding_index
-    return position.size * (truth.mark - position.entry_price) - position.size * funded
-
-
-def _worlds(truths: Mapping[str, Truth]) -> dict[str, World | None]:
-    return {
-        name: World(Interval(truth.mark, truth.mark), Interval(truth.funding_index, truth.funding_index))
-        for name, truth in truths.items()
-    }
+    equity = account.collateral
+    for position in account.positions:
+        truth = truths[position.market]
+        funded = truth.funding_index - position.cached_funding_index
+        equity += position.size * (truth.mark - position.entry_price) - position.size * funded
+    return equity
 
 
 CENT = Decimal("0.01")
@@ -264,8 +252,14 @@ def _closure(ask: Ask, evidence: Evidence, asked: int) -> Closure:
     known = check.market in truths and not (check.account is not None and account is None)
     complete = account is None or all(position.market in truths for position in account.positions)
     valued = amounts(check, ask.seen[check.market], truths, account) if known and complete else None
-    told = None if account is None or not complete or not tainted else healthy(account, truths)
-    assessment, why = _assess(ask, tainted, when_resettled=told)
+    healthy = None
+    if account is not None and complete and tainted:
+        worlds: dict[str, World | None] = {
+            name: World(Interval(truth.mark, truth.mark), Interval(truth.funding_index, truth.funding_index))
+            for name, truth in truths.items()
+        }
+        healthy = margin.explain(account, worlds).verdict is Explanation.UNEXPLAINED
+    assessment, why = _assess(ask, tainted, when_resettled=healthy)
     return Closure(ask, assessment, why, valued, asked, tainted)
 
 

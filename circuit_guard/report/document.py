@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,28 +11,19 @@ from decimal import Decimal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from circuit_guard.core.formatting import instant_ms
 from circuit_guard.core.types import SECOND_NS
-
-MILLISECOND_NS = SECOND_NS // 1000
 
 
 def clock(at_ns: int) -> str:
     """Return an instant as `2026-01-19 04:33:00.228`."""
-    second, rest_ns = divmod(at_ns, SECOND_NS)
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S}.{rest_ns // MILLISECOND_NS:03}"
+    return instant_ms(at_ns).removesuffix("Z")
 
 
 def day(at_ns: int) -> str:
     """Return the day of an instant as `19 January 2026`."""
     moment = datetime.fromtimestamp(at_ns // SECOND_NS, UTC)
     return f"{moment.day} {moment:%B %Y}"
-
-
-def exact(at_ns: int) -> str:
-    """Return an instant as RFC 3339, with as many decimals as it needs."""
-    second, fraction_ns = divmod(at_ns, SECOND_NS)
-    decimals = f"{fraction_ns:09d}".rstrip("0")
-    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}{'.' if decimals else ''}{decimals}Z"
 
 
 def stamp(at_ns: int) -> str:
@@ -103,11 +95,6 @@ def money(amount: Decimal) -> str:
     return "0.00" if text == "-0.00" else text
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """Return a number of things: `1 account`, `54 accounts`."""
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
-
-
 def listed(names: list[str]) -> str:
     """Return names as a sentence has them: `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
@@ -119,28 +106,25 @@ _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 def markdown(document: Document) -> str:
     """Return the document as Markdown (GitHub's, for the tables). Names from outside cannot become markup."""
-    environment = Environment(
-        loader=PackageLoader("circuit_guard.report"),
-        autoescape=False,  # noqa: S701  # `finalize` escapes, for Markdown
-        finalize=_escaped,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment(autoescape=False, finalize=_escaped)
     environment.filters["fenced"] = _fenced
     return environment.get_template("report.md.j2").render(document=document)
 
 
 def html(document: Document) -> str:
     """Return the document as one HTML page: no scripts, nothing to load, fit for print, dark and light."""
-    environment = Environment(
+    return _environment(autoescape=True).get_template("report.html.j2").render(document=document)
+
+
+def _environment(*, autoescape: bool, finalize: Callable[[object], object] | None = None) -> Environment:
+    return Environment(
         loader=PackageLoader("circuit_guard.report"),
-        autoescape=True,
+        autoescape=autoescape,  # noqa: S701  # off for Markdown, which `finalize` escapes
+        finalize=finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(document=document)
 
 
 def _escaped(value: object) -> object:

@@ -12,11 +12,10 @@ import io
 from collections.abc import Callable
 from decimal import Decimal
 
-from circuit_guard.core.types import Finding
+from circuit_guard.core.formatting import format_time
 from circuit_guard.report.closures import CENT, Assessment, Closure
-from circuit_guard.report.document import exact
 from circuit_guard.report.evidence import Corruption
-from circuit_guard.report.incident import Figures, Incident, RollbackPoint, figures
+from circuit_guard.report.incident import Incident, figures
 from circuit_guard.report.sections import summary, tainted_accounts
 
 JsonObject = dict[str, object]
@@ -44,7 +43,7 @@ COLUMNS: dict[str, Callable[[Closure], object]] = {
     "explained_loss": lambda closure: closure.ask.decision.explained and closure.ask.decision.explained.verdict,
     "surplus_low": lambda closure: closure.ask.decision.explained and closure.ask.decision.explained.low,
     "surplus_high": lambda closure: closure.ask.decision.explained and closure.ask.decision.explained.high,
-    "asked_at": lambda closure: exact(closure.ask.check.at_ns),
+    "asked_at": lambda closure: format_time(closure.ask.check.at_ns),
     "times_asked": lambda closure: closure.asked,
     "request_id": lambda closure: closure.ask.check.request_id,
     "decision_id": lambda closure: closure.ask.decision.decision_id,
@@ -68,34 +67,53 @@ def ledger(incident: Incident) -> str:
 
 def as_json(incident: Incident) -> JsonObject:
     """Return the JSON object of a report."""
-    evidence = incident.evidence
+    evidence, point = incident.evidence, incident.rollback
     return {
-        "from": exact(evidence.window.from_ns),
-        "to": exact(evidence.window.to_ns),
+        "from": format_time(evidence.window.from_ns),
+        "to": format_time(evidence.window.to_ns),
         "summary": list(summary(incident)),
         "versions": evidence.versions,
         "policies": [
-            {"revision": policy.revision, "shadow": policy.shadow, "since": exact(policy.since_ns)}
+            {"revision": policy.revision, "shadow": policy.shadow, "since": format_time(policy.since_ns)}
             for policy in evidence.policies
         ],
         "journal": {"records": evidence.records, "last_record": evidence.last_sequence, "heads": dict(evidence.heads)},
-        "closures": {assessment.value: _assessed(incident, assessment) for assessment in Assessment},
+        "closures": {
+            assessment.value: {
+                "allowed": _figures(incident.of(assessment, allowed=True)),
+                "denied": _figures(incident.of(assessment, allowed=False)),
+            }
+            for assessment in Assessment
+        },
         "first_corrupt": [_corrupt(corruption) for corruption in incident.first.values()],
-        "rollback": None if incident.rollback is None else _rollback(incident.rollback),
+        "rollback": point
+        and {
+            "checkpoint": point.checkpoint.sequence,
+            "at": format_time(point.checkpoint.at_ns),
+            "name": point.checkpoint.name,
+            "digest": point.checkpoint.digest,
+            "kept": point.kept,
+        },
         "orders": {
             "cancel": [seen.order.order_id for seen in incident.orders if not seen.order.take_profit_or_stop_loss],
             "keep": [seen.order.order_id for seen in incident.orders if seen.order.take_profit_or_stop_loss],
         },
-        "reconcile": _reconcile(incident),
+        "reconcile": {
+            "tainted_accounts": tainted_accounts(incident),
+            "decisions_dropped": evidence.dropped,
+            "decisions_not_recorded": sum(not ask.recorded for ask in evidence.asks),
+            "decisions_different": evidence.different,
+            "gaps": [
+                {"market": gap.market, "from": format_time(gap.from_ns), "to": _time(gap.until_ns)}
+                for gap in evidence.gaps
+            ],
+            "held": [{"scope": held.scope, "why": held.why} for held in evidence.held],
+        },
     }
 
 
-def _assessed(incident: Incident, assessment: Assessment) -> JsonObject:
-    found = {allowed: figures(incident.of(assessment, allowed=allowed)) for allowed in (True, False)}
-    return {"allowed": _figures(found[True]), "denied": _figures(found[False])}
-
-
-def _figures(found: Figures) -> JsonObject:
+def _figures(closures: list[Closure]) -> JsonObject:
+    found = figures(closures)
     return {
         "closures": found.closures,
         "accounts": found.accounts,
@@ -105,45 +123,19 @@ def _figures(found: Figures) -> JsonObject:
 
 
 def _corrupt(corruption: Corruption) -> JsonObject:
-    finding: Finding = corruption.finding
+    finding = corruption.finding
     return {
         "market": corruption.market,
-        "at": exact(corruption.first.at_ns),
+        "at": format_time(corruption.first.at_ns),
         "record": corruption.sequence,
         "reason": str(finding.reason),
         "subject": finding.subject,
         "observed": finding.observed,
         "expected": finding.limit,
-        "until": None if corruption.ended_ns is None else exact(corruption.ended_ns),
+        "until": _time(corruption.ended_ns),
         "observations": corruption.observations,
     }
 
 
-def _rollback(point: RollbackPoint) -> JsonObject:
-    checkpoint = point.checkpoint
-    return {
-        "checkpoint": checkpoint.sequence,
-        "at": exact(checkpoint.at_ns),
-        "name": checkpoint.name,
-        "digest": checkpoint.digest,
-        "kept": point.kept,
-    }
-
-
-def _reconcile(incident: Incident) -> JsonObject:
-    evidence = incident.evidence
-    return {
-        "tainted_accounts": tainted_accounts(incident),
-        "decisions_dropped": evidence.dropped,
-        "decisions_not_recorded": sum(not ask.recorded for ask in evidence.asks),
-        "decisions_different": evidence.different,
-        "gaps": [
-            {
-                "market": gap.market,
-                "from": exact(gap.from_ns),
-                "to": None if gap.until_ns is None else exact(gap.until_ns),
-            }
-            for gap in evidence.gaps
-        ],
-        "held": [{"scope": held.scope, "why": held.why} for held in evidence.held],
-    }
+def _time(at_ns: int | None) -> str | None:
+    return None if at_ns is None else format_time(at_ns)

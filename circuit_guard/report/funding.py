@@ -65,7 +65,7 @@ class FundingHistory:
 
     def true_index(self, event_ns: int, funding: FundingParameters) -> Decimal | None:
         """Return the funding index that was true at an event time; None where no trusted value is known."""
-        place = bisect_right(self._steps, event_ns, key=_event_ns)
+        place = bisect_right(self._steps, event_ns, key=lambda step: step.point.event_ns)
         before = next((step for step in reversed(self._steps[:place]) if step.point.trusted), None)
         after = next((step for step in self._steps[place:] if step.point.trusted), None)
         known = [step for step in (before, after) if step is not None]
@@ -84,10 +84,6 @@ class FundingHistory:
         place = bisect_left(self._by_value, (cached, 0))
         near = self._by_value[max(place - 1, 0) : place + 1]
         return min(near, key=lambda known: abs(known[0] - cached))[1] if near else None
-
-
-def _event_ns(step: _Step) -> int:
-    return step.point.event_ns
 
 
 def _accrued(since: Published, until_ns: int, funding: FundingParameters) -> Decimal:

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.types import ARITHMETIC
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import Kind
 from circuit_guard.report.closures import Assessment, Closure, closures
-from circuit_guard.report.document import exact
 from circuit_guard.report.evidence import Corruption, Evidence, OrderSeen, Window
 from circuit_guard.report.witness import NothingToReport, Witness, open_at
 
@@ -104,7 +104,17 @@ def read_incident(directory: Path, window: Window, progress: Progress | None = N
         heads = {chain.value: bound.last.hash.hex() for chain, bound in bounds.items()}
         evidence = Evidence(window, begins_ns, begins_ns, heads, last, checkpoints=opening.checkpoints)
         witness = Witness(opening, directory / JOURNAL_NAME, evidence)
-        ends_ns = _run(reader, opening.checkpoint, last, witness, window, directory, progress)
+        ends_ns, covers = opening.checkpoint.at_ns, opening.checkpoint.covers
+        for expected, record in enumerate(reader.records(covers + 1), covers + 1):
+            if record.sequence > last or (record.kind is Kind.INPUT and record.at_ns > window.to_ns):
+                break
+            if record.sequence != expected:
+                problem = f"records {expected} to {record.sequence - 1} are gone: they were pruned while they were read"
+                raise JournalUnusable(directory / JOURNAL_NAME, problem, "run it again")
+            witness.take(record)
+            ends_ns = max(ends_ns, record.at_ns)
+            if progress is not None and record.sequence % RECORDS_BETWEEN_REPORTS == 0:
+                progress(record.sequence - covers, last - covers)
         evidence.ends_ns = min(max(ends_ns, begins_ns), window.to_ns)
         if not evidence.records:
             raise NothingToReport(_nothing(reader, window))
@@ -113,40 +123,15 @@ def read_incident(directory: Path, window: Window, progress: Progress | None = N
     return Incident(evidence, tuple(closures(evidence)), rollback)
 
 
-def _run(
-    reader: JournalReader,
-    checkpoint: Checkpoint,
-    last: int,
-    witness: Witness,
-    window: Window,
-    directory: Path,
-    progress: Progress | None,
-) -> int:
-    """Have the witness take the records up to the end of the window, and return when the last of them was."""
-    ends_ns, expected = checkpoint.at_ns, checkpoint.covers + 1
-    for record in reader.records(expected):
-        if record.sequence > last or (record.kind is Kind.INPUT and record.at_ns > window.to_ns):
-            break
-        if record.sequence != expected:
-            problem = f"records {expected} to {record.sequence - 1} are gone: they were pruned while they were read"
-            raise JournalUnusable(directory / JOURNAL_NAME, problem, "run it again")
-        expected += 1
-        witness.take(record)
-        ends_ns = max(ends_ns, record.at_ns)
-        if progress is not None and record.sequence % RECORDS_BETWEEN_REPORTS == 0:
-            progress(record.sequence - checkpoint.covers, last - checkpoint.covers)
-    return ends_ns
-
-
 def _nothing(reader: JournalReader, window: Window) -> str:
     """Return the sentence about an empty window: when the journal has records."""
     begins = next((record.at_ns for record in reader.records()), None)
-    asked = f"no record is from {exact(window.from_ns)} to {exact(window.to_ns)}"
+    asked = f"no record is from {format_time(window.from_ns)} to {format_time(window.to_ns)}"
     if begins is None:
         return f"{asked}: the journal is empty"
     last = max(bound.last.sequence for bound in reader.bounds().values())
     ends = max(record.at_ns for record in reader.records(last))
-    return f"{asked}; the journal has those from {exact(begins)} to {exact(ends)}"
+    return f"{asked}; the journal has those from {format_time(begins)} to {format_time(ends)}"
 
 
 def _rollback(reader: JournalReader, evidence: Evidence) -> RollbackPoint | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind, ExplainedLoss, show
+from circuit_guard.core.formatting import counted, format_time
+from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind, show
 from circuit_guard.report.closures import Assessment, Closure
 from circuit_guard.report.document import (
     Code,
@@ -15,15 +16,13 @@ from circuit_guard.report.document import (
     Section,
     Table,
     clock,
-    counted,
     day,
-    exact,
     listed,
     money,
 )
-from circuit_guard.report.events import corruption_section, timeline_section
-from circuit_guard.report.evidence import Evidence, Gap, OrderSeen, value_name
-from circuit_guard.report.incident import Figures, Incident, figures
+from circuit_guard.report.evidence import Gap, OrderSeen, value_name
+from circuit_guard.report.incident import Incident, figures
+from circuit_guard.report.timeline import corruption_section, timeline_section
 
 
 def summary(incident: Incident) -> tuple[str, ...]:
@@ -33,7 +32,17 @@ def summary(incident: Incident) -> tuple[str, ...]:
 
 def figures_section(incident: Incident) -> Section:
     """Return the figures at a glance."""
-    table = Table(("", "closures", "accounts", "amount"), _figures(incident), numbers=frozenset({1, 2, 3}))
+    rows = []
+    for assessment in Assessment:
+        for allowed in (True, False):
+            found = figures(incident.of(assessment, allowed=allowed))
+            wrongful = assessment is Assessment.WRONGFUL
+            amount = f"{money(found.loss)} {'lost' if allowed else 'spared'}" if wrongful else ""
+            name = f"{assessment}, {'allowed' if allowed else 'denied'}"
+            rows.append((name, f"{found.closures:,}", f"{found.accounts:,}", amount))
+    everything = figures(incident.closures)
+    rows.append(("all that were asked about", f"{everything.closures:,}", f"{everything.accounts:,}", ""))
+    table = Table(("", "closures", "accounts", "amount"), tuple(rows), numbers=frozenset({1, 2, 3}))
     return Section("figures", "The figures", (table,))
 
 
@@ -45,10 +54,15 @@ def evidence_section(incident: Incident) -> Section:
         " these heads is the one that was read, which this proves:"
     )
     command = Code("circuit-guard journal verify STATE_DIRECTORY --head recorder=HASH --head audit=HASH")
+    policies = []
+    for number, policy in enumerate(evidence.policies):
+        since = f", from {clock(policy.since_ns)}" if number else ""
+        enforced = "in shadow: nothing but halts was enforced" if policy.shadow else "enforced"
+        policies.append(("policy", f"{policy.revision}{since}, {enforced}"))
     rows = [
-        ("window", f"{exact(evidence.window.from_ns)} to {exact(evidence.window.to_ns)}"),
+        ("window", f"{format_time(evidence.window.from_ns)} to {format_time(evidence.window.to_ns)}"),
         ("circuit_guard", ", ".join(evidence.versions) or "not known"),
-        *(("policy", _policy(evidence, number)) for number in range(len(evidence.policies))),
+        *policies,
         ("markets", counted(len(evidence.markets), "market")),
         ("records in the window", f"{evidence.records:,}"),
         ("read up to record", str(evidence.last_sequence)),
@@ -91,53 +105,20 @@ def _asked(incident: Incident) -> str:
 
 def _outcome(incident: Incident) -> str:
     allowed, denied = figures(incident.wrongful_allowed), figures(incident.wrongful_denied)
+    went = counted(allowed.closures, "closure")
     cost = f"estimated to have cost their accounts {money(allowed.loss)} in quote currency"
-    spared = f"an estimated {money(denied.loss)} in quote currency"
+    spared = f"which spared their accounts an estimated {money(denied.loss)} in quote currency"
     if allowed.closures and denied.closures:
-        went = counted(allowed.closures, "closure")
-        return (
-            f"The guard let {went} through, {cost}; it denied {denied.closures}, which spared their accounts {spared}."
-        )
+        return f"The guard let {went} through, {cost}; it denied {denied.closures}, {spared}."
     if allowed.closures:
-        why = (
-            "The guard was in shadow, where it judges and stops nothing"
-            if incident.evidence.shadow
-            else "None was denied"
-        )
-        return f"{why}: {counted(allowed.closures, 'closure')} went ahead, {cost}."
+        shadow = incident.evidence.shadow
+        why = "The guard was in shadow, where it judges and stops nothing" if shadow else "None was denied"
+        return f"{why}: {went} went ahead, {cost}."
     if denied.closures:
-        return (
-            f"The guard denied every one of them, which spared their accounts {spared}; nothing wrongful was allowed."
-        )
+        return f"The guard denied every one of them, {spared}; nothing wrongful was allowed."
     held = len(incident.of(Assessment.JUSTIFIED, allowed=False))
-    return (
-        f"Nothing wrongful was allowed, and {counted(held, 'justified closure')} stayed denied."
-        if held
-        else ("Nothing wrongful was allowed, and no justified closure stayed denied.")
-    )
-
-
-def _figures(incident: Incident) -> tuple[tuple[str, ...], ...]:
-    rows = []
-    for assessment in Assessment:
-        for allowed in (True, False):
-            found = figures(incident.of(assessment, allowed=allowed))
-            amount = ""
-            if assessment is Assessment.WRONGFUL:
-                amount = f"{money(found.loss)} {'lost' if allowed else 'spared'}"
-            rows.append(_row(f"{assessment}, {'allowed' if allowed else 'denied'}", found, amount))
-    rows.append(_row("all that were asked about", figures(incident.closures), ""))
-    return tuple(rows)
-
-
-def _row(name: str, found: Figures, amount: str) -> tuple[str, ...]:
-    return name, f"{found.closures:,}", f"{found.accounts:,}", amount
-
-
-def _policy(evidence: Evidence, number: int) -> str:
-    policy = evidence.policies[number]
-    since = f", from {clock(policy.since_ns)}" if number else ""
-    return f"{policy.revision}{since}{', in shadow: nothing but halts was enforced' if policy.shadow else ', enforced'}"
+    stayed = f"{counted(held, 'justified closure')} stayed" if held else "no justified closure stayed"
+    return f"Nothing wrongful was allowed, and {stayed} denied."
 
 
 FORMULA = """\
@@ -209,17 +190,11 @@ def method_section() -> Section:
     )
 
 
-def surplus(loss: ExplainedLoss | None) -> str:
-    """Return the bounds of the margin surplus."""
-    if loss is None or loss.low is None or loss.high is None:
-        return ""
-    return f"{money(loss.low)} .. {money(loss.high)}"
-
-
 def _closure(closure: Closure) -> tuple[str, ...]:
     check, decision = closure.ask.check, closure.ask.decision
     kind = "" if check.kind is CheckKind.LIQUIDATION else f" ({check.kind})"
     again = f", asked {closure.asked} times" if closure.asked > 1 else ""
+    loss = decision.explained
     return (
         clock(check.at_ns),
         check.account_id,
@@ -227,28 +202,25 @@ def _closure(closure: Closure) -> tuple[str, ...]:
         show(check.size),
         f"{decision.verdict}{again}",
         f"{closure.assessment}: {closure.why}",
-        "no account given" if decision.explained is None else decision.explained.verdict.value,
-        surplus(decision.explained),
+        "no account given" if loss is None else loss.verdict.value,
+        "" if loss is None or loss.low is None or loss.high is None else f"{money(loss.low)} .. {money(loss.high)}",
         ", ".join(closure.reasons()),
     )
 
 
 def _amounts(found: list[Closure], noun: str) -> Table:
     columns = ("account", "market", "price difference", "false funding", "taken", noun, "beyond what it held")
-    rows = [_amounts_row(closure) for closure in sorted(found, key=lambda closure: closure.loss, reverse=True)]
+    rows = []
+    for closure in sorted(found, key=lambda closure: closure.loss, reverse=True):
+        amounts: tuple[str, ...] = ("not known",) * 5
+        if (valued := closure.amounts) is not None:
+            parts = (valued.price_difference, valued.false_funding, valued.taken, valued.loss, valued.beyond)
+            amounts = tuple(map(money, parts))
+        rows.append((closure.ask.check.account_id, closure.ask.check.market, *amounts))
     total = figures(found)
     name = counted(total.accounts, "account")
     rows.append(("total", name, "", "", money(total.loss + total.beyond), money(total.loss), money(total.beyond)))
     return Table(columns, tuple(rows), numbers=frozenset(range(2, 7)), total=True)
-
-
-def _amounts_row(closure: Closure) -> tuple[str, ...]:
-    check, valued = closure.ask.check, closure.amounts
-    head = (check.account_id, check.market)
-    if valued is None:
-        return (*head, "not known", "not known", "not known", "not known", "not known")
-    parts = (valued.price_difference, valued.false_funding, valued.taken, valued.loss, valued.beyond)
-    return (*head, *map(money, parts))
 
 
 NAMED_MAX = 20
@@ -258,11 +230,12 @@ NAMED_MAX = 20
 def rollback_section(incident: Incident) -> Section:
     """Return the last checkpoint before the first corrupt value."""
     point, first = incident.rollback, next(iter(incident.evidence.corruptions), None)
-    if first is None:
-        told = "Nothing was found to be corrupt, so there is nothing to go back before."
-        return Section("rollback", "Rollback point", (Paragraph(told),))
-    if point is None:
-        told = "No checkpoint is known to be from before the first corrupt value: choose an earlier --from."
+    if first is None or point is None:
+        told = (
+            "Nothing was found to be corrupt, so there is nothing to go back before."
+            if first is None
+            else "No checkpoint is known to be from before the first corrupt value: choose an earlier --from."
+        )
         return Section("rollback", "Rollback point", (Paragraph(told),))
     checkpoint = point.checkpoint
     between = [c for c in incident.closures if c.allowed and checkpoint.at_ns < c.ask.check.at_ns < first.first.at_ns]
@@ -272,7 +245,7 @@ def rollback_section(incident: Incident) -> Section:
     rows = (
         ("checkpoint", str(checkpoint.sequence)),
         ("name", checkpoint.name or "made by the clock"),
-        ("time", exact(checkpoint.at_ns)),
+        ("time", format_time(checkpoint.at_ns)),
         ("SHA-256", checkpoint.digest),
         ("before the first corrupt value", f"{(first.first.at_ns - checkpoint.at_ns) / 1e9:.1f} s"),
         ("kept in the journal", kept),
@@ -294,14 +267,11 @@ def orders_section(incident: Incident) -> Section:
         " them."
     )
     command = Code('circuit-guard phase MAINTENANCE --all --rollback --reason "rolled back"')
-    orders = incident.orders
-    if not orders:
-        none = Paragraph("The guard has not been asked about any order since then.")
-        return Section("orders", "Orders to cancel and to keep", (Paragraph(rule), command, none))
-    table = Table(
-        ("to do", "order", "market", "side", "price", "created", "last asked about"), tuple(map(_order, orders))
-    )
-    return Section("orders", "Orders to cancel and to keep", (Paragraph(rule), command, table))
+    columns = ("to do", "order", "market", "side", "price", "created", "last asked about")
+    found: Element = Paragraph("The guard has not been asked about any order since then.")
+    if incident.orders:
+        found = Table(columns, tuple(map(_order, incident.orders)))
+    return Section("orders", "Orders to cancel and to keep", (Paragraph(rule), command, found))
 
 
 def reconcile_section(incident: Incident) -> Section:
@@ -336,9 +306,8 @@ def _of_accounts(incident: Incident) -> Iterator[str]:
         yield f"{count} settled with a wrong funding index, to be repaired: {_named(tainted)}."
     for known in incident.evidence.tainted:
         yield f"{known.market}: any account settled with a funding index within {known.values} is to be repaired."
-    undecided = incident.of(Assessment.UNDECIDED, allowed=True)
     by_reason: dict[str, list[Closure]] = {}
-    for closure in undecided:
+    for closure in incident.of(Assessment.UNDECIDED, allowed=True):
         by_reason.setdefault(closure.why, []).append(closure)
     for why, found in by_reason.items():
         accounts = list(dict.fromkeys(closure.ask.check.account_id for closure in found))
@@ -362,13 +331,13 @@ def _of_accounts(incident: Incident) -> Iterator[str]:
 def _of_records(incident: Incident) -> Iterator[str]:
     evidence = incident.evidence
     if evidence.begins_ns > evidence.window.from_ns:
-        yield f"The journal begins at {exact(evidence.begins_ns)}, after the beginning of the window."
+        yield f"The journal begins at {format_time(evidence.begins_ns)}, after the beginning of the window."
     if evidence.dropped:
         was = _verb(evidence.dropped, "answer", "was", "were")
         yield f"{was} not recorded, as the disk was too slow: the journal says so."
     unrecorded = sum(not ask.recorded for ask in evidence.asks)
     if unrecorded:
-        yield f"{_verb(unrecorded, 'answer', 'has', 'have')} no record: told here is what the inputs lead to."
+        yield f"{_verb(unrecorded, 'answer', 'has', 'have')} no record: this report shows what the inputs lead to."
     if evidence.different:
         does = _verb(evidence.different, "recorded answer", "does", "do")
         other = "this version of circuit_guard decides otherwise, or the records were changed"

@@ -1,4 +1,4 @@
-"""The window run again through the core from a checkpoint, with a witness beside it who notes what a report needs."""
+"""The window run again through the core from a checkpoint, and a witness that notes what a report needs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 from pathlib import Path
 
-from circuit_guard.core import taint
+from circuit_guard.core import facts, taint
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import FundingParameters
-from circuit_guard.core.facts import (
-    BreakerChanged,
-    DecisionMade,
-    Fact,
-    ObservationJudged,
-    ObservationReconsidered,
-    OrderJudged,
-)
+from circuit_guard.core.facts import Fact
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Check, Observation, OrderAction, OrdersCheck, PolicyCommand, Position, Tick
 from circuit_guard.core.market import FeedParameters, Halt, MarketState, Trusted, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.reasons import info_of
 from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
+from circuit_guard.core.sentences import codes, findings_of, headline, scope_of, sentence
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, BreakerState, Decision, Finding, Phase, Severity, Verdict
 from circuit_guard.errors import CircuitGuardError
@@ -32,12 +28,12 @@ from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import Chain, CheckpointNote, DecisionsDropped, Kind, Record, Start
 from circuit_guard.journal.recovery import REMEDY, Rerun, rerun_from
-from circuit_guard.report.document import exact
 from circuit_guard.report.evidence import (
     Ask,
     Corruption,
     Evidence,
     Gap,
+    Happening,
     Held,
     OrderSeen,
     PolicyInForce,
@@ -47,7 +43,6 @@ from circuit_guard.report.evidence import (
     Window,
 )
 from circuit_guard.report.funding import FundingHistory, Published
-from circuit_guard.report.timeline import happening
 
 
 class NothingToReport(CircuitGuardError):
@@ -77,8 +72,8 @@ def open_at(reader: JournalReader, window: Window) -> Opening:
     if first is None:
         raise NothingToReport("the journal has no checkpoint to begin with; let the guard run until its next one")
     if bounds[Chain.RECORDER].pruned.sequence or first.sequence != checkpoints[0].sequence:
-        begins = f"the first window that can still be reported begins at {exact(first.at_ns)}"
-        raise NothingToReport(f"what led up to {exact(window.from_ns)} is no longer kept; {begins}")
+        begins = f"the first window that can still be reported begins at {format_time(first.at_ns)}"
+        raise NothingToReport(f"what led up to {format_time(window.from_ns)} is no longer kept; {begins}")
     return Opening(first, checkpoints, versions[first.sequence])
 
 
@@ -113,18 +108,19 @@ def holding(state: GuardState, policy: Policy) -> Iterator[Held]:
         if phase is not Phase.OPEN:
             yield Held(name, f"phase {phase}, which the exchange or the guard's own evidence ends")
         if market.rejections:
-            reasons = ", ".join(dict.fromkeys(finding.reason for finding in market.rejections))
-            yield Held(name, f"its latest observation is rejected for {reasons}; the next good one lifts that")
+            yield Held(
+                name, f"its latest observation is rejected for {codes(market.rejections)}; the next good one ends this"
+            )
 
 
 def _switches(scope: str, halt: Halt | None, breaker: Breaker) -> Iterator[Held]:
     if halt is not None:
-        yield Held(scope, f"halted by {halt.actor}: {halt.reason}; a resume lifts it")
-    reasons = ", ".join(dict.fromkeys(finding.reason for finding in breaker.findings))
+        yield Held(scope, f"halted by {halt.actor}: {halt.reason}; an operator must resume it")
+    reasons = codes(breaker.findings)
     if breaker.state is BreakerState.OPEN and breaker.latched:
-        yield Held(scope, f"latched for {reasons}; only a reset by an operator lifts it")
+        yield Held(scope, f"latched for {reasons}; an operator must reset it")
     elif breaker.state is BreakerState.OPEN:
-        yield Held(scope, f"tripped for {reasons}; good data that last lift it")
+        yield Held(scope, f"tripped for {reasons}; it ends when good data last")
     elif breaker.state is BreakerState.HALF_OPEN:
         yield Held(scope, f"tripped for {reasons}, and lets closures through at a rising rate")
 
@@ -186,7 +182,7 @@ class WatchedMarket:
         if doubts:
             self._doubt(sequence, observed, doubts, before)
 
-    def hear(self, market: MarketState, facts: list[Fact]) -> None:
+    def hear(self, market: MarketState, happened: list[Fact]) -> None:
         """Take what came of an input: a breaker that opens over doubted values proves them wrong.
 
         So does a mark price that comes back without the references ever having followed it.
@@ -197,11 +193,11 @@ class WatchedMarket:
             self._keep(self._open)
             self._open = None
         self._in_trouble &= bool(market.rejections)
-        for fact in facts:
+        for fact in happened:
             match fact:
-                case BreakerChanged(scope=scope, after=BreakerState.OPEN) if scope == self._name and self._open:
+                case facts.BreakerChanged(scope=scope, after=BreakerState.OPEN) if scope == self._name and self._open:
                     self._open.proved = True
-                case ObservationReconsidered(market=name) if name == self._name:
+                case facts.ObservationReconsidered(market=name) if name == self._name:
                     self._last = self._last._replace(mark_trusted=True)
 
     def seen(self, market: MarketState, policy: MarketPolicy, positions: tuple[Position, ...], now_ns: int) -> Seen:
@@ -312,7 +308,7 @@ class Witness:
             self._run(record)
             return
         if record.kind is Kind.DECISION:
-            self._settle(decode_as(DecisionMade, record.payload).decision)
+            self._settle(decode_as(facts.DecisionMade, record.payload).decision)
             return
         self._rerun.take(record)
         value = decode(record.payload)
@@ -322,7 +318,7 @@ class Witness:
             return
         if isinstance(value, DecisionsDropped):
             self._evidence.dropped += value.count
-        told = happening(record.at_ns, record.scope, value, shadow=self._rerun.policy.shadow)
+        told = _happening(record.at_ns, record.scope, value, shadow=self._rerun.policy.shadow)
         if told is not None:
             self._evidence.happenings.append(told)
 
@@ -335,32 +331,32 @@ class Witness:
         if isinstance(input_, Observation):
             self._observe(record.sequence, input_)
             return
-        facts = self._rerun.run(input_)
+        happened = self._rerun.run(input_)
         if isinstance(input_, PolicyCommand):
             self._note_policy(input_.at_ns)
         if isinstance(input_, OrdersCheck):
-            self._note_orders(input_, facts)
-        if facts:
-            self._hear(facts, [record.scope] if record.scope else list(self._markets))
+            self._note_orders(input_, happened)
+        if happened:
+            self._hear(happened, [record.scope] if record.scope else list(self._markets))
 
     def _observe(self, sequence: int, observed: Observation) -> None:
         name, state, policy = observed.market, self._rerun.state, self._rerun.policy
         watched = self._watched(name)
         before = None if watched is None else replace(state.markets[name].trusted)
-        facts = self._rerun.run(observed)
-        [judged] = [fact for fact in facts if isinstance(fact, ObservationJudged)]
+        happened = self._rerun.run(observed)
+        [judged] = [fact for fact in happened if isinstance(fact, facts.ObservationJudged)]
         stranger = any(finding.reason in STRANGERS for finding in judged.findings)
         if watched is not None and before is not None and not judged.redelivered and not stranger:
             watched.observe(sequence, observed, judged.findings, before, policy.markets[name])
-        self._hear(facts, [name])
+        self._hear(happened, [name])
 
     def _ask(self, check: Check) -> None:
         seen = self._seen(check)
-        facts = self._rerun.run(check)
-        made = [fact.decision for fact in facts if isinstance(fact, DecisionMade) and not fact.repeated]
+        happened = self._rerun.run(check)
+        made = [fact.decision for fact in happened if isinstance(fact, facts.DecisionMade) and not fact.repeated]
         if made:
             self._asked = Ask(check, made[0], seen, recorded=False)
-        self._hear(facts, [check.market])
+        self._hear(happened, [check.market])
 
     def _settle(self, recorded: Decision | None) -> None:
         """Keep the latest question, with the answer that was recorded; without one, with what the inputs lead to."""
@@ -392,10 +388,10 @@ class Witness:
             self._markets[name] = WatchedMarket(self._rerun.state.markets[name], self._rerun.policy.markets[name])
         return self._markets[name]
 
-    def _hear(self, facts: list[Fact], names: list[str]) -> None:
+    def _hear(self, happened: list[Fact], names: list[str]) -> None:
         for name in names:
             if name in self._markets:
-                self._markets[name].hear(self._rerun.state.markets[name], facts)
+                self._markets[name].hear(self._rerun.state.markets[name], happened)
 
     def _note_policy(self, at_ns: int) -> None:
         policies, policy = self._evidence.policies, self._rerun.policy
@@ -404,10 +400,52 @@ class Witness:
         if not policies or policies[-1].revision != policy.revision:
             policies.append(PolicyInForce(policy.revision, policy.shadow, at_ns))
 
-    def _note_orders(self, asked: OrdersCheck, facts: list[Fact]) -> None:
+    def _note_orders(self, asked: OrdersCheck, happened: list[Fact]) -> None:
         """Remember every order that may rest now: a new one that was denied does not."""
-        judged = [fact for fact in facts if isinstance(fact, OrderJudged)]
+        judged = [fact for fact in happened if isinstance(fact, facts.OrderJudged)]
         for order, fact in zip(asked.orders, judged, strict=True):
             allowed = fact.verdict is Verdict.ALLOW
             if allowed or order.action is not OrderAction.NEW:
                 self._evidence.orders[order.market, order.order_id] = OrderSeen(asked.at_ns, order, allowed)
+
+
+def _happening(at_ns: int, scope: str, value: object, *, shadow: bool) -> Happening | None:
+    """Return what a record says as one line; None for what no reader of a report asks for.
+
+    `shadow`: whether the guard was in shadow then, so that no breaker stopped anything.
+    """
+    match value:
+        case facts.BreakerChanged():
+            named = "" if value.scope == GLOBAL_SCOPE else value.scope
+            kind = "stop" if value.after is BreakerState.OPEN else "open"
+            return Happening(value.at_ns, named, _without_values(value, shadow=shadow), kind)
+        case facts.HaltChanged():
+            return Happening(at_ns, value.scope, sentence(value), "stop" if value.halted else "open")
+        case facts.PhaseChanged():
+            return Happening(at_ns, value.market, sentence(value))
+        case facts.MarketReopened():
+            return Happening(at_ns, value.market, sentence(value, shadow=shadow), "open")
+        case (
+            facts.MaintenanceBegan()
+            | facts.StateValidated()
+            | facts.MaintenanceEnded()
+            | facts.Rebaselined()
+            | facts.ActProposed()
+            | facts.PolicyChanged()
+            | facts.CommandRefused()
+        ):
+            return Happening(at_ns, scope_of(value), sentence(value), "act")
+        case Start():
+            return Happening(at_ns, "", f"circuit_guard {value.program_version} starts to write, on {value.host}")
+        case CheckpointNote() if scope:
+            return Happening(at_ns, "", f"checkpoint {scope} is kept")
+        case DecisionsDropped():
+            return Happening(at_ns, "", f"{value.count} answers were not recorded: the disk was too slow", "stop")
+        case _:
+            return None
+
+
+def _without_values(changed: facts.BreakerChanged, *, shadow: bool) -> str:
+    """Return the sentence with the meaning of the gravest finding only, so that markets alike share a line."""
+    gravest = max(findings_of(changed), key=lambda finding: finding.severity, default=None)
+    return headline(changed, shadow=shadow) + (f": {info_of(gravest).sentence}" if gravest else "")

@@ -15,6 +15,7 @@ import structlog
 
 from circuit_guard import __version__
 from circuit_guard.config.settings import JournalSettings
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.invariants import broken_in
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine.engine import Engine, EngineFailed
@@ -24,7 +25,6 @@ from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.record import Start
 from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import REMEDY, Rerun, recover
-from circuit_guard.recording.format import format_time
 
 CLOCK_BEHIND_WAITED_S = 5
 """A clock so little behind the journal is waited for; one further behind was set wrong, now or then."""

@@ -27,8 +27,8 @@ class AdmissionMetrics:
 
     def __init__(self, families: Families) -> None:
         self._families = families
-        self._refused = {reason: families.rpcs_refused.labels(reason) for reason in Refused}
-        self._insecure = {listener: families.insecure_listener.labels(listener) for listener in LISTENERS}
+        self._refused = {reason: families.counters["rpcs_refused_total"].labels(reason) for reason in Refused}
+        self._insecure = {listener: families.gauges["insecure_listener"].labels(listener) for listener in LISTENERS}
         self.certificate(inf, True)
 
     def refused(self, reason: Refused) -> None:
@@ -37,15 +37,15 @@ class AdmissionMetrics:
 
     def waiting(self, requests: Callable[[], int]) -> None:
         """Show how many requests of liquidators there are, whenever somebody looks."""
-        self._families.checks_waiting.set_function(requests)
+        self._families.gauges["checks_waiting"].set_function(requests)
 
     def certificate(self, expires_s: float, reloaded: bool) -> None:  # noqa: FBT001  # as `CertificateWatch` tells it
         """Show when the certificate in use expires, and whether the files on the disk are that certificate."""
-        self._families.certificate_expiry.set(expires_s)
-        self._families.certificate_current.set(reloaded)
+        self._families.gauges["certificate_expiry_timestamp_seconds"].set(expires_s)
+        self._families.gauges["certificate_reload_successful"].set(reloaded)
 
     def started(self, identities: int, insecure: list[str]) -> None:
         """Show who may come in: how many identities there are, and which listeners are insecure."""
-        self._families.identities.set(identities)
+        self._families.gauges["identities"].set(identities)
         for listener, gauge in self._insecure.items():
             gauge.set(listener in insecure)

@@ -1,4 +1,4 @@
-"""One log line for each fact that somebody may ask about later; a flood of the same kind becomes one line in 10 s.
+"""One log line for each fact that people may ask about later; a flood of the same kind becomes one line per 10 s.
 
 Of decisions the first hundred of a second have a line each. What is left out is counted in the next line, in
 `suppressed`; the journal has them all.
@@ -9,31 +9,11 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
 
 import structlog
 
-from circuit_guard.core.facts import (
-    ActProposed,
-    BreakerChanged,
-    CheckRefused,
-    CommandRefused,
-    DecisionMade,
-    Fact,
-    HaltChanged,
-    MaintenanceBegan,
-    MaintenanceEnded,
-    MarketReopened,
-    MarketWarm,
-    ObservationJudged,
-    OrderJudged,
-    PhaseChanged,
-    PolicyChanged,
-    Rebaselined,
-    ReferenceJudged,
-    ShadowWould,
-    StateValidated,
-)
+from circuit_guard.core import facts
+from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import rfc3339
 from circuit_guard.core.reasons import sentence as finding_sentence
 from circuit_guard.core.sentences import outcome_line, sentence
@@ -53,21 +33,31 @@ from circuit_guard.telemetry.logging import write_often
 REPEAT_NS = 10 * SECOND_NS
 """Two lines about the same kind of event, market and reason are at least this far apart."""
 DECISIONS_PER_S = 100
-"""This many allowed closures, and as many denied ones, have a line each: more tell nobody more, and each takes time."""
+"""This many allowed closures, and as many denied ones, have a line each: more add nothing, and each takes time."""
 SHOWN_MAX = 20
 """At most this many markets are named in one line."""
 
-
-class _Kind(NamedTuple):
-    """What makes two events the same for the log."""
-
-    event: str
-    market: str
-    reason: str
+LINES: dict[type[Fact], tuple[str, tuple[str, ...]]] = {
+    facts.BreakerChanged: ("breaker", ("scope", "latched", "generation", "actor", "note")),
+    facts.PhaseChanged: ("phase", ("market", "before", "after", "actor", "note")),
+    facts.HaltChanged: ("halt", ("scope", "actor", "reason")),
+    facts.MarketWarm: ("market_warm", ("market",)),
+    facts.MarketReopened: ("market_reopened", ("market",)),
+    facts.PolicyChanged: ("policy", ("added", "removed")),
+    facts.CommandRefused: ("command_refused", ("subject", "observed", "expected")),
+    facts.CheckRefused: ("check_refused", ("request_id", "differing")),
+    facts.MaintenanceBegan: ("maintenance_began", ("actor", "reason", "checkpoint")),
+    facts.StateValidated: ("state_validated", ("actor",)),
+    facts.MaintenanceEnded: ("maintenance_ended", ("actor", "reason", "latched")),
+    facts.Rebaselined: ("rebaselined", ("market", "actor", "reason", "checkpoint")),
+    facts.ActProposed: ("act_proposed", ("act", "scopes", "actor", "reason")),
+}
+"""The facts that are rare enough for a line each: its event, and the fields that it takes over as they are."""
+WARNINGS = frozenset({"halt", "command_refused", "check_refused", "maintenance_began", "rebaselined", "act_proposed"})
 
 
 class _Ration:
-    """Lets so many lines through in a stretch of time, and the first of the next with the count of those left out."""
+    """Lets a number of lines through per stretch of time, and tells the first of the next how many were left out."""
 
     def __init__(self, lines: int, every_ns: int) -> None:
         self._lines = lines
@@ -96,30 +86,34 @@ class FactLog:
         self._log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("circuit_guard")
         self._often_log = logging.getLogger("circuit_guard")
         self._markets = set(markets)
-        self._repeats: defaultdict[_Kind, _Ration] = defaultdict(lambda: _Ration(1, REPEAT_NS))
+        self._repeats: defaultdict[tuple[str, str, str], _Ration] = defaultdict(lambda: _Ration(1, REPEAT_NS))
+        """By what makes two events the same for the log: event, market and reason."""
         self._decisions = {verdict: _Ration(DECISIONS_PER_S, SECOND_NS) for verdict in Verdict}
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Log what is worth a line."""
         for fact in facts:
-            match fact:
-                case DecisionMade():
-                    self._decision(fact, took_ns)
-                case ObservationJudged(accepted=False):
-                    self._often("observation_rejected", fact, fact.market, source=fact.source)
-                case ReferenceJudged(accepted=False):
-                    self._often("reference_rejected", fact, fact.market, source=fact.source)
-                case OrderJudged(verdict=Verdict.DENY):
-                    self._often("order_denied", fact, fact.market, order_id=fact.order_id)
-                case ShadowWould():
-                    self._often("shadow", fact, fact.scope)
-                case PolicyChanged():
-                    self._markets = (self._markets | set(fact.added)) - set(fact.removed)
-                    self._rare(fact)
-                case _:
-                    self._rare(fact)
+            self._write(fact, took_ns)
 
-    def _decision(self, fact: DecisionMade, took_ns: int) -> None:
+    def _write(self, fact: Fact, took_ns: int) -> None:
+        match fact:
+            case facts.DecisionMade():
+                self._decision(fact, took_ns)
+            case facts.ObservationJudged(accepted=False):
+                self._often("observation_rejected", fact, fact.market, source=fact.source)
+            case facts.ReferenceJudged(accepted=False):
+                self._often("reference_rejected", fact, fact.market, source=fact.source)
+            case facts.OrderJudged(verdict=Verdict.DENY):
+                self._often("order_denied", fact, fact.market, order_id=fact.order_id)
+            case facts.ShadowWould():
+                self._often("shadow", fact, fact.scope)
+            case facts.PolicyChanged():
+                self._markets = (self._markets | set(fact.added)) - set(fact.removed)
+                self._rare(fact)
+            case _:
+                self._rare(fact)
+
+    def _decision(self, fact: facts.DecisionMade, took_ns: int) -> None:
         decision = fact.decision
         denied = decision.verdict is Verdict.DENY
         level = logging.WARNING if denied else logging.INFO
@@ -154,7 +148,7 @@ class FactLog:
     def _often(
         self,
         event: str,
-        fact: ObservationJudged | ReferenceJudged | OrderJudged | ShadowWould,
+        fact: facts.ObservationJudged | facts.ReferenceJudged | facts.OrderJudged | facts.ShadowWould,
         market: str,
         **fields: str,
     ) -> None:
@@ -162,7 +156,7 @@ class FactLog:
         findings = fact.findings
         worst = max(findings, key=lambda finding: finding.severity, default=None)
         known = market if market in self._markets or market == GLOBAL_SCOPE else "other"
-        left_out = self._repeats[_Kind(event, known, worst.reason if worst else "")].admit(fact.at_ns)
+        left_out = self._repeats[event, known, worst.reason if worst else ""].admit(fact.at_ns)
         if left_out is None:
             return
         self._log.warning(
@@ -177,68 +171,37 @@ class FactLog:
         )
 
     def _rare(self, fact: Fact) -> None:
-        described = _state_change(fact) or _act(fact)
-        if described is not None:
-            event, warn, fields = described
-            write = self._log.warning if warn else self._log.info
-            write(event, at=rfc3339(fact.at_ns), **fields, sentence=sentence(fact))
-
-
-_Described = tuple[str, bool, dict[str, Any]]
-"""The event's name, whether it is a warning, and its fields."""
-
-
-def _state_change(fact: Fact) -> _Described | None:
-    match fact:
-        case BreakerChanged(before=before, after=after, findings=findings):
-            states = {"before": _breaker(before), "after": _breaker(after)}
-            found = {"reasons": _distinct(findings), "findings": _sentences(findings)}
-            rest = _of(fact, "scope", "latched", "generation", "actor", "note")
-            return "breaker", after is BreakerState.OPEN, {**rest, **states, **found}
-        case PhaseChanged():
-            return "phase", False, _of(fact, "market", "before", "after", "actor", "note")
-        case HaltChanged():
-            expiry = {} if fact.expires_ns is None else {"expires_at": rfc3339(fact.expires_ns)}
-            return "halt" if fact.halted else "resume", True, {**_of(fact, "scope", "actor", "reason"), **expiry}
-        case MarketWarm():
-            return "market_warm", False, _of(fact, "market")
-        case MarketReopened():
-            return "market_reopened", False, {"market": fact.market, "held_s": fact.held_ns / SECOND_NS}
-        case PolicyChanged():
-            return "policy", False, {"policy_revision": fact.revision, **_of(fact, "added", "removed")}
-        case CommandRefused():
-            return "command_refused", True, _of(fact, "subject", "observed", "expected")
-        case CheckRefused():
-            return "check_refused", True, _of(fact, "request_id", "differing")
-        case _:
-            return None
-
-
-def _act(fact: Fact) -> _Described | None:
-    """Describe what operators do; None for what was accepted, which the metrics count."""
-    match fact:
-        case MaintenanceBegan():
-            return "maintenance_began", True, _of(fact, "actor", "reason", "checkpoint")
-        case StateValidated(outcomes=found):
-            not_clean = [outcome_line(one) for one in found if one.outcome is not Outcome.OK]
-            counts = dict(Counter(str(one.outcome) for one in found))
-            validated = {"actor": fact.actor, "outcomes": counts, "not_clean": not_clean[:SHOWN_MAX]}
-            return "state_validated", bool(not_clean), validated
-        case MaintenanceEnded():
-            fields = {**_of(fact, "actor", "reason", "latched"), "clean": len(fact.clean)}
-            return "maintenance_ended", bool(fact.latched), fields
-        case Rebaselined(before=before, after=after):
-            step = {"before": None if before is None else str(before), "after": None if after is None else str(after)}
-            return "rebaselined", True, {**_of(fact, "market", "actor", "reason", "checkpoint"), **step}
-        case ActProposed():
-            fields = {**_of(fact, "act", "scopes", "actor", "reason"), "expires_at": rfc3339(fact.expires_ns)}
-            return "act_proposed", True, fields
-        case _:
-            return None
-
-
-def _of(fact: Fact, *names: str) -> dict[str, Any]:
-    return {name: getattr(fact, name) for name in names}
+        """Write a line about a change of state or an operator's act; none about what was accepted: it is counted."""
+        if type(fact) not in LINES:
+            return
+        event, named = LINES[type(fact)]
+        warn, fields = event in WARNINGS, {name: getattr(fact, name) for name in named}
+        match fact:
+            case facts.BreakerChanged(findings=findings):
+                warn = fact.after is BreakerState.OPEN
+                fields |= {"before": _breaker(fact.before), "after": _breaker(fact.after)}
+                fields |= {"reasons": _distinct(findings), "findings": _sentences(findings)}
+            case facts.HaltChanged():
+                event = "halt" if fact.halted else "resume"
+                fields |= {} if fact.expires_ns is None else {"expires_at": rfc3339(fact.expires_ns)}
+            case facts.MarketReopened():
+                fields["held_s"] = fact.held_ns / SECOND_NS
+            case facts.PolicyChanged():
+                fields["policy_revision"] = fact.revision
+            case facts.StateValidated():
+                not_clean = [outcome_line(one) for one in fact.outcomes if one.outcome is not Outcome.OK]
+                warn = bool(not_clean)
+                fields["outcomes"] = dict(Counter(str(one.outcome) for one in fact.outcomes))
+                fields["not_clean"] = not_clean[:SHOWN_MAX]
+            case facts.MaintenanceEnded():
+                warn, fields["clean"] = bool(fact.latched), len(fact.clean)
+            case facts.Rebaselined():
+                step = {"before": fact.before, "after": fact.after}
+                fields |= {name: None if value is None else str(value) for name, value in step.items()}
+            case facts.ActProposed():
+                fields["expires_at"] = rfc3339(fact.expires_ns)
+        write = self._log.warning if warn else self._log.info
+        write(event, at=rfc3339(fact.at_ns), **fields, sentence=sentence(fact))
 
 
 def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from circuit_guard.core import facts
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.facts import (
-    BreakerChanged,
-    CheckRefused,
-    CommandRefused,
-    DecisionMade,
-    Fact,
-    ObservationJudged,
-    OrderJudged,
-    PolicyChanged,
-    Rebaselined,
-    ReferenceJudged,
-    ShadowWould,
-    StateValidated,
-)
+from circuit_guard.core.facts import Fact
 from circuit_guard.core.market import Halt
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import REASONS
@@ -31,14 +20,7 @@ from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
 from circuit_guard.telemetry.admission import AdmissionMetrics
 from circuit_guard.telemetry.families import Families
-from circuit_guard.telemetry.series import (
-    ACCEPTED,
-    REDELIVERED,
-    REJECTED,
-    MarketCounts,
-    MarketGauges,
-    ScopeSeries,
-)
+from circuit_guard.telemetry.series import ACCEPTED, REDELIVERED, REJECTED, MarketCounts, MarketGauges, ScopeSeries
 
 OTHER = "other"
 """The market label of everything that the policy does not name."""
@@ -69,48 +51,37 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._families = Families(self.registry)
+        self._counters, self._gauges = self._families.counters, self._families.gauges
         self.admission = AdmissionMetrics(self._families)
         self._counts = {market: MarketCounts(self._families, market) for market in policy.markets}
         self._states = {market: MarketGauges(self._families, market) for market in policy.markets}
         self._other = MarketCounts(self._families, OTHER)
         self._global = ScopeSeries(self._families, GLOBAL_SCOPE)
-        self._events_lost = self._log_lines_dropped = self._journal_dropped = 0
-        self._families.build_info.labels(version).set(1)
+        self._totals: Counter[str] = Counter()
+        """What the vitals counted when they were last shown."""
+        self._gauges["build_info"].labels(version).set(1)
         self._start_reasons()
-        self._families.reloads.labels("success")
-        self._families.reloads.labels("failure")
+        self._counters["policy_reloads_total"].labels("success")
+        self._counters["policy_reloads_total"].labels("failure")
         for outcome in Outcome:
-            self._families.states_validated.labels(outcome)
-        for unknown in (self._families.maintenance, self._families.acts_proposed):
-            unknown.set(nan)
+            self._counters["states_validated_total"].labels(outcome)
+        for unknown in ("maintenance", "acts_proposed"):
+            self._gauges[unknown].set(nan)
         self._show_policy(policy.revision, now_ns)
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Count what happened."""
         for fact in facts:
-            match fact:
-                case DecisionMade():
-                    self._count_decision(fact, took_ns)
-                case ObservationJudged():
-                    result = REDELIVERED if fact.redelivered else ACCEPTED if fact.accepted else REJECTED
-                    self._counts_of(fact.market).observations[result].inc()
-                    self._count_rejection("observation", fact)
-                case ReferenceJudged():
-                    self._counts_of(fact.market).references[ACCEPTED if fact.accepted else REJECTED].inc()
-                    self._count_rejection("reference", fact)
-                case OrderJudged():
-                    self._count_order(fact)
-                case _:
-                    self._count_other(fact)
+            self._count(fact, took_ns)
 
     def reload_failed(self) -> None:
         """Record that a policy could not be loaded; the one before stays in force."""
-        self._families.reloads.labels("failure").inc()
-        self._families.reload_successful.set(0)
+        self._counters["policy_reloads_total"].labels("failure").inc()
+        self._gauges["policy_last_reload_successful"].set(0)
 
     def refresh_failed(self) -> None:
         """Record that the gauges could not be set: what they say is old."""
-        self._families.refresh_failures.inc()
+        self._counters["state_refresh_failures_total"].inc()
 
     def show_market(self, status: MarketStatus) -> None:
         """Set the gauges of one market of the policy."""
@@ -123,26 +94,32 @@ class Metrics:
 
     def show_vitals(self, vitals: Vitals) -> None:
         """Set the gauges of the process alone; those of the markets stay as they were, at first NaN: unknown."""
-        families = self._families
-        families.ready.set(vitals.ready)
-        families.shadow_mode.set(vitals.shadow)
-        families.watchers.set(vitals.watchers)
-        families.events_lost.inc(vitals.events_lost - self._events_lost)
-        families.log_lines_dropped.inc(vitals.log_lines_dropped - self._log_lines_dropped)
-        self._events_lost, self._log_lines_dropped = vitals.events_lost, vitals.log_lines_dropped
-        families.journal_in_use.set(vitals.journal_in_use)
-        families.journal_queued.set(vitals.journal_queued)
-        families.journal_dropped.inc(vitals.journal_dropped - self._journal_dropped)
-        self._journal_dropped = vitals.journal_dropped
-        families.journal_over_budget.set(vitals.journal_over_budget_bytes)
-        families.clock_offset.set(vitals.clock_offset_s)
-        families.loop_lag.observe(vitals.loop_lag_s)
+        gauges = {
+            "ready": vitals.ready,
+            "shadow_mode": vitals.shadow,
+            "watchers": vitals.watchers,
+            "journal_in_use": vitals.journal_in_use,
+            "journal_queued_records": vitals.journal_queued,
+            "journal_over_budget_bytes": vitals.journal_over_budget_bytes,
+            "clock_offset_seconds": vitals.clock_offset_s,
+        }
+        totals = {
+            "events_lost_total": vitals.events_lost,
+            "log_lines_dropped_total": vitals.log_lines_dropped,
+            "journal_dropped_records_total": vitals.journal_dropped,
+        }
+        for name, value in gauges.items():
+            self._gauges[name].set(value)
+        for name, total in totals.items():
+            self._counters[name].inc(total - self._totals[name])
+            self._totals[name] = total
+        self._families.loop_lag.observe(vitals.loop_lag_s)
 
     def show_state(self, state: GuardState, now_ns: int) -> None:
         """Set the gauges of what operators have begun, for how long each market is held, and what that costs."""
         waiting = [proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns]
-        self._families.maintenance.set(state.maintenance is not None)
-        self._families.acts_proposed.set(len(waiting))
+        self._gauges["maintenance"].set(state.maintenance is not None)
+        self._gauges["acts_proposed"].set(len(waiting))
         for market, gauges in self._states.items():
             since_ns = state.markets[market].held_since_ns
             gauges.show_held(0 if since_ns is None else now_ns - since_ns)
@@ -150,23 +127,56 @@ class Metrics:
 
     def _start_reasons(self) -> None:
         for reason in REASONS:
-            for family in (
-                self._families.denials_by_reason,
-                self._families.order_denials_by_reason,
-                self._families.shadow_actions_by_reason,
-            ):
-                family.labels(reason)
+            for name in ("denials_by_reason_total", "order_denials_by_reason_total", "shadow_actions_by_reason_total"):
+                self._counters[name].labels(reason)
             for shadow in ("false", "true"):
-                self._families.decision_findings.labels(reason, shadow)
+                self._counters["decision_findings_total"].labels(reason, shadow)
             for judged in ("observation", "reference"):
-                self._families.rejections_by_reason.labels(judged, reason)
+                self._counters["rejections_by_reason_total"].labels(judged, reason)
 
     def _counts_of(self, market: str) -> MarketCounts:
         return self._counts.get(market, self._other)
 
-    def _count_decision(self, fact: DecisionMade, took_ns: int) -> None:
+    def _count(self, fact: Fact, took_ns: int) -> None:  # noqa: C901  # one case for each kind of fact
+        counters = self._counters
+        match fact:
+            case facts.DecisionMade():
+                self._count_decision(fact, took_ns)
+            case facts.ObservationJudged():
+                result = REDELIVERED if fact.redelivered else ACCEPTED if fact.accepted else REJECTED
+                self._counts_of(fact.market).observations[result].inc()
+                if not fact.accepted:
+                    self._count_reasons("rejections_by_reason_total", fact.findings, "observation")
+            case facts.ReferenceJudged():
+                self._counts_of(fact.market).references[ACCEPTED if fact.accepted else REJECTED].inc()
+                if not fact.accepted:
+                    self._count_reasons("rejections_by_reason_total", fact.findings, "reference")
+            case facts.OrderJudged():
+                self._counts_of(fact.market).orders[fact.verdict].inc()
+                if fact.verdict is Verdict.DENY:
+                    self._count_reasons("order_denials_by_reason_total", fact.findings)
+            case facts.BreakerChanged(scope=scope) if scope == GLOBAL_SCOPE:
+                self._global.transitions[fact.after].inc()
+            case facts.BreakerChanged(scope=scope) if scope in self._states:
+                self._states[scope].scope.transitions[fact.after].inc()
+            case facts.ShadowWould():
+                for finding in fact.findings:
+                    counters["shadow_actions_by_reason_total"].labels(finding.reason).inc()
+            case facts.PolicyChanged():
+                self._change_policy(fact)
+            case facts.CheckRefused():
+                counters["checks_refused_total"].inc()
+            case facts.CommandRefused():
+                counters["commands_refused_total"].inc()
+            case facts.Rebaselined():
+                counters["rebaselines_total"].inc()
+            case facts.StateValidated():
+                for found in fact.outcomes:
+                    counters["states_validated_total"].labels(found.outcome).inc()
+
+    def _count_decision(self, fact: facts.DecisionMade, took_ns: int) -> None:
         if fact.repeated:
-            self._families.decisions_repeated.inc()
+            self._counters["decisions_repeated_total"].inc()
             return
         decision = fact.decision
         denied = decision.verdict is Verdict.DENY
@@ -176,48 +186,18 @@ class Metrics:
         counts.costs.count(decision)
         self._families.decision_duration.observe(took_ns / SECOND_NS)
         for finding in decision.findings:
-            self._families.decision_findings.labels(finding.reason, "true" if finding.shadow else "false").inc()
+            shadow = "true" if finding.shadow else "false"
+            self._counters["decision_findings_total"].labels(finding.reason, shadow).inc()
         if denied:
-            for reason in _denying(decision.findings):
-                self._families.denials_by_reason.labels(reason).inc()
+            self._count_reasons("denials_by_reason_total", decision.findings)
 
-    def _count_other(self, fact: Fact) -> None:
-        match fact:
-            case BreakerChanged():
-                self._count_transition(fact)
-            case ShadowWould():
-                for finding in fact.findings:
-                    self._families.shadow_actions_by_reason.labels(finding.reason).inc()
-            case PolicyChanged():
-                self._change_policy(fact)
-            case CheckRefused():
-                self._families.checks_refused.inc()
-            case CommandRefused():
-                self._families.commands_refused.inc()
-            case Rebaselined():
-                self._families.rebaselines.inc()
-            case StateValidated():
-                for found in fact.outcomes:
-                    self._families.states_validated.labels(found.outcome).inc()
+    def _count_reasons(self, name: str, findings: Iterable[Finding], *labels: str) -> None:
+        """Count each reason that denies once, whatever the number of its findings."""
+        denying = {found.reason for found in findings if found.severity >= Severity.DENY and not found.shadow}
+        for reason in denying:
+            self._counters[name].labels(*labels, reason).inc()
 
-    def _count_transition(self, fact: BreakerChanged) -> None:
-        if fact.scope == GLOBAL_SCOPE:
-            self._global.transitions[fact.after].inc()
-        elif fact.scope in self._states:
-            self._states[fact.scope].scope.transitions[fact.after].inc()
-
-    def _count_order(self, fact: OrderJudged) -> None:
-        self._counts_of(fact.market).orders[fact.verdict].inc()
-        if fact.verdict is Verdict.DENY:
-            for reason in _denying(fact.findings):
-                self._families.order_denials_by_reason.labels(reason).inc()
-
-    def _count_rejection(self, judged: str, fact: ObservationJudged | ReferenceJudged) -> None:
-        if not fact.accepted:
-            for reason in _denying(fact.findings):
-                self._families.rejections_by_reason.labels(judged, reason).inc()
-
-    def _change_policy(self, fact: PolicyChanged) -> None:
+    def _change_policy(self, fact: facts.PolicyChanged) -> None:
         for market in fact.removed:
             self._counts.pop(market, None)  # a recovered policy may name markets that this process never had
             self._states.pop(market, None)
@@ -225,15 +205,11 @@ class Metrics:
         for market in fact.added:
             self._counts[market] = MarketCounts(self._families, market)
             self._states[market] = MarketGauges(self._families, market)
-        self._families.reloads.labels("success").inc()
+        self._counters["policy_reloads_total"].labels("success").inc()
         self._show_policy(fact.revision, fact.at_ns)
 
     def _show_policy(self, revision: str, at_ns: int) -> None:
-        self._families.policy_info.clear()
-        self._families.policy_info.labels(revision).set(1)
-        self._families.reload_successful.set(1)
-        self._families.reload_success_time.set(at_ns / SECOND_NS)
-
-
-def _denying(findings: tuple[Finding, ...]) -> set[str]:
-    return {finding.reason for finding in findings if finding.severity >= Severity.DENY and not finding.shadow}
+        self._gauges["policy_info"].clear()
+        self._gauges["policy_info"].labels(revision).set(1)
+        self._gauges["policy_last_reload_successful"].set(1)
+        self._gauges["policy_last_reload_success_timestamp_seconds"].set(at_ns / SECOND_NS)

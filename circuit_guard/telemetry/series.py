@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import product
 from math import inf, nan
-from typing import NamedTuple
 
 from prometheus_client import Gauge
 
@@ -18,7 +18,6 @@ from circuit_guard.core.types import (
     BreakerState,
     CheckKind,
     Decision,
-    ExplainedLoss,
     Explanation,
     Lift,
     Phase,
@@ -30,16 +29,11 @@ from circuit_guard.telemetry.families import Families
 ACCEPTED, REDELIVERED, REJECTED = "accepted", "redelivered", "rejected"
 HEADROOM_RULES = ("staleness", "divergence", "funding_continuity", "funding_rate")
 ASKED_WITHIN_NS = 60 * SECOND_NS
-"""An engine asks again while it wants a closure; one that it has not asked about for so long does not wait."""
+"""An engine asks again while it wants a closure. After this long without a question the closure no longer waits."""
 ACCOUNTS_MAX = 10_000
 """Accounts remembered for one market; beyond that the one asked about longest ago is forgotten."""
 Held = dict[tuple[str, str], int]
 """Since when (nanoseconds), by reason and by who lifts it."""
-
-
-class _Waiting(NamedTuple):
-    asked_ns: int
-    shortfall: Decimal
 
 
 class MarketCosts:
@@ -50,11 +44,15 @@ class MarketCosts:
     """
 
     def __init__(self, families: Families, market: str) -> None:
-        self._verdicts = {verdict: families.explained_losses.labels(market, verdict) for verdict in Explanation}
-        self._denials = families.explained_denials.labels(market)
-        self._held_closures = families.held_closures.labels(market)
-        self._held_shortfall = families.held_shortfall.labels(market)
-        self._waiting: dict[str, _Waiting] = {}
+        counters, gauges = families.counters, families.gauges
+        self._verdicts = {
+            verdict: counters["explained_losses_total"].labels(market, verdict) for verdict in Explanation
+        }
+        self._denials = counters["explained_denials_total"].labels(market)
+        self._held_closures = gauges["held_closures"].labels(market)
+        self._held_shortfall = gauges["held_shortfall"].labels(market)
+        self._waiting: dict[str, tuple[int, Decimal]] = {}
+        """By account, oldest first: when it was last asked about, and by how much at least it falls short."""
 
     def count(self, decision: Decision) -> None:
         """Count a decision, and remember or forget its account."""
@@ -63,10 +61,12 @@ class MarketCosts:
             return
         self._verdicts[loss.verdict].inc()
         self._waiting.pop(decision.account_id, None)
-        if decision.verdict is Verdict.ALLOW or loss.high is None or not _justified(decision, loss):
+        if decision.verdict is Verdict.ALLOW or loss.high is None or loss.verdict is not Explanation.EXPLAINED:
             return
+        if any(finding.reason == ACCOUNT_TAINTED for finding in decision.findings):
+            return  # it is under water for a value that was never true
         self._denials.inc()
-        self._waiting[decision.account_id] = _Waiting(decision.at_ns, -loss.high)
+        self._waiting[decision.account_id] = (decision.at_ns, -loss.high)
         if len(self._waiting) > ACCOUNTS_MAX:
             del self._waiting[next(iter(self._waiting))]
 
@@ -74,28 +74,28 @@ class MarketCosts:
         """Set the gauges of what waits now."""
         while self._waiting:
             oldest = next(iter(self._waiting))
-            if now_ns - self._waiting[oldest].asked_ns <= ASKED_WITHIN_NS:
+            if now_ns - self._waiting[oldest][0] <= ASKED_WITHIN_NS:
                 break
             del self._waiting[oldest]
         self._held_closures.set(len(self._waiting))
-        self._held_shortfall.set(float(sum(one.shortfall for one in self._waiting.values())))
+        self._held_shortfall.set(float(sum(shortfall for _, shortfall in self._waiting.values())))
 
 
 class MarketCounts:
     """What is counted for one market, and for all unknown ones together under `other`."""
 
     def __init__(self, families: Families, market: str) -> None:
-        self.decisions = {
-            (kind, verdict): families.decisions.labels(market, kind, verdict)
-            for kind in CheckKind
-            for verdict in Verdict
-        }
-        self.shadow_denials = families.shadow_denials.labels(market)
-        self.orders = {verdict: families.orders.labels(market, verdict) for verdict in Verdict}
+        counters = families.counters
+        self.decisions = {key: counters["decisions_total"].labels(market, *key) for key in product(CheckKind, Verdict)}
+        self.shadow_denials = counters["shadow_denials_total"].labels(market)
+        self.orders = {verdict: counters["orders_judged_total"].labels(market, verdict) for verdict in Verdict}
         self.observations = {
-            result: families.observations.labels(market, result) for result in (ACCEPTED, REDELIVERED, REJECTED)
+            result: counters["observations_total"].labels(market, result)
+            for result in (ACCEPTED, REDELIVERED, REJECTED)
         }
-        self.references = {result: families.references.labels(market, result) for result in (ACCEPTED, REJECTED)}
+        self.references = {
+            result: counters["references_total"].labels(market, result) for result in (ACCEPTED, REJECTED)
+        }
         self.costs = MarketCosts(families, market)
 
 
@@ -103,11 +103,12 @@ class ScopeSeries:
     """The breaker and the halt of a market, or of GLOBAL, and one series for each reason that holds it now."""
 
     def __init__(self, families: Families, scope: str) -> None:
-        self._state = {state: families.breaker_state.labels(scope, state) for state in BreakerState}
-        self._latched = families.breaker_latched.labels(scope)
-        self._halted = families.halted.labels(scope)
-        self.transitions = {state: families.breaker_transitions.labels(scope, state) for state in BreakerState}
-        self._hold_since = families.hold_since
+        counters, gauges = families.counters, families.gauges
+        self._state = {state: gauges["breaker_state"].labels(scope, state) for state in BreakerState}
+        self._latched = gauges["breaker_latched"].labels(scope)
+        self._halted = gauges["halted"].labels(scope)
+        self.transitions = {state: counters["breaker_transitions_total"].labels(scope, state) for state in BreakerState}
+        self._hold_since = gauges["hold_since_timestamp_seconds"]
         self._scope = scope
         self._shown: Held = {}
         _unknown(*self._state.values(), self._latched, self._halted)
@@ -133,16 +134,17 @@ class MarketGauges:
     """Where one market of the policy stands. NaN, which is unknown, until it is first shown."""
 
     def __init__(self, families: Families, market: str) -> None:
+        gauges = families.gauges
         self.scope = ScopeSeries(families, market)
-        self._phase = {phase: families.phase.labels(market, phase) for phase in Phase}
-        self._warm = families.market_warm.labels(market)
-        self._fresh_references = families.fresh_references.labels(market)
-        self._mark_age = families.data_age.labels(market, "mark")
-        self._funding_age = families.data_age.labels(market, "funding")
-        self._held = families.held.labels(market)
-        self._hold_overdue = families.hold_overdue.labels(market)
-        self._ramp = families.ramp.labels(market)
-        self._headroom = {rule: families.headroom.labels(market, rule) for rule in HEADROOM_RULES}
+        self._phase = {phase: gauges["phase"].labels(market, phase) for phase in Phase}
+        self._warm = gauges["market_warm"].labels(market)
+        self._fresh_references = gauges["fresh_references"].labels(market)
+        self._mark_age = gauges["data_age_seconds"].labels(market, "mark")
+        self._funding_age = gauges["data_age_seconds"].labels(market, "funding")
+        self._held = gauges["market_held_seconds"].labels(market)
+        self._hold_overdue = gauges["market_hold_overdue"].labels(market)
+        self._ramp = gauges["market_ramp_ratio"].labels(market)
+        self._headroom = {rule: gauges["headroom_ratio"].labels(market, rule) for rule in HEADROOM_RULES}
         _unknown(*self._phase.values(), *self._headroom.values(), self._warm, self._fresh_references, self._ramp)
         _unknown(self._mark_age, self._funding_age, self._held, self._hold_overdue)
 
@@ -163,12 +165,6 @@ class MarketGauges:
     def show_held(self, held_ns: int) -> None:
         """Set for how long closures have been held; 0 while nothing holds them."""
         self._held.set(held_ns / SECOND_NS)
-
-
-def _justified(decision: Decision, loss: ExplainedLoss) -> bool:
-    """Return whether the closure is due. A tainted account is under water for a value that was never true."""
-    tainted = any(finding.reason == ACCOUNT_TAINTED for finding in decision.findings)
-    return loss.verdict is Explanation.EXPLAINED and not tainted
 
 
 def _held(breaker: Breaker | BreakerStatus, halt: Halt | None) -> Held:

@@ -23,7 +23,7 @@ MIDDLE, TIME_LABEL_ROOM = 360.0, 40.0
 
 MARGIN_SHARE = 0.08
 FAR_SPANS = 6
-"""A published value further away than so many times what was allowed is drawn at the edge, not where it belongs."""
+"""A published value further away than this many times the allowed range is drawn at the edge."""
 TIME_STEPS_S = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 

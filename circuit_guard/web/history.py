@@ -11,37 +11,33 @@ from itertools import takewhile
 from math import nan
 from typing import NamedTuple
 
+from circuit_guard.core import facts
 from circuit_guard.core.envelope import Interval
-from circuit_guard.core.facts import (
-    BreakerChanged,
-    DecisionMade,
-    Fact,
-    HaltChanged,
-    MarketReopened,
-    MarketWarm,
-    PhaseChanged,
-    PolicyChanged,
-    Rebaselined,
-)
+from circuit_guard.core.facts import Fact
 from circuit_guard.core.market import Judged, MarketState, published
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, Verdict
 
 SAMPLES_MAX = 300
-"""At one in about two seconds the last ten minutes; 31 kB a market."""
-
-
+"""At one in about two seconds the last ten minutes; 31 kB per market."""
 SAMPLE_NS = 3 * SECOND_NS // 2
-"""Samples of a market are at least so far apart, which makes every second tick one."""
+"""Samples of a market are at least this far apart: every second tick makes one."""
 DENIED_MAX, ALLOWED_MAX, EVENTS_MAX = 20, 5, 20
-"""Kept a market. Denied and allowed apart, so that a flood of one kind does not push out the other."""
+"""Kept per market. Denied and allowed apart, so that a flood of one kind does not push out the other."""
 LATEST_MAX = 100
 """Kept of all markets together."""
 BEFORE_TRIP_S, AFTER_TRIP_S = 180, 60
 """What is kept round the last trip when the ring has long gone past it."""
 
-Event = BreakerChanged | HaltChanged | PhaseChanged | MarketWarm | MarketReopened | Rebaselined
+Event = (
+    facts.BreakerChanged
+    | facts.HaltChanged
+    | facts.PhaseChanged
+    | facts.MarketWarm
+    | facts.MarketReopened
+    | facts.Rebaselined
+)
 
 
 class Sample(NamedTuple):
@@ -94,7 +90,7 @@ class Ring:
 class Trip:
     """The last time a market's breaker opened; there is no `ring` of its own until `AFTER_TRIP_S` have passed."""
 
-    changed: BreakerChanged
+    changed: facts.BreakerChanged
     sampled: bool = False
     ring: Ring | None = None
 
@@ -127,17 +123,7 @@ class History:
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Keep what a page will show."""
         for fact in facts:
-            match fact:
-                case DecisionMade(repeated=False):
-                    self._decided(fact.decision)
-                case BreakerChanged() | HaltChanged():
-                    self._happened(fact.scope, fact)
-                case PhaseChanged() | MarketWarm() | MarketReopened() | Rebaselined():
-                    self._happened(fact.market, fact)
-                case PolicyChanged():
-                    self._markets |= {name: MarketHistory() for name in fact.added}
-                    for name in fact.removed:
-                        self._markets.pop(name, None)  # a recovered policy may have had others than this one
+            self._keep(fact)
 
     def sample(self, status: MarketStatus, market: MarketState, now_ns: int) -> None:
         """Keep what a market is now, if the last sample is old enough or its breaker has opened since then."""
@@ -166,18 +152,28 @@ class History:
         """Return the last decisions over all markets, newest first."""
         return list(reversed(self._latest))
 
-    def _decided(self, decision: Decision) -> None:
-        self._latest.append(decision)
-        kept = self._markets.get(decision.market)
-        if kept is not None:
-            (kept.denied if decision.verdict is Verdict.DENY else kept.allowed).append(decision)
+    def _keep(self, fact: Fact) -> None:
+        match fact:
+            case facts.DecisionMade(decision=decision, repeated=False):
+                self._latest.append(decision)
+                if decision.market in self._markets:
+                    kept = self._markets[decision.market]
+                    (kept.denied if decision.verdict is Verdict.DENY else kept.allowed).append(decision)
+            case facts.BreakerChanged() | facts.HaltChanged():
+                self._happened(fact.scope, fact)
+            case facts.PhaseChanged() | facts.MarketWarm() | facts.MarketReopened() | facts.Rebaselined():
+                self._happened(fact.market, fact)
+            case facts.PolicyChanged():
+                self._markets |= {name: MarketHistory() for name in fact.added}
+                for name in fact.removed:
+                    self._markets.pop(name, None)  # a recovered policy may have had others than this one
 
     def _happened(self, scope: str, event: Event) -> None:
-        kept = self._markets.get(scope)
-        if kept is None:
+        if scope not in self._markets:
             return
+        kept = self._markets[scope]
         kept.events.append(event)
-        if isinstance(event, BreakerChanged) and event.after is BreakerState.OPEN is not event.before:
+        if isinstance(event, facts.BreakerChanged) and event.after is BreakerState.OPEN is not event.before:
             kept.trip = Trip(event)
 
 
@@ -204,18 +200,14 @@ def sample_of(status: MarketStatus, at_ns: int, judged: Judged | None) -> Sample
     """Return what a market was at an instant; `judged` is the observation published then, None where none was new."""
     values = published(judged.observation) if judged else None
     return Sample(
-        at_s=at_ns / SECOND_NS,
-        mark=_number(values.mark_price if values else None),
-        funding_index=_number(values.funding_index if values else None),
-        rejected=float(judged is not None and not judged.accepted),
-        hull_low=_low(status.hull),
-        hull_high=_high(status.hull),
-        limit_low=_low(status.mark_limits),
-        limit_high=_high(status.mark_limits),
-        band_low=_low(status.band),
-        band_high=_high(status.band),
-        envelope_low=_low(status.funding_envelope),
-        envelope_high=_high(status.funding_envelope),
+        at_ns / SECOND_NS,
+        _number(values.mark_price if values else None),
+        _number(values.funding_index if values else None),
+        float(judged is not None and not judged.accepted),
+        *_ends(status.hull),
+        *_ends(status.mark_limits),
+        *_ends(status.band),
+        *_ends(status.funding_envelope),
     )
 
 
@@ -223,9 +215,5 @@ def _number(value: Decimal | None) -> float:
     return nan if value is None else float(value)
 
 
-def _low(interval: Interval | Nowhere | None) -> float:
-    return nan if interval is None else float(interval.low)
-
-
-def _high(interval: Interval | Nowhere | None) -> float:
-    return nan if interval is None else float(interval.high)
+def _ends(interval: Interval | Nowhere | None) -> tuple[float, float]:
+    return (nan, nan) if interval is None else (float(interval.low), float(interval.high))

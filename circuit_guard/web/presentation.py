@@ -40,7 +40,7 @@ class Room:
 
     @property
     def tone(self) -> Tone:
-        """Return how bad it is to have so little left."""
+        """Return how near the limit is, as a tone."""
         return Tone.BAD if self.left < 0.1 else Tone.CARE if self.left < 0.25 else Tone.GOOD
 
 
@@ -116,7 +116,7 @@ def rank(market: MarketStatus) -> tuple[int, int, float, str]:
 
 
 def page_of(markets: Sequence[MarketStatus], wanted: str, number: str) -> Page:
-    """Return the page with a number as given in an address: the nearest there is, the first for what is no number."""
+    """Return the page with a number as given in an address: the nearest there is, the first if it is no number."""
     wanted = wanted.strip()[:WANTED_CHARACTERS_MAX]
     found = [market for market in markets if wanted.lower() in market.market.lower()]
     last = max(-(-len(found) // PAGE_SIZE), 1)

@@ -1,7 +1,7 @@
 """What every request passes before a handler sees it, and what every answer carries.
 
-The page has no password: it trusts whoever can connect on this machine. A browser can be made to connect by any web
-site, so names that a site could point here are not answered, nor requests that another site's page sends.
+The page has no password: it trusts everybody who can connect on this machine. Any web site can make a browser connect,
+so names that a site could point here are not answered, nor are requests from another site's page.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def known_host(listen_host: str) -> Middleware:
         given = request.headers.get(hdrs.HOST, "")
         if not is_known(given, listen_host):
             raise Misdirected(
-                text=f"The Host was {given[:80]!r}, expected localhost, a loopback address or {listen_host}: other "
-                "names could be pointed here by a web site that wants to read this page."
+                text=f"The Host was {given[:80]!r}, expected localhost, a loopback address or {listen_host}: a web "
+                "site that wants to read this page could point other names here."
             )
         return await handler(request)
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.demo import Score, StoryClock
-from circuit_guard.cli.output import CommandError
+from circuit_guard.cli.output import CommandError, bundled
 from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.types import SECOND_NS
@@ -73,7 +72,7 @@ def test_bundled_when_in_a_checkout_then_its_files_are_found_and_others_are_miss
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert bundled("incident.jsonl.gz") == ROOT / "examples" / "incident.jsonl.gz"
-    monkeypatch.setattr("circuit_guard.cli.bundled._PACKAGE", tmp_path / "circuit_guard")
+    monkeypatch.setattr("circuit_guard.cli.output._PACKAGE", tmp_path / "circuit_guard")
     with pytest.raises(CommandError, match=r"policy\.toml is missing from this installation: expected it at "):
         bundled("policy.toml")
     (tmp_path / "circuit_guard" / "bundled").mkdir(parents=True)

@@ -131,7 +131,7 @@ def test_phase_when_set_then_the_change_is_told_and_again_changes_nothing(guard:
     again = guard.run("phase", "post_only", BTC, *WHO)
 
     assert f" {BTC}: phase RECOVERING to POST_ONLY by alice (only resting orders are taken): drill\n" in first.stdout
-    assert again.stdout.splitlines()[0] == "nothing changed: it was so already"
+    assert again.stdout.splitlines()[0] == "nothing changed: it was already so"
     assert (first.exit_code, again.exit_code) == (0, 0)
 
 

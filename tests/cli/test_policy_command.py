@@ -92,7 +92,7 @@ def test_policy_check_when_people_have_to_act_twice_or_first_then_that_is_said(t
 
     lines = run("policy", "check", str(path)).stdout.splitlines()
 
-    assert lines[2] == "takes two actors, the second within 90 s: reset, resume"
+    assert lines[2] == "needs two actors, the second within 90 s: reset, resume"
     assert lines[3] == "denied at first sight until an operator rebaselines them: BBB"
 
 

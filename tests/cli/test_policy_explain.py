@@ -37,7 +37,7 @@ def test_policy_explain_when_no_policy_is_given_then_the_bundled_one_is_explaine
         f"{BTC}: class major of {BUNDLED}, revision {load_policy(Path(BUNDLED)).revision}\n"
     )
     assert rows["5 s ago"] == ["0.0007293 %", "0.001076 %", "0.00001042 %"]
-    assert rows["8 h ago"] == ["3 %", "5 %", "not foretold"]
+    assert rows["8 h ago"] == ["3 %", "5 %", "not predicted"]
     assert rows["the mark price, while the reference price stands still"] == ["1 %", "0.2026 %"]
     assert rows["the engine's own sums: its formula, what it adds up"] == ["any size", "0.2026 %"]
     assert rows["the references, most of them wrong alike"] == ["any size", "any size"]

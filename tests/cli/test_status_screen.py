@@ -8,8 +8,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console, RenderableType
 
-from circuit_guard.cli.status import market_detail, markets_table, notes, overview
-from circuit_guard.cli.watch import live_screen
+from circuit_guard.cli.status import live_screen, market_detail, markets_table, notes, overview
 from circuit_guard.core.status import GuardStatus
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import status_pb2, types_pb2

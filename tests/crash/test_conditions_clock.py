@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import SECOND_NS, Phase, Verdict
 from circuit_guard.journal.reader import JournalReader
-from circuit_guard.recording.format import format_time
 from tests.crash.conditions import BTC, ETH, HALT, INDEX, PRICE, refused_start, running
 from tests.driver import ManualClock
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from circuit_guard.cli.demo import Narrator, Player, Score, StoryClock
-from circuit_guard.cli.rpc import CHANNEL_OPTIONS
+from circuit_guard.cli.options import CHANNEL_OPTIONS
 from circuit_guard.config.settings import load_settings
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine.clock import SystemClock
@@ -83,7 +83,7 @@ def test_incident_when_the_first_corrupt_value_is_published_then_the_page_is_out
     assert page.labels["market"] in (BTC, "BERA-USD-PERP")
     text = page.annotations["description"]
     assert "funding_jump since 2026-01-19 04:33:00" in text, "latched at another observation than the first corrupt one"
-    assert "lifted by operator" in text
+    assert "an operator must lift it" in text
     assert f"Next: circuit-guard status {page.labels['market']}" in text
     assert page.annotations["runbook_url"] == "docs/runbook.md#circuitguardmarketlatched"
     assert [early.name for early in watched.pages if early.at_s < fault_s] == []

@@ -12,9 +12,9 @@ import pytest
 from circuit_guard.core.inputs import Account, Basis, Position
 from circuit_guard.core.types import CheckKind
 from circuit_guard.report.closures import Assessment, Closure, PriceSource
-from circuit_guard.report.events import timeline_section
 from circuit_guard.report.exports import ledger
 from circuit_guard.report.incident import Incident, read_incident
+from circuit_guard.report.timeline import timeline_section
 from tests.driver import BTC, ETH, INDEX, PRICE, Driver, policy_of
 from tests.recording.recorded_guard import RecordedGuard
 from tests.report.recorded import WHOLE_DAY, account

@@ -24,10 +24,10 @@ from circuit_guard.journal.journal import Journal, prune
 from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.report.document import Points, Table
-from circuit_guard.report.events import corruption_section, timeline_section
 from circuit_guard.report.evidence import Window
 from circuit_guard.report.incident import Incident, read_incident
 from circuit_guard.report.sections import orders_section, reconcile_section
+from circuit_guard.report.timeline import corruption_section, timeline_section
 from circuit_guard.report.witness import NothingToReport
 from tests.driver import BTC, ETH, PRICE, START_NS, Driver
 from tests.journal.builders import Held, tamper
@@ -179,7 +179,7 @@ async def test_market_when_halted_or_silent_then_the_report_says_so_at_its_end(t
 
     text = reconcile(read_incident(tmp_path, WHOLE_DAY))
 
-    assert f"{ETH}, at the end of the window: halted by alice: thin book; a resume lifts it." in text
+    assert f"{ETH}, at the end of the window: halted by alice: thin book; an operator must resume it." in text
     assert "No observation from " in text
     assert f" to the end: {ETH}." in text
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 
+from circuit_guard.core.formatting import counted, format_time
 from circuit_guard.report.document import (
     Code,
     Document,
@@ -17,9 +18,7 @@ from circuit_guard.report.document import (
     Section,
     Table,
     clock,
-    counted,
     day,
-    exact,
     listed,
     markdown,
     money,
@@ -141,6 +140,6 @@ def test_words_when_counted_or_listed_then_read_as_a_sentence_has_them() -> None
 def test_times_when_shown_then_are_utc() -> None:
     at_ns = 1_768_797_180_228_000_001
     assert clock(at_ns) == "2026-01-19 04:33:00.228"
-    assert exact(at_ns) == "2026-01-19T04:33:00.228000001Z"
-    assert exact(1_768_797_180_000_000_000) == "2026-01-19T04:33:00Z"
+    assert format_time(at_ns) == "2026-01-19T04:33:00.228000001Z"
+    assert format_time(1_768_797_180_000_000_000) == "2026-01-19T04:33:00Z"
     assert (day(at_ns), stamp(at_ns)) == ("19 January 2026", "20260119T043300Z")

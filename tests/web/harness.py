@@ -18,9 +18,9 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.runtime.status_refresh import StatusRefresh
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
+from circuit_guard.web.board import StreamLimits, Streams
 from circuit_guard.web.history import History
 from circuit_guard.web.site import Site
-from circuit_guard.web.streams import StreamLimits, Streams
 from tests.driver import BTC, ETH, START_NS, Driver, policy_of
 
 LISTEN_HOST = "127.0.0.1"

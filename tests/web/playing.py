@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 
-from circuit_guard.cli.bundled import bundled
 from circuit_guard.cli.demo import Narrator, Player, Score, StoryClock
+from circuit_guard.cli.output import bundled
 from circuit_guard.config.settings import (
     EngineSettings,
     GrpcSettings,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from circuit_guard.web import pages
+from circuit_guard.web import site
 from circuit_guard.web.board import Board, View
 from tests.driver import BTC, Driver, policy_of
 
@@ -56,7 +56,7 @@ async def test_board_when_no_view_comes_then_waiting_ends_in_time_and_when_close
 
 
 async def test_long_answer_when_built_then_others_get_their_turn_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "SLICE_S", 0.0)
+    monkeypatch.setattr(site, "SLICE_S", 0.0)
     turns = 0
 
     async def other() -> None:
@@ -66,7 +66,7 @@ async def test_long_answer_when_built_then_others_get_their_turn_in_between(monk
             await asyncio.sleep(0)
 
     running = asyncio.ensure_future(other())
-    text = await pages.joined(str(number) for number in range(100))
+    text = await site.joined(str(number) for number in range(100))
     running.cancel()
 
     assert text == "".join(map(str, range(100)))

@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 
 from circuit_guard.core.inputs import Tick
 from circuit_guard.engine.engine import EngineFailed
-from circuit_guard.web.streams import StreamLimits
+from circuit_guard.web.board import StreamLimits
 from tests.driver import BTC, ETH
 from tests.web.harness import Web, web
 
