@@ -24,7 +24,7 @@ from benchmarks.load.process import LOOK_EVERY_S, STARTED_WITHIN_S, Bench
 PARTS = {
     "circuit_guard/core": "core: rules, gates, decision",
     "circuit_guard/server/convert": "messages to inputs, decisions to messages",
-    "circuit_guard/server": "server: entrance, door, services, turns",
+    "circuit_guard/server": "server: admission, services, turns of batches",
     "circuit_guard/journal": "journal: what is queued for the disk",
     "circuit_guard/telemetry/fact_log": "log: one line a decision",
     "circuit_guard/telemetry": "metrics",
