@@ -12,7 +12,7 @@ from benchmarks.load.generator import Load
 from benchmarks.load.growth import Aged, Grown, Sized
 from benchmarks.load.halting import Halted
 
-HEAD = ("", "a second", "CPU us each", "p50 ms", "p99 ms", "p99.9 ms", "busy: server, generator", "RSS MB")
+HEAD = ("", "per second", "CPU us each", "p50 ms", "p99 ms", "p99.9 ms", "busy: server, generator", "RSS MB")
 PERCENTILES = {50.0: 1, 99.0: 100, 99.9: 1000}
 """How many answers each takes at least: of fewer it would say nothing."""
 

@@ -23,7 +23,6 @@ from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters, number, share
 from circuit_guard.core.policy import FirstSight, MarketPolicy
 from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
-from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.types import SECOND_NS, Finding, Severity, short_seconds, show, show_percent
 from circuit_guard.core.view import MarketView
 
@@ -293,8 +292,8 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
     if policy.first_sight is FirstSight.CONFIRM:
         yield "An index that is wrong from the first observation on is the truth to the guard: first_sight is confirm."
     yield (
-        "The price in these limits is the index price trusted last. It may itself be off by "
-        f"{show_percent(policy.of(DivergenceParameters).index_base)}, and these limits with it."
+        "The price in these limits is the last trusted index price. An error in it makes these limits wrong by the "
+        "same fraction. The table of what passes unseen shows how large that error can be."
     )
 
 
