@@ -181,7 +181,7 @@ def test_explanation_when_something_ends_sooner_then_it_is_named_and_in_full_exp
     cold = market("AAA", finding("warming", "AAA"), finding("reference_missing"))
 
     assert explain_market(cold, in_maintenance=False, in_full=False).why[1] == "also reference_missing"
-    assert explain_market(cold, in_maintenance=False).why[1].startswith("reference_missing: too few references are fresh")
+    assert explain_market(cold, in_maintenance=False).why[1].startswith("reference_missing: too few references")
     assert endings(explain_market(cold, in_maintenance=False)) == [
         "Good data must last for a while",
         "The next good data will end this",

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuit_guard.core import guard
+from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Reference
 from circuit_guard.core.references import (
     HullParameters,
@@ -162,10 +163,10 @@ def test_limits_when_the_price_falls_then_they_widen_downwards_alone() -> None:
     for second in range(31):
         venues.agree(START_NS + second * SECOND_NS, 92_600 - 100 * second)
     view = venues.view(START_NS + 30 * SECOND_NS)
-    assert (view.rise, view.fall) == (0, 2_700)  # without the 2 s at either end, of 3,000
+    assert (view.rise, view.fall) == (Decimal(0), Decimal(2_700))  # without the 2 s at either end, of 3,000
     limits = view.limits(Decimal(0), Decimal(2))
     assert limits is not None
-    assert (limits.low, limits.high) == (89_600 - 5_400, 92_500)
+    assert limits == Interval(Decimal(89_600 - 5_400), Decimal(92_500))
 
 
 def test_limits_when_two_of_three_sources_wick_for_a_moment_then_no_room_stays_behind() -> None:
@@ -175,7 +176,8 @@ def test_limits_when_two_of_three_sources_wick_for_a_moment_then_no_room_stays_b
         for source, share in zip(VENUES[:3], (wick, wick, 1), strict=True):
             venues.quote(START_NS + second * SECOND_NS, source, round(92_600 * share))
     view = venues.view(START_NS + 19 * SECOND_NS)
-    assert (hull(view), view.width) == ((92_600, 92_600), 0)
+    assert hull(view) == (92_600, 92_600)
+    assert view.width == 0
 
 
 def test_limits_when_venues_really_split_then_they_widen_by_the_lasting_spread_and_not_by_one_wick() -> None:
