@@ -65,8 +65,8 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         )
         yield (
             f"With fewer than {rule.quorum} fresh ones, two at least, a price has to be between them, and nothing "
-            f"trips for diverging: of two, one that lies has room of {show_percent(rule.pair_share)} and may put the "
-            "price anywhere in it. POST_ONLY denies closures then. With one left, or two further apart, every phase does."
+            f"trips for diverging: one of two that lies has room of {show_percent(rule.pair_share)} and may put the "
+            "price anywhere in it. POST_ONLY denies closures then. With one, or two further apart, every phase does."
         )
 
 
