@@ -29,7 +29,7 @@ from circuit_guard.evaluation.judge import GuardJudge, hidden_max
 from circuit_guard.evaluation.outcome import Tally, total
 from circuit_guard.evaluation.population import Closure, accounts, closures
 from circuit_guard.evaluation.trial import Limits, Run, Trial
-from circuit_guard.recording.reader import read_recording
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.replay import policy_for
 
 SHIPPED = "as shipped"
@@ -122,7 +122,7 @@ def run_job(job: Job) -> Mapping[tuple[str, bool], Tally]:
 
 def _limit(judge: GuardJudge, run: Run, closure: Closure, at_ns: int) -> Decimal | None:
     account = closure.check.account
-    held, true_mark = account or closure.account.account, partial(run.faulted.true_mark, at_ns=at_ns)
+    held, true_mark = account or closure.account.account, partial(run.faulted.truth.mark, at_ns=at_ns)
     return hidden_max(judge.state, held, judge.policy, at_ns, true_mark, carried=account is not None)
 
 

@@ -13,9 +13,8 @@ from circuit_guard.cli.output import CommandError, ExitCode, screen
 from circuit_guard.core.inputs import Observation, PhaseCommand, Reference
 from circuit_guard.errors import RecordingError
 from circuit_guard.recording.candles import CandleOptions, from_candles
+from circuit_guard.recording.file import read_recording, write_recording
 from circuit_guard.recording.format import Fault, LabelledCheck, format_time, parse_decimal
-from circuit_guard.recording.reader import read_recording
-from circuit_guard.recording.writer import write_recording
 
 app = typer.Typer(help="Check recordings, and make them.", no_args_is_help=True)
 

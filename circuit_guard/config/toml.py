@@ -46,7 +46,6 @@ class Number:
         return f"{low} and at most {self.most}"
 
     def read(self, value: object) -> Decimal:
-        """Return the value as a decimal, or raise the pydantic error that says what was expected."""
         if isinstance(value, float):
             raise expected(f'a number {self.bounds}: floats are not exact, write it as a string such as "0.02"')
         if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
@@ -84,7 +83,6 @@ class Whole:
     text: bool = False
 
     def read(self, value: object) -> int:
-        """Return the value as an int, or raise the pydantic error that says what was expected."""
         if self.text and isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not self.least <= value <= self.most:
@@ -106,7 +104,6 @@ class Name:
     pattern: str = "[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"
 
     def read(self, value: object) -> str:
-        """Return the name, or raise the pydantic error that says what was expected."""
         if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
             raise expected(self.expected)
         return value

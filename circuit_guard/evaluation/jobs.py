@@ -31,8 +31,8 @@ from circuit_guard.evaluation.outcome import Difference, Evaluation, GuardResult
 from circuit_guard.evaluation.peers import peers
 from circuit_guard.evaluation.population import Closure, ModelAccount, accounts, closures
 from circuit_guard.evaluation.trial import Limits, Run, Trial
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Header
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.replay import policy_for
 
 GUARD = "circuit_guard"
@@ -158,7 +158,7 @@ def _measure(guard: GuardJudge, run: Run) -> Callable[[Closure, int], Decimal | 
         held, carried = account or closure.account.account, account is not None
 
         def true_mark(market: str) -> Decimal | None:
-            return run.faulted.true_mark(market, at_ns)
+            return run.faulted.truth.mark(market, at_ns)
 
         return hidden_max(guard.state, held, guard.policy, at_ns, true_mark, carried=carried)
 

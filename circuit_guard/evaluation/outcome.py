@@ -80,7 +80,6 @@ class Tally:
     """
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         return {
             "runs": self.runs,
             "wrongful": {
@@ -168,11 +167,9 @@ class GuardResult:
     by_kind: Mapping[str, Tally]
 
     def total(self) -> Tally:
-        """Return the sum over all kinds."""
         return total(self.by_kind.values())
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         summed = self.total()
         return {
             "guard": self.guard,
@@ -192,7 +189,6 @@ class Changed:
     only_against: int = 0
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         return {
             "asked": self.asked,
             "allowed_only_by_policy": self.only_policy,
@@ -209,7 +205,6 @@ class Difference:
 
     @staticmethod
     def total(differences: Iterable[Difference]) -> Difference:
-        """Return the sum of several, with the first examples."""
         summed = Difference()
         for difference in differences:
             for label, changed in difference.changed.items():
@@ -222,7 +217,6 @@ class Difference:
         return summed
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
         return {**{label.value: self.changed[label].as_json() for label in Label}, "examples": self.examples}
 
 

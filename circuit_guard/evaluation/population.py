@@ -364,7 +364,7 @@ def true_surplus(faulted: FaultedFeed, model: ModelAccount, at_ns: int) -> Decim
         account = _cached(model, faulted.truth)
         return account.collateral + sum(
             contribution(
-                position, faulted.true_mark(position.market, at_ns), faulted.true_funding(position.market, at_ns)
+                position, faulted.truth.mark(position.market, at_ns), faulted.truth.funding(position.market, at_ns)
             )
             for position in account.positions
         )
@@ -383,9 +383,9 @@ def _cached(model: ModelAccount, values: Values) -> Account:
 def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, crossing: Crossing, count: int) -> Closure:
     """Return the question about an account that has gone under water: its largest position is to be closed, whole."""
     at_ns = crossing.at_ns
-    position = max(seen.positions, key=lambda held: abs(held.size * faulted.seen_mark(held.market, at_ns)))
+    position = max(seen.positions, key=lambda held: abs(held.size * faulted.seen.mark(held.market, at_ns)))
     market, request_id = position.market, f"{model.account_id}-closure-{count}"
-    basis = Basis(faulted.seen_mark(market, at_ns), faulted.seen_funding(market, at_ns))
+    basis = Basis(faulted.seen.mark(market, at_ns), faulted.seen.funding(market, at_ns))
     execution_price = _fill(faulted, position, at_ns, request_id)
     check = Check(
         at_ns + model.reaction_ns,
@@ -398,7 +398,7 @@ def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, crossing:
         account=seen if model.carried else None,
     )
     surplus = true_surplus(faulted, model, at_ns)
-    notionals = {held: abs(held.size * faulted.true_mark(held.market, at_ns)) for held in seen.positions}
+    notionals = {held: abs(held.size * faulted.truth.mark(held.market, at_ns)) for held in seen.positions}
     maintenance = sum(held.maintenance_margin_fraction * notional for held, notional in notionals.items())
     loss = _loss(faulted, model, position, at_ns, execution_price)
     return Closure(
@@ -416,7 +416,7 @@ def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, crossing:
 def _fill(faulted: FaultedFeed, position: Position, at_ns: int, request_id: str) -> Decimal:
     """Return the price at which a position is closed: the book's, with a little slippage against the account."""
     random = Random(f"{faulted.kind} {faulted.seed} {request_id}")  # noqa: S311 - repeatable, not secret
-    book = faulted.seen_mark if faulted.fills_at_mark else faulted.true_mark
+    book = faulted.seen.mark if faulted.fills_at_mark else faulted.truth.mark
     slippage = Decimal(f"{random.uniform(0, SLIPPAGE_BPS_MAX):.3f}") * _BPS
     price = book(position.market, at_ns)
     return _PRICE.subtract(price, abs(price) * slippage.copy_sign(position.size))
@@ -426,8 +426,8 @@ def _loss(
     faulted: FaultedFeed, model: ModelAccount, position: Position, at_ns: int, execution_price: Decimal
 ) -> Decimal:
     market, size = position.market, position.size
-    true_mark = faulted.true_mark(market, at_ns)
-    charged = faulted.seen_funding(market, at_ns) - position.cached_funding_index
-    owed = faulted.true_funding(market, at_ns) - faulted.true_funding(market, model.opened_ns)
+    true_mark = faulted.truth.mark(market, at_ns)
+    charged = faulted.seen.funding(market, at_ns) - position.cached_funding_index
+    owed = faulted.truth.funding(market, at_ns) - faulted.truth.funding(market, model.opened_ns)
     penalty = PENALTY_SHARE * position.maintenance_margin_fraction * abs(size * true_mark)
     return size * (true_mark - execution_price) + size * (charged - owed) + penalty

@@ -66,7 +66,6 @@ class Noticing:
         self._closures = 0
 
     def observed(self, observation: Observation, *, believed: bool) -> None:
-        """Take an observation that was believed or not."""
         if self._watching(observation.market, observation.at_ns):
             self._observations += believed
             self._noticed = not believed
@@ -78,7 +77,6 @@ class Noticing:
             self._noticed = answer.doubts
 
     def report(self, tally: Tally) -> None:
-        """Write what was counted into a tally."""
         if self._fault is None:
             return
         tally.faults += 1
@@ -222,14 +220,14 @@ class Trial:
     def _again(self, closure: Closure, at_ns: int, number: int) -> Check:
         """Return the question as the engine puts it now: with the values it sees, to be filled at the book's price."""
         check, faulted = closure.check, self._faulted
-        seen = faulted.seen_mark(check.market, at_ns)
-        fill = seen if faulted.fills_at_mark else faulted.true_mark(check.market, at_ns)
+        seen = faulted.seen.mark(check.market, at_ns)
+        fill = seen if faulted.fills_at_mark else faulted.truth.mark(check.market, at_ns)
         return replace(
             check,
             at_ns=at_ns,
             request_id=f"{check.request_id}#retry-{number}",
             execution_price=None if check.execution_price is None else fill,
-            basis=Basis(seen, faulted.seen_funding(check.market, at_ns)),
+            basis=Basis(seen, faulted.seen.funding(check.market, at_ns)),
         )
 
     def _settle(self, pending: Pending, at_ns: int) -> None:

@@ -7,19 +7,21 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from circuit_guard.core.facts import Fact
+from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.journal.checkpoint import Checkpoint, copied, pack
-from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
+from circuit_guard.journal.errors import CheckpointGone, JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds
-from circuit_guard.journal.record import CheckpointContent, Entry, Kind
+from circuit_guard.journal.record import CheckpointContent, Entry, Kind, Start, entries_of
 from circuit_guard.journal.retention import prune_all
 from circuit_guard.journal.store import UNREADABLE, Store, connect, unusable
 from circuit_guard.journal.writer import Appended, EntryQueue, Writer
@@ -128,7 +130,6 @@ class Journal:
         return self._queue.failure
 
     def status(self) -> JournalStatus:
-        """Return how the journal is doing."""
         queue = self._queue
         return JournalStatus(
             last_sequence=queue.last_sequence,
@@ -146,9 +147,20 @@ class Journal:
         """
         return self._queue.append(entries)
 
-    async def durable(self, sequence: int) -> None:
-        """Return once the record is on the disk. Raise JournalFailed where it may never get there."""
-        await asyncio.wrap_future(self._queue.durable(sequence))
+    def start(self, start: Start) -> None:
+        self.append((Entry(Kind.START, start.at_ns, "", start),))
+
+    def policy(self, policy: Policy, at_ns: int) -> None:
+        """Record a policy before the command that puts it into force."""
+        self.append((Entry(Kind.POLICY, at_ns, "", policy),))
+
+    def record(self, input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> None:
+        """Record an input, what it changed, and the decision it led to."""
+        self.append(entries_of(input_, facts))
+
+    async def durable(self, sequence: int | None = None) -> None:
+        """Return once the record, or all there is, is on the disk. Raise JournalFailed where it may never get there."""
+        await asyncio.wrap_future(self._queue.durable(self._queue.last_sequence if sequence is None else sequence))
 
     async def room(self) -> None:
         """Return once the queue is not full, to one after the other in the order of asking. Raise JournalFailed.
@@ -180,8 +192,19 @@ class Journal:
         await self.durable(checkpoint.sequence)
         return checkpoint
 
+    def recorded_checkpoint(self, sequence: int) -> Checkpoint | None:
+        """Return the checkpoint of that sequence with its state, None where there is none. Waits for the disk.
+
+        Raise CheckpointGone where retention has dropped the state, JournalUnusable where the file cannot be read.
+        """
+        with self.reader() as reader:
+            checkpoint = reader.checkpoint(sequence)
+        if checkpoint is not None and checkpoint.text is None:
+            problem = "its state was dropped by retention, which keeps the last ten, then one per hour, and named ones"
+            raise CheckpointGone(sequence, problem, "name another one, of about that time")
+        return checkpoint
+
     def reader(self) -> JournalReader:
-        """Return a reader of what is on the disk."""
         return JournalReader(self._directory)
 
     def close(self) -> None:

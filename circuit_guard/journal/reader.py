@@ -220,7 +220,6 @@ class VerifyReport:
         return not self.problem
 
     def count(self, record: Record) -> None:
-        """Take one proved record."""
         self.records += 1
         self.checkpoints += record.kind is Kind.CHECKPOINT
         self.first_sequence = self.first_sequence or record.sequence
@@ -245,11 +244,9 @@ class JournalReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
         self._connection.close()
 
     def bounds(self) -> dict[Chain, Bounds]:
-        """Return where each chain begins and ends now."""
         return read_bounds(self._connection, self._path)
 
     def records(self, from_sequence: int = 1, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Record]:

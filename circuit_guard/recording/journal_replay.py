@@ -35,7 +35,6 @@ class Difference:
     replayed: str
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of a replay."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -111,7 +110,6 @@ class JournalReplay:
         return not self.different and self.missing == self.dropped
 
     def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of a replay."""
         first = self.first_difference
         return {
             "from_record": self.covers + 1,
@@ -197,7 +195,6 @@ class _Comparison:
         self._first_missing: Difference | None = None
 
     def take(self, record: Record) -> None:
-        """Take the next record."""
         match record.kind:
             case Kind.DECISION:
                 self._compare(record)

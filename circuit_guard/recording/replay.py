@@ -25,9 +25,8 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME
 from circuit_guard.journal.record import Start
-from circuit_guard.journal.recorder import Recorder
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Fault, Header, JsonObject, LabelledCheck
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.score import Asked, ReplayResult, Score, enforced_reasons, total
 
 RETRY_FOR_S = 12
@@ -199,17 +198,16 @@ HOST = "recording"
 class _RecordedReplay(Replay):
     """A replay that records what it feeds to the core, and what comes of it."""
 
-    def __init__(self, policy: Policy, scored: tuple[str, ...], start_ns: int, retry_for_s: int, to: Recorder) -> None:
+    def __init__(self, policy: Policy, scored: tuple[str, ...], start_ns: int, retry_for_s: int, to: Journal) -> None:
         super().__init__(policy, scored, start_ns, retry_for_s)
-        self._recorder = to
+        self._journal = to
 
     def _take_facts(self, input_: Input | Check, facts: list[Fact]) -> None:
         super()._take_facts(input_, facts)
-        self._recorder.record(input_, facts)
+        self._journal.record(input_, facts)
 
     async def checkpoint(self) -> None:
-        """Record the state as it is now."""
-        await self._recorder.checkpoint(self._state, self._policy, "")
+        await self._journal.checkpoint(self._state, self._policy)
 
 
 async def record_replay(
@@ -229,11 +227,9 @@ async def record_replay(
         raise JournalUnusable(directory / JOURNAL_NAME, "there is a journal already", "name another directory")
     start_ns = batch[0].at_ns
     with Journal(directory, start_ns, JournalOptions()) as journal:
-        recorder = Recorder(journal)
-        replay = _RecordedReplay(
-            policy, tuple(recording.header.markets or policy.markets), start_ns, retry_for_s, recorder
-        )
-        recorder.start(Start(start_ns, __version__, HOST, 0))
+        scored = tuple(recording.header.markets or policy.markets)
+        replay = _RecordedReplay(policy, scored, start_ns, retry_for_s, journal)
+        journal.start(Start(start_ns, __version__, HOST, 0))
         await replay.checkpoint()
         due_ns = start_ns + CHECKPOINT_INTERVAL_NS
         while batch:
@@ -242,7 +238,7 @@ async def record_replay(
                     await replay.checkpoint()
                     due_ns += CHECKPOINT_INTERVAL_NS * ((entry.at_ns - due_ns) // CHECKPOINT_INTERVAL_NS + 1)
                 replay.take(entry)
-            await recorder.room()
+            await journal.room()
             batch = list(islice(entries, RECORDED_PER_BATCH))
         result = replay.finish()
         await replay.checkpoint()

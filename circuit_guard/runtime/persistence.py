@@ -22,7 +22,6 @@ from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.record import Start
-from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import REMEDY, Rerun, recover
 from circuit_guard.recording.format import format_time
 
@@ -78,7 +77,7 @@ async def _go_on(engine: Engine, journal: Journal, settings: JournalSettings) ->
         return
     start = Start(engine.now_ns(), __version__, socket.gethostname(), os.getpid())
     with suppress(EngineFailed):  # the engine has logged it, and refuses from now on
-        engine.begin(start, Recorder(journal), recovered)
+        engine.begin(start, journal, recovered)
         if problems := broken_in(engine.state):
             engine.refuse(f"the recovered state cannot be true: {'; '.join(problems)}: {REMEDY}")
             return

@@ -100,8 +100,8 @@ def test_trial_when_asked_again_then_with_the_values_that_the_engine_sees_by_the
 
     last, market = asked[-1], closure.check.market
     assert last.at_ns == closure.at_ns + 7 * SECOND_NS
-    assert last.basis.mark_price == HONEST.faulted.seen_mark(market, last.at_ns) != closure.check.basis.mark_price
-    assert last.execution_price == HONEST.faulted.true_mark(market, last.at_ns)
+    assert last.basis.mark_price == HONEST.faulted.seen.mark(market, last.at_ns) != closure.check.basis.mark_price
+    assert last.execution_price == HONEST.faulted.truth.mark(market, last.at_ns)
     assert last.account == closure.check.account
 
 
