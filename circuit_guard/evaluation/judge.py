@@ -128,10 +128,10 @@ def hidden_max(
     """Return the envelope's limit for an account now, in quote currency; None where the guard knows no envelope.
 
     It is how far the surplus at values that the guard takes for possible can be below that at the true mark price, or
-    at any that the references agree on: an account that truly has so much or more cannot look under water inside the
-    envelopes. It is what `policy explain` states, with the moves of this minute, and with how far the true price itself
-    is from the references. A check that does not carry the
-    account (`carried` false) is only held against the wider limits of the rule divergence.
+    at any that the references agree on: an account that truly has at least that much cannot look under water inside
+    the envelopes. `policy explain` states the same limit; this one adds the moves of this minute, and how far the true
+    price itself is from the references. A check that does not carry the account (`carried` false) is only held against
+    the wider limits of the rule divergence.
     """
     by_market: dict[str, list[Position]] = {}
     for position in account.positions:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal, localcontext
 from statistics import median
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.evaluation.peers import PEERS
 from circuit_guard.recording.format import JsonObject, Label
+from circuit_guard.recording.score import add_to
 
 EXAMPLES_MAX = 20
 CENT = Decimal("0.01")
@@ -130,8 +131,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
     summed = Tally()
     with localcontext(ARITHMETIC):
         for tally in tallies:
-            for each in fields(Tally):
-                setattr(summed, each.name, getattr(summed, each.name) + getattr(tally, each.name))
+            add_to(summed, tally)
             summed.examples.sort(key=lambda example: example["label"] == Label.GENUINE)
             del summed.examples[EXAMPLES_MAX:]
     return summed
@@ -185,15 +185,8 @@ class Changed:
     """Closures of one label that both policies were asked about, and those that only one of them allowed."""
 
     asked: int = 0
-    only_policy: int = 0
-    only_against: int = 0
-
-    def as_json(self) -> JsonObject:
-        return {
-            "asked": self.asked,
-            "allowed_only_by_policy": self.only_policy,
-            "allowed_only_by_against": self.only_against,
-        }
+    allowed_only_by_policy: int = 0
+    allowed_only_by_against: int = 0
 
 
 @dataclass(slots=True)
@@ -208,16 +201,13 @@ class Difference:
         summed = Difference()
         for difference in differences:
             for label, changed in difference.changed.items():
-                into = summed.changed[label]
-                into.asked += changed.asked
-                into.only_policy += changed.only_policy
-                into.only_against += changed.only_against
+                add_to(summed.changed[label], changed)
             summed.examples += difference.examples
         del summed.examples[DIFFERENCES_SHOWN_MAX:]
         return summed
 
     def as_json(self) -> JsonObject:
-        return {**{label.value: self.changed[label].as_json() for label in Label}, "examples": self.examples}
+        return {**{label.value: asdict(self.changed[label]) for label in Label}, "examples": self.examples}
 
 
 @dataclass(frozen=True, slots=True)

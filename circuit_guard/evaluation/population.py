@@ -1,20 +1,14 @@
 """Leveraged accounts on a feed, and the closures that a liquidation engine asks for.
 
-Accounts are drawn so that their distance to liquidation fits the path that the marks honestly take. Which of them the
-engine sees go under water is computed incrementally, with the same result as computing each account at each
-observation. An account with one position is under water where `side * (index - mark) + fraction * mark`, the pressure,
-exceeds what its collateral and entry bear per unit, its capacity. So those of one market, side and fraction are sorted
-by capacity once, and an observation only looks up how many of them it puts under. Accounts with several positions are
-summed anew where one of their markets has moved.
+Accounts are drawn so that their distance to liquidation fits the path that the marks honestly take.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_FLOOR, Context, Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from itertools import groupby
 from math import exp, log
 from operator import attrgetter
@@ -57,7 +51,7 @@ class Draw:
 
     @property
     def start_ns(self) -> int:
-        """When there are accounts: what a guard denies that has just been started is no figure of a fault."""
+        """When accounts begin: what a guard denies while it warms up says nothing about a fault."""
         return self.feed.start_ns + WARM_UP_NS
 
     def account(self) -> tuple[int, Account]:
@@ -109,9 +103,6 @@ class Draw:
 MaintenanceFactor = Callable[[str, int], Decimal]
 """By how much the engine overstates the maintenance margin of a market at a time."""
 
-_DOWN = Context(prec=ARITHMETIC.prec, rounding=ROUND_FLOOR)
-"""Rounded down, a capacity is exceeded exactly by the pressures that exceed it unrounded."""
-
 
 class Holder(NamedTuple):
     """An account as the engine sees it, and since when it has its positions."""
@@ -129,27 +120,19 @@ class Crossing(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Row:
-    """The accounts with one position in one market, on one side, with one maintenance fraction, by capacity."""
+class _Seen:
+    """An account as the engine sees it: what each position adds to its surplus, where the values are known."""
 
-    side: int
-    fraction: Decimal
-    capacities: list[Decimal]
-    holders: list[int]
-    under: int = 0
-    """The number of accounts under water; they are the first ones."""
-
-
-@dataclass(slots=True)
-class _Basket:
-    """An account with several positions: what each of them contributes to the surplus, where its values are known."""
-
-    holder: int
+    number: int
+    opened_ns: int
     collateral: Decimal
     positions: dict[str, Position]
     contributions: dict[str, Decimal] = field(default_factory=dict)
+    under: bool = False
+    """Whether it was under water when it was last looked at with its positions open."""
 
     def is_under(self) -> bool:
+        """Return whether its values, all of them known, put it under water."""
         if len(self.contributions) < len(self.positions):
             return False
         return self.collateral + sum(self.contributions.values()) < 0
@@ -169,97 +152,42 @@ def crossings(
 
     Observations received at the same time count as one. To be run in the context of `ARITHMETIC`.
     """
-    engine = _Engine(holders)
+    marks: dict[str, Decimal] = {}
+    indices: dict[str, Decimal] = {}
+    accounts = [
+        _Seen(number, opened_ns, account.collateral, {position.market: position for position in account.positions})
+        for number, (account, opened_ns) in enumerate(holders)
+    ]
+    by_market: defaultdict[str, list[_Seen]] = defaultdict(list)
+    for account in accounts:
+        for market in account.positions:
+            by_market[market].append(account)
+    unopened = sorted(accounts, key=attrgetter("opened_ns"), reverse=True)
     for at_ns, batch in groupby(observed, attrgetter("at_ns")):
-        yield from engine.take(at_ns, batch, factor)
+        touched: dict[int, _Seen] = {}
+        for market in dict.fromkeys(_take_over(batch, marks, indices)):
+            if market in marks and market in indices:
+                values = marks[market], indices[market], factor(market, at_ns)
+                for account in by_market[market]:
+                    account.contributions[market] = contribution(account.positions[market], *values)
+                    touched[account.number] = account
+        while unopened and unopened[-1].opened_ns <= at_ns:
+            account = unopened.pop()
+            touched[account.number] = account
+        for account in touched.values():
+            if account.opened_ns <= at_ns and account.is_under() is not account.under:
+                account.under = not account.under
+                yield Crossing(at_ns, account.number, account.under)
 
 
-class _Engine:
-    """What the engine knows, and which accounts it sees under water."""
-
-    def __init__(self, holders: Sequence[Holder]) -> None:
-        self._marks: dict[str, Decimal] = {}
-        self._indices: dict[str, Decimal] = {}
-        self._rows = _rows(holders)
-        self._baskets: dict[str, list[_Basket]] = {}
-        for number, holder in enumerate(holders):
-            if len(holder.account.positions) > 1:
-                positions = {position.market: position for position in holder.account.positions}
-                basket = _Basket(number, holder.account.collateral, positions)
-                for market in positions:
-                    self._baskets.setdefault(market, []).append(basket)
-        self._under: set[int] = set()
-        """Those under water, their positions open or not."""
-        self._unopened = sorted(range(len(holders)), key=lambda number: -holders[number].opened_ns)
-        """Those whose positions are yet to be opened, the next one last."""
-        self._waiting = set(self._unopened)
-        self._opened_ns = [holder.opened_ns for holder in holders]
-
-    def take(self, at_ns: int, batch: Iterable[Observation], factor: MaintenanceFactor) -> list[Crossing]:
-        """Take what is received at one time, and return who has crossed the line."""
-        moved = self._update(batch)
-        changed: list[int] = []
-        for market in moved:
-            if market in self._marks and market in self._indices:
-                changed += self._move(market, factor(market, at_ns))
-        before = self._under.copy()
-        self._under.symmetric_difference_update(changed)
-        baskets = {basket.holder: basket for market in moved for basket in self._baskets.get(market, ())}
-        for number, basket in baskets.items():
-            (self._under.add if basket.is_under() else self._under.discard)(number)
-        touched = dict.fromkeys((*changed, *baskets))
-        crossed = [n for n in touched if (n in before) != (n in self._under) and n not in self._waiting]
-        crossed += [n for n in self._open(at_ns) if n in self._under]
-        return [Crossing(at_ns, number, number in self._under) for number in crossed]
-
-    def _update(self, batch: Iterable[Observation]) -> dict[str, None]:
-        """Take over the values given, and return the markets that they are of."""
-        moved: dict[str, None] = {}
-        for observation in batch:
-            if observation.mark_price is not None:
-                self._marks[observation.market] = observation.mark_price
-            if observation.funding_index is not None:
-                self._indices[observation.market] = observation.funding_index
-            moved[observation.market] = None
-        return moved
-
-    def _move(self, market: str, factor: Decimal) -> list[int]:
-        """Look up whom a market's values now put under water, and return those for whom that is new, or over."""
-        mark, index = self._marks[market], self._indices[market]
-        changed: list[int] = []
-        for row in self._rows.get(market, ()):
-            pressure = row.side * (index - mark) + row.fraction * factor * mark
-            under = bisect_left(row.capacities, pressure)
-            changed += row.holders[min(under, row.under) : max(under, row.under)]
-            row.under = under
-        for basket in self._baskets.get(market, ()):
-            basket.contributions[market] = contribution(basket.positions[market], mark, index, factor)
-        return changed
-
-    def _open(self, at_ns: int) -> list[int]:
-        """Open the positions whose time has come, and return whose they are."""
-        opened: list[int] = []
-        while self._unopened and self._opened_ns[self._unopened[-1]] <= at_ns:
-            opened.append(self._unopened.pop())
-        self._waiting.difference_update(opened)
-        return opened
-
-
-def _rows(holders: Sequence[Holder]) -> dict[str, list[_Row]]:
-    """Sort the accounts with one position into rows."""
-    members: dict[tuple[str, int, Decimal], list[tuple[Decimal, int]]] = {}
-    for number, (account, _) in enumerate(holders):
-        if len(account.positions) == 1:
-            (position,) = account.positions
-            size, side = position.size, 1 if position.size > 0 else -1
-            borne = account.collateral - size * (position.entry_price - position.cached_funding_index)
-            key = (position.market, side, position.maintenance_margin_fraction)
-            members.setdefault(key, []).append((_DOWN.divide(borne, abs(size)), number))
-    rows: dict[str, list[_Row]] = {}
-    for (market, side, fraction), row in members.items():
-        row.sort()
-        rows.setdefault(market, []).append(_Row(side, fraction, [c for c, _ in row], [n for _, n in row]))
-    return rows
+def _take_over(batch: Iterable[Observation], marks: dict[str, Decimal], indices: dict[str, Decimal]) -> Iterator[str]:
+    """Take over the values given, and yield the markets that they are of."""
+    for observation in batch:
+        if observation.mark_price is not None:
+            marks[observation.market] = observation.mark_price
+        if observation.funding_index is not None:
+            indices[observation.market] = observation.funding_index
+        yield observation.market
 
 
 PENALTY_SHARE = Decimal("0.7")

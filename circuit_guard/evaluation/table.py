@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from decimal import Decimal
 from statistics import median
 
@@ -54,7 +55,7 @@ def _guards(evaluation: Evaluation) -> Table:
 
 
 def _by_fault(evaluation: Evaluation) -> Iterator[Table]:
-    """Yield a table for each guard that has a policy, a row a fault."""
+    """Yield a table for each guard that has a policy, one row per fault."""
     for used in evaluation.policies:
         guard = next(guard for guard in evaluation.guards if guard.guard == used.guard)
         table = _table(f"{used.guard} under {used.file}, by fault", "fault", COLUMNS)
@@ -117,12 +118,11 @@ def _differences(evaluation: Evaluation) -> Table | None:
     table = _table("What --against would change", "fault", ("label", *columns))
     for kind, difference in evaluation.differences.items():
         for label, changed in difference.changed.items():
-            if not changed.only_policy and not changed.only_against:
+            if not changed.allowed_only_by_policy and not changed.allowed_only_by_against:
                 continue
             first = next((example for example in difference.examples if example["label"] == label.value), None)
             shown = f"{first['request_id']} of seed {first['seed']} on {first['recording']}" if first else ""
-            counts = (str(changed.asked), str(changed.only_policy), str(changed.only_against))
-            table.add_row(kind, label.value, *counts, escape(shown))
+            table.add_row(kind, label.value, *map(str, astuple(changed)), escape(shown))
     return table if table.row_count else None
 
 

@@ -15,7 +15,7 @@ from circuit_guard.evaluation.feed import WARM_UP_NS, FaultedFeed
 from circuit_guard.evaluation.judge import Answer, Judge, Told
 from circuit_guard.evaluation.outcome import DIFFERENCES_SHOWN_MAX, Difference, Tally, quote
 from circuit_guard.evaluation.population import Closure, true_surplus
-from circuit_guard.recording.format import Fault, Label, format_time
+from circuit_guard.recording.format import Fault, JsonObject, Label, format_time
 from circuit_guard.recording.replay import RETRY_FOR_S, RETRY_INTERVAL_NS
 
 
@@ -157,19 +157,9 @@ class Trial:
             before, after = self.allowed[request_id], against.allowed[request_id]
             if before == after:
                 continue
-            changed.only_policy += before
-            changed.only_against += after
-            difference.examples.append(
-                {
-                    "recording": self.run.recording,
-                    "seed": self.run.seed,
-                    "at": format_time(closure.at_ns),
-                    "request_id": request_id,
-                    "market": closure.check.market,
-                    "label": closure.label.value,
-                    "allowed_by": "policy" if before else "against",
-                }
-            )
+            changed.allowed_only_by_policy += before
+            changed.allowed_only_by_against += after
+            difference.examples.append({**self._which(closure), "allowed_by": "policy" if before else "against"})
         del difference.examples[DIFFERENCES_SHOWN_MAX:]
         return difference
 
@@ -315,22 +305,29 @@ class Trial:
     def _add_example(self, pending: Pending, outcome: str) -> None:
         if pending.closure.label is Label.GENUINE and len(self.tally.examples) >= EXAMPLES_PER_RUN_MAX:
             return
-        check, limit = pending.closure.check, self._limits.get(pending.closure.check.request_id)
+        limit = self._limits.get(pending.closure.check.request_id)
         self.tally.examples.append(
             {
-                "recording": self.run.recording,
+                **self._which(pending.closure),
                 "fault": self._faulted.kind,
-                "seed": self.run.seed,
-                "at": format_time(check.at_ns),
-                "request_id": check.request_id,
-                "market": check.market,
-                "label": pending.closure.label.value,
                 "outcome": outcome,
                 "true_surplus": quote(pending.closure.true_surplus),
                 "limit": None if limit is None else quote(limit),
                 "reasons": list(pending.answer.reasons),
             }
         )
+
+    def _which(self, closure: Closure) -> JsonObject:
+        """Return which closure of which run an example is about."""
+        check = closure.check
+        return {
+            "recording": self.run.recording,
+            "seed": self.run.seed,
+            "at": format_time(check.at_ns),
+            "request_id": check.request_id,
+            "market": check.market,
+            "label": closure.label.value,
+        }
 
 
 def _first(before: Answer, now: Answer) -> Answer:

@@ -96,7 +96,7 @@ class App:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
-        """Serve for as long as the context lasts, then drain. Raise ListenError where an address cannot be had."""
+        """Serve for as long as the context lasts, then drain. Raise ListenError where an address is not free."""
         with self._log_pipeline:
             http, metrics = self._settings.http, MetricsSite(self._metrics.registry)
             async with (

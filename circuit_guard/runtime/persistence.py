@@ -26,9 +26,9 @@ from circuit_guard.journal.recovery import REMEDY, Rerun, recover
 from circuit_guard.recording.format import format_time
 
 CLOCK_BEHIND_WAITED_S = 5
-"""A clock so little behind the journal is waited for; one further behind was set wrong, now or then."""
+"""The guard waits for a clock that is this far behind the journal; one further behind was set wrong, now or before."""
 CHECKPOINT_RECORDS_MAX = 50_000
-"""So many records since the last checkpoint make the next one due: a check is two, and takes 0.2 ms to run again."""
+"""After this many records the next checkpoint is due: a check makes two, and takes 0.2 ms to run again."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -96,8 +96,8 @@ async def _clock_agrees(engine: Engine, recovered: Rerun) -> bool:
         engine.refuse(
             f"the clock says {format_time(now_ns)}, which is {behind_s:.1f} s before the last record of the journal, "
             f"expected at most {CLOCK_BEHIND_WAITED_S} s. If the clock is wrong, set it right and restart the guard. "
-            f"If the clock was ahead when that was recorded, restart the guard after {format_time(last_ns)}, or at "
-            "once with a backup of the journal from before or with an empty state directory, and halt anew what was "
+            f"If the clock was ahead when that was recorded, restart the guard after {format_time(last_ns)}. To "
+            "restart at once, use an earlier backup of the journal or an empty state directory, and halt again what was "
             "halted"
         )
         return False

@@ -1,6 +1,6 @@
 """What systemd is told: that the guard answers, how it is, that it lives, and that it stops. See sd_notify(3).
 
-Where no systemd has started the process nobody is told anything.
+Without systemd nothing is sent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 REASONS_SHOWN_MAX = 3
 """How many of the reasons why the guard is not ready `systemctl status` shows."""
 BEATS_PER_WATCHDOG = 3
-"""So often within the time that systemd allows the event loop says that it lives."""
+"""How many signs of life the event loop gives within the time that systemd allows."""
 INTERVAL_S = 1.0
 """Seconds between two looks at the readiness where systemd wants no sign of life."""
 

@@ -69,7 +69,7 @@ async def test_checkpoint_when_there_is_no_journal_then_that_is_said() -> None:
         await engine.recorded_checkpoint(7)
 
     assert str(gone.value) == (
-        "checkpoint 7 cannot be had: the guard keeps no journal; set journal.directory and restart the guard"
+        "checkpoint 7 is not available: the guard keeps no journal; set journal.directory and restart the guard"
     )
 
 
@@ -91,8 +91,8 @@ async def test_checkpoint_when_retention_has_dropped_its_state_then_that_is_said
     assert kept is not None
     assert kept.digest == named.digest
     assert str(gone.value) == (
-        f"checkpoint {dropped.sequence} cannot be had: its state was dropped by retention, which keeps the last ten, "
-        "then one per hour, and named ones; name another one, of about that time"
+        f"checkpoint {dropped.sequence} is not available: its state was dropped by retention, which keeps the last "
+        "ten, then one per hour, and named ones; name another one, of about that time"
     )
 
 
