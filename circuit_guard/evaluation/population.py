@@ -13,7 +13,6 @@ from itertools import groupby
 from math import exp, log
 from operator import attrgetter
 from random import Random
-from typing import NamedTuple
 
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
@@ -100,42 +99,22 @@ class Draw:
         return Decimal(f"{exp(self.random.uniform(log(low), log(high))):.4f}")
 
 
-MaintenanceFactor = Callable[[str, int], Decimal]
-"""By how much the engine overstates the maintenance margin of a market at a time."""
-
-
-class Holder(NamedTuple):
-    """An account as the engine sees it, and since when it has its positions."""
-
-    account: Account
-    opened_ns: int
-
-
-class Crossing(NamedTuple):
-    """An account goes under water, or comes up again, by the observations received at `at_ns`."""
-
-    at_ns: int
-    holder: int
-    under: bool
-
-
 @dataclass(slots=True)
-class _Seen:
+class SeenAccount:
     """An account as the engine sees it: what each position adds to its surplus, where the values are known."""
 
     number: int
+    account: Account
     opened_ns: int
-    collateral: Decimal
-    positions: dict[str, Position]
     contributions: dict[str, Decimal] = field(default_factory=dict)
     under: bool = False
     """Whether it was under water when it was last looked at with its positions open."""
 
     def is_under(self) -> bool:
         """Return whether its values, all of them known, put it under water."""
-        if len(self.contributions) < len(self.positions):
+        if len(self.contributions) < len(self.account.positions):
             return False
-        return self.collateral + sum(self.contributions.values()) < 0
+        return self.account.collateral + sum(self.contributions.values()) < 0
 
 
 def contribution(position: Position, mark: Decimal, index: Decimal, factor: Decimal = Decimal(1)) -> Decimal:
@@ -146,30 +125,27 @@ def contribution(position: Position, mark: Decimal, index: Decimal, factor: Deci
 
 
 def crossings(
-    holders: Sequence[Holder], observed: Iterable[Observation], factor: MaintenanceFactor
-) -> Iterator[Crossing]:
-    """Yield each account's way under water and up again, in time order, from when its positions are open.
+    seen: Sequence[SeenAccount], observed: Iterable[Observation], factor: Callable[[str, int], Decimal]
+) -> Iterator[tuple[int, SeenAccount]]:
+    """Yield each account, with the time, when it goes under water or comes up again while its positions are open.
 
-    Observations received at the same time count as one. To be run in the context of `ARITHMETIC`.
+    Observations received at the same time count as one. `factor` says by how much the engine overstates the maintenance
+    margin of a market at a time. To be run in the context of `ARITHMETIC`.
     """
     marks: dict[str, Decimal] = {}
     indices: dict[str, Decimal] = {}
-    accounts = [
-        _Seen(number, opened_ns, account.collateral, {position.market: position for position in account.positions})
-        for number, (account, opened_ns) in enumerate(holders)
-    ]
-    by_market: defaultdict[str, list[_Seen]] = defaultdict(list)
-    for account in accounts:
-        for market in account.positions:
-            by_market[market].append(account)
-    unopened = sorted(accounts, key=attrgetter("opened_ns"), reverse=True)
+    holdings: defaultdict[str, list[tuple[SeenAccount, Position]]] = defaultdict(list)
+    for account in seen:
+        for position in account.account.positions:
+            holdings[position.market].append((account, position))
+    unopened = sorted(seen, key=attrgetter("opened_ns"), reverse=True)
     for at_ns, batch in groupby(observed, attrgetter("at_ns")):
-        touched: dict[int, _Seen] = {}
+        touched: dict[int, SeenAccount] = {}
         for market in dict.fromkeys(_take_over(batch, marks, indices)):
             if market in marks and market in indices:
                 values = marks[market], indices[market], factor(market, at_ns)
-                for account in by_market[market]:
-                    account.contributions[market] = contribution(account.positions[market], *values)
+                for account, position in holdings[market]:
+                    account.contributions[market] = contribution(position, *values)
                     touched[account.number] = account
         while unopened and unopened[-1].opened_ns <= at_ns:
             account = unopened.pop()
@@ -177,7 +153,7 @@ def crossings(
         for account in touched.values():
             if account.opened_ns <= at_ns and account.is_under() is not account.under:
                 account.under = not account.under
-                yield Crossing(at_ns, account.number, account.under)
+                yield at_ns, account
 
 
 def _take_over(batch: Iterable[Observation], marks: dict[str, Decimal], indices: dict[str, Decimal]) -> Iterator[str]:
@@ -267,19 +243,22 @@ def closures(faulted: FaultedFeed, population: Sequence[ModelAccount]) -> list[C
     an account with several positions may go under between two of them.
     """
     with localcontext(ARITHMETIC):
-        holders = [Holder(_cached(model, faulted.seen), model.opened_ns) for model in population]
+        seen = [
+            SeenAccount(number, _cached(model, faulted.seen), model.opened_ns)
+            for number, model in enumerate(population)
+        ]
         asked: list[Closure] = []
         places: dict[int, int] = {}
         counts: Counter[int] = Counter()
-        for crossing in crossings(holders, faulted.observed, faulted.maintenance_factor_at):
-            number = crossing.holder
-            if not crossing.under:
+        for at_ns, account in crossings(seen, faulted.observed, faulted.maintenance_factor_at):
+            number = account.number
+            if not account.under:
                 place = places.pop(number)
-                asked[place] = replace(asked[place], wanted_until_ns=crossing.at_ns)
+                asked[place] = replace(asked[place], wanted_until_ns=at_ns)
                 continue
             counts[number] += 1
             places[number] = len(asked)
-            asked.append(_closure(faulted, population[number], holders[number].account, crossing, counts[number]))
+            asked.append(_closure(faulted, population[number], account.account, at_ns, counts[number]))
     wanted = (
         closure for closure in asked if closure.wanted_until_ns is None or closure.at_ns < closure.wanted_until_ns
     )
@@ -308,9 +287,8 @@ def _cached(model: ModelAccount, values: Values) -> Account:
     return replace(model.account, positions=tuple(positions))
 
 
-def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, crossing: Crossing, count: int) -> Closure:
+def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, at_ns: int, count: int) -> Closure:
     """Return the question about an account that has gone under water: its largest position is to be closed, whole."""
-    at_ns = crossing.at_ns
     position = max(seen.positions, key=lambda held: abs(held.size * faulted.seen.mark(held.market, at_ns)))
     market, request_id = position.market, f"{model.account_id}-closure-{count}"
     basis = Basis(faulted.seen.mark(market, at_ns), faulted.seen.funding(market, at_ns))

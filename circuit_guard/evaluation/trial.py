@@ -29,7 +29,6 @@ class Run:
     faulted: FaultedFeed
     closures: tuple[Closure, ...]
     timeline: tuple[Told | Closure, ...]
-    timeline_without_references: tuple[Told | Closure, ...]
 
     @staticmethod
     def of(recording: str, seed: int, faulted: FaultedFeed, closures: Sequence[Closure]) -> Run:
@@ -50,8 +49,7 @@ class Run:
         ]
         timeline: list[Told | Closure] = [*ticks, *restarts, *faulted.published, *asked]
         timeline.sort(key=lambda item: item.at_ns)
-        without = (item for item in timeline if not isinstance(item, Reference))
-        return Run(recording, seed, faulted, tuple(asked), tuple(timeline), tuple(without))
+        return Run(recording, seed, faulted, tuple(asked), tuple(timeline))
 
 
 class Noticing:
@@ -165,7 +163,9 @@ class Trial:
 
     def _play(self) -> None:
         run = self.run
-        for item in run.timeline if self._judge.hears_references else run.timeline_without_references:
+        for item in run.timeline:
+            if not self._judge.hears_references and isinstance(item, Reference):
+                continue
             while self._due and self._due[0][0] < item.at_ns:
                 self._ask_again()
             if isinstance(item, Closure):

@@ -97,8 +97,8 @@ async def _clock_agrees(engine: Engine, recovered: Rerun) -> bool:
             f"the clock says {format_time(now_ns)}, which is {behind_s:.1f} s before the last record of the journal, "
             f"expected at most {CLOCK_BEHIND_WAITED_S} s. If the clock is wrong, set it right and restart the guard. "
             f"If the clock was ahead when that was recorded, restart the guard after {format_time(last_ns)}. To "
-            "restart at once, use an earlier backup of the journal or an empty state directory, and halt again what was "
-            "halted"
+            "restart at once, use an earlier backup of the journal or an empty state directory, and halt again "
+            "what was halted"
         )
         return False
     if behind_s > 0:
