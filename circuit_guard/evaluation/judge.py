@@ -102,20 +102,6 @@ def _disbelieved(facts: Iterable[Fact]) -> bool:
     return any(isinstance(fact, ObservationJudged) and not fact.accepted for fact in facts)
 
 
-class Worlds(NamedTuple):
-    """Where a market can truly be, and what the guard takes for possible, which is more."""
-
-    true: World
-    possible: World
-
-    def reaching(self, mark: Decimal | None) -> Worlds:
-        """Return the same where the true mark price may be this one, too."""
-        if mark is None:
-            return self
-        known, funding = self.true
-        return self._replace(true=World(Interval(min(known.low, mark), max(known.high, mark)), funding))
-
-
 def hidden_max(
     state: GuardState,
     account: Account,
@@ -139,15 +125,20 @@ def hidden_max(
     limit = Decimal(0)
     for market, positions in by_market.items():
         market_policy = policy.markets.get(market)
-        worlds = None if market_policy is None else _worlds(state, market, market_policy, at_ns, carried=carried)
-        if worlds is None:
+        known = None if market_policy is None else _known(state, market, market_policy, at_ns, carried=carried)
+        if known is None:
             return None
-        worlds = worlds.reaching(true_mark(market))
-        limit += surplus(positions, worlds.true).high - surplus(positions, worlds.possible).low
+        agreed, possible, funding = known
+        if (mark := true_mark(market)) is not None:
+            agreed = Interval(min(agreed.low, mark), max(agreed.high, mark))
+        limit += surplus(positions, World(agreed, funding)).high - surplus(positions, World(possible, funding)).low
     return limit
 
 
-def _worlds(state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *, carried: bool) -> Worlds | None:
+def _known(
+    state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *, carried: bool
+) -> tuple[Interval, Interval, Interval] | None:
+    """Return the marks that the references agree on, those that the guard takes for possible, and funding indices."""
     view = view_of(state.markets[market], policy, at_ns)
     rule, base = policy.of(ExplainedLossParameters), policy.of(DivergenceParameters).base
     hull_widths = policy.of(HullParameters).hull_widths
@@ -156,4 +147,4 @@ def _worlds(state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *,
     if anchors is None or not isinstance(marks, Interval) or funding is None:
         return None
     low, high = sorted(anchors)  # without a quorum those that part leave no common price
-    return Worlds(World(Interval(low, high), funding), World(marks, funding))
+    return Interval(low, high), marks, funding

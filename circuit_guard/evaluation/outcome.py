@@ -33,7 +33,7 @@ class Tally:
     """The counts of one or many runs. Amounts are in quote currency.
 
     Wrongful closures are those of accounts that are truly above water. An allowed one is inside the limit where its
-    true surplus is below what the guard under evaluation cannot see in principle (`limits.hidden_max`, the same for
+    true surplus is below what the guard under evaluation cannot see in principle (`judge.hidden_max`, the same for
     every judge), and its loss is what the account lost. Genuine ones are allowed at once, or on asking again within
     12 s, or denied; they lapse where the engine no longer wants them before that.
     """

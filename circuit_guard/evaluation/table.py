@@ -40,7 +40,7 @@ COLUMNS = (
 
 
 def render(evaluation: Evaluation) -> RenderableType:
-    """Return the tables. What each figure means stands in `tally.Tally`."""
+    """Return the tables. `outcome.Tally` says what each figure means."""
     parts = [_guards(evaluation), *_by_fault(evaluation), *_side_by_side(evaluation)]
     parts += [table for table in (_differences(evaluation), *_examples(evaluation)) if table is not None]
     return Group(*parts)

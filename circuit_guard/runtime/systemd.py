@@ -6,7 +6,6 @@ Without systemd nothing is sent.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -72,11 +71,6 @@ class ServiceManager:
             if not self._failed:
                 _log.warning("service_manager_not_told", socket=self._address, message=assignment, error=str(error))
             self._failed = True
-
-
-def of_this_process() -> ServiceManager:
-    """Return the service manager that this process reports to, if any."""
-    return ServiceManager(os.environ, os.getpid())
 
 
 def _status(not_ready: Sequence[str]) -> str:
