@@ -635,14 +635,8 @@ def _site(kind: str, feed: Feed, seed: int) -> Site:
     length_ns = min(drawn_ns, latest_ns - earliest_ns)
     at_ns = random.randint(earliest_ns, latest_ns - length_ns)
     if needs.aimed:
-        wanted_ns = _worst_ns(feed) - random.randint(0, length_ns // 2)
+        observations = (entry for own in feed.observations.values() for entry in own)
+        inside = (entry for entry in observations if earliest_ns <= entry.at_ns < latest_ns)
+        wanted_ns = worst_minute_ns(inside) - random.randint(0, length_ns // 2)
         at_ns = min(max(wanted_ns, earliest_ns), latest_ns - length_ns)
     return Site(kind, seed, feed, random, markets, at_ns, at_ns + length_ns)
-
-
-def _worst_ns(feed: Feed) -> int:
-    """Return when the worst minute of the stretch begins in which a fault may lie."""
-    earliest_ns, latest_ns = feed.fault_zone_ns
-    return worst_minute_ns(
-        entry for own in feed.observations.values() for entry in own if earliest_ns <= entry.at_ns < latest_ns
-    )

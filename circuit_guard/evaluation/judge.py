@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from circuit_guard.core.references import HullParameters
 from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.types import BreakerState, Verdict
+from circuit_guard.evaluation.feed import Values
 from circuit_guard.recording.score import NO_SIGN_OF_A_FAULT, enforced_reasons
 
 Told = Observation | Reference | PhaseCommand | Tick | Restarted
@@ -107,17 +108,17 @@ def hidden_max(
     account: Account,
     policy: Policy,
     at_ns: int,
-    true_mark: Callable[[str], Decimal | None],
+    truth: Values | None,
     *,
     carried: bool = True,
 ) -> Decimal | None:
     """Return the envelope's limit for an account now, in quote currency; None where the guard knows no envelope.
 
     It is how far the surplus at values that the guard takes for possible can be below that at the true mark price, or
-    at any that the references agree on: an account that truly has at least that much cannot look under water inside
-    the envelopes. `policy explain` states the same limit; this one adds the moves of this minute, and how far the true
-    price itself is from the references. A check that does not carry the account (`carried` false) is only held against
-    the wider limits of the rule divergence.
+    at any that the references agree on (without `truth`, at those alone): an account that truly has at least that much
+    cannot look under water inside the envelopes. `policy explain` states the same limit; this one adds the moves of
+    this minute, and how far the true price itself is from the references. A check that does not carry the account
+    (`carried` false) is only held against the wider limits of the rule divergence.
     """
     by_market: dict[str, list[Position]] = {}
     for position in account.positions:
@@ -129,7 +130,8 @@ def hidden_max(
         if known is None:
             return None
         agreed, possible, funding = known
-        if (mark := true_mark(market)) is not None:
+        if truth is not None:
+            mark = truth.mark(market, at_ns)
             agreed = Interval(min(agreed.low, mark), max(agreed.high, mark))
         limit += surplus(positions, World(agreed, funding)).high - surplus(positions, World(possible, funding)).low
     return limit

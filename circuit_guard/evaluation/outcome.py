@@ -81,6 +81,7 @@ class Tally:
     """
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
         return {
             "runs": self.runs,
             "wrongful": {
@@ -167,9 +168,11 @@ class GuardResult:
     by_kind: Mapping[str, Tally]
 
     def total(self) -> Tally:
+        """Return the sum over all kinds."""
         return total(self.by_kind.values())
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
         summed = self.total()
         return {
             "guard": self.guard,
@@ -198,6 +201,7 @@ class Difference:
 
     @staticmethod
     def total(differences: Iterable[Difference]) -> Difference:
+        """Return the sum of several, with the first examples."""
         summed = Difference()
         for difference in differences:
             for label, changed in difference.changed.items():
@@ -207,6 +211,7 @@ class Difference:
         return summed
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of an evaluation."""
         return {**{label.value: asdict(self.changed[label]) for label in Label}, "examples": self.examples}
 
 

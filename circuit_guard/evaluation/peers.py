@@ -32,6 +32,7 @@ class References:
         self._quotes: defaultdict[str, dict[str, tuple[int, float]]] = defaultdict(dict)
 
     def take(self, reference: Reference) -> None:
+        """Take a price."""
         self._quotes[reference.market][reference.source] = (reference.event_time_ns, float(reference.price))
 
     def prices(self, market: str, since_ns: int) -> list[float]:
@@ -63,11 +64,13 @@ class Peer:
         return True
 
     def ask(self, check: Check) -> Answer:
+        """Deny where the rule holds the closure."""
         self.now_ns = check.at_ns
         reason = self.holds(check)
         return Answer(allowed=False, doubts=True, reasons=(reason,)) if reason else Answer(allowed=True)
 
     def halted(self, market: str) -> bool:
+        """Return whether the rule has paused the market."""
         return market in self.paused
 
     def observe(self, observation: Observation) -> str:

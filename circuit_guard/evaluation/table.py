@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from decimal import Decimal
 from statistics import median
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.outcome import Evaluation, GuardResult, Tally
+from circuit_guard.evaluation.outcome import Evaluation, Tally
 from circuit_guard.recording.format import Label
 
 EXAMPLES_SHOWN_MAX = 20
@@ -65,28 +65,21 @@ def _by_fault(evaluation: Evaluation) -> Iterator[Table]:
 
 
 def _side_by_side(evaluation: Evaluation) -> Iterator[Table]:
-    titles: tuple[tuple[str, Callable[[Tally], str]], ...] = (
-        ("Wrongful closures outside the limit that were allowed, of those asked for", _wrongful_share),
-        ("Genuine closures still denied after 12 s, of those asked for", _held_share),
+    shares = (
+        (
+            "Wrongful closures outside the limit that were allowed, of those asked for",
+            "wrongful_outside",
+            "wrongful_beyond",
+        ),
+        ("Genuine closures still denied after 12 s, of those asked for", "genuine_denied", "genuine"),
     )
-    for title, cell in titles:
+    for title, part, whole in shares:
         table = _table(title, "fault", tuple(guard.guard for guard in evaluation.guards))
         for kind in evaluation.kinds:
-            table.add_row(kind, *(_cell(guard, kind, cell) for guard in evaluation.guards))
+            tallies = (guard.by_kind.get(kind) for guard in evaluation.guards)
+            cells = ("" if each is None else f"{getattr(each, part)}/{getattr(each, whole)}" for each in tallies)
+            table.add_row(kind, *cells)
         yield table
-
-
-def _cell(guard: GuardResult, kind: str, cell: Callable[[Tally], str]) -> str:
-    tally = guard.by_kind.get(kind)
-    return "" if tally is None else cell(tally)
-
-
-def _wrongful_share(tally: Tally) -> str:
-    return f"{tally.wrongful_outside}/{tally.wrongful_beyond}"
-
-
-def _held_share(tally: Tally) -> str:
-    return f"{tally.genuine_denied}/{tally.genuine}"
 
 
 def _cells(tally: Tally) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ class Noticing:
         self._closures = 0
 
     def observed(self, observation: Observation, *, believed: bool) -> None:
+        """Take an observation that was believed or not."""
         if self._watching(observation.market, observation.at_ns):
             self._observations += believed
             self._noticed = not believed
@@ -75,6 +76,7 @@ class Noticing:
             self._noticed = answer.doubts
 
     def report(self, tally: Tally) -> None:
+        """Write what was counted into a tally."""
         if self._fault is None:
             return
         tally.faults += 1

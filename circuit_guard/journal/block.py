@@ -58,6 +58,7 @@ class PlaneReader:
         self._planes = {(role, plane): memoryview(data) for role, plane, data in sections}
 
     def take(self, role: str, width: int, count: int) -> list[int]:
+        """Return the next numbers of a role."""
         if not width:
             return [0] * count
         packed = bytearray(width * count)

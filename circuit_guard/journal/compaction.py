@@ -92,6 +92,7 @@ class Compactor:
         self._thread.start()
 
     def ask(self, chain: Chain) -> None:
+        """Ask for a block of the oldest rows of a chain."""
         self._asked.put(chain)
 
     def close(self) -> None:

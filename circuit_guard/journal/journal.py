@@ -117,6 +117,7 @@ class Journal:
         return self._queue.failure
 
     def status(self) -> JournalStatus:
+        """Return how the journal is doing."""
         queue = self._queue
         return JournalStatus(
             last_sequence=queue.last_sequence,
@@ -135,6 +136,7 @@ class Journal:
         return self._queue.append(entries)
 
     def start(self, start: Start) -> None:
+        """Record that a process begins to write."""
         self.append((Entry(Kind.START, start.at_ns, "", start),))
 
     def policy(self, policy: Policy, at_ns: int) -> None:
@@ -192,6 +194,7 @@ class Journal:
         return checkpoint
 
     def reader(self) -> JournalReader:
+        """Return a reader of what is on the disk."""
         return JournalReader(self._directory)
 
     def close(self) -> None:

@@ -238,9 +238,11 @@ class JournalReader:
         self.close()
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     def bounds(self) -> dict[Chain, Bounds]:
+        """Return where each chain begins and ends now."""
         return read_bounds(self._connection, self._path)
 
     def records(self, from_sequence: int = 1, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Record]:

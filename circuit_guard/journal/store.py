@@ -286,6 +286,7 @@ class Store:
             ).rowcount
 
     def count_rows(self, chain: Chain) -> int:
+        """Return how many plain rows a chain has."""
         [(count,)] = self._connection.execute("SELECT count(*) FROM record WHERE chain = ?", (chain.value,))
         return int(count)
 
@@ -297,6 +298,7 @@ class Store:
         return int((pages - free) * size)
 
     def oldest_block(self, chain: Chain) -> BlockHead | None:
+        """Return the oldest block of a chain."""
         row = self._connection.execute(
             "SELECT chain, first_sequence, last_sequence, last_at_ns, records, previous_hash, last_hash FROM block"
             " WHERE chain = ? ORDER BY last_sequence LIMIT 1",
@@ -341,6 +343,7 @@ class Store:
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     @contextmanager

@@ -75,6 +75,7 @@ class Series:
     interval_ns: int
 
     def gaps(self) -> list[Gap]:
+        """Return the stretches without candles."""
         return [
             Gap(before.market, before.start_ns + self.interval_ns, after.start_ns)
             for before, after in pairwise(self.candles)

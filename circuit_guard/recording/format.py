@@ -312,6 +312,7 @@ class Shape:
         self._known = frozenset({*(each.key for each in fields), *more})
 
     def read(self, body: JsonObject, where: str, **given: object) -> Any:
+        """Return the value that an object spells; `given` are the attributes that are known already."""
         refuse_unknown(body, self._known, where)
         for key, attribute, read, _, optional, _ in self._fields:
             if not optional or key in body:

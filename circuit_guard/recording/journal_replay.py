@@ -107,6 +107,7 @@ class JournalReplay:
         return not self.different and self.missing == self.dropped
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         counted = asdict(self)
         begins_after, ends_with = counted.pop("covers"), counted.pop("last_sequence")
         return {"from_record": begins_after + 1, "to_record": ends_with, "identical": self.identical, **counted}

@@ -30,6 +30,7 @@ class Trip:
     severity: Severity
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         return {
             "at": format_time(self.at_ns),
             "scope": self.scope,
@@ -53,6 +54,7 @@ class FaultOutcome:
     checks_before_detection: int = 0
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         return {
             "kind": self.fault.kind,
             "markets": list(self.fault.markets),
@@ -89,6 +91,7 @@ class ReplayResult:
     digest: str = ""
 
     def as_json(self) -> JsonObject:
+        """Return it as in the JSON object of a replay."""
         return {
             "inputs": self.inputs,
             "checks": self.checks,
@@ -160,11 +163,13 @@ class Score:
         self._hash = hashlib.sha256()
 
     def add_fault(self, fault: Fault) -> None:
+        """Take note of a fault that begins."""
         outcome = FaultOutcome(fault)
         self.result.faults.append(outcome)
         self._faults.append(outcome)
 
     def add_facts(self, facts: list[Fact]) -> None:
+        """Count what an input brought about."""
         for fact in facts:
             if isinstance(fact, ReferenceJudged):
                 if not fact.accepted:
@@ -213,6 +218,7 @@ class Score:
             )
 
     def finish(self, end_ns: int) -> ReplayResult:
+        """Close the books at the end of the recording."""
         self._count_halted(end_ns)
         self.result.market_ns = len(self._markets) * (end_ns - self._start_ns)
         self.result.digest = self._hash.hexdigest()
