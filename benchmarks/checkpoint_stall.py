@@ -51,7 +51,7 @@ async def measure(directory: Path) -> None:
         feed = simulate(MARKETS, BURST_S + 2)
         for _ in range(BURST_S + 2):
             await guard.second(list(islice(feed, PER_SECOND)))
-        await guard.recorder.durable()
+        await guard.journal.durable()
         print(f"{len(guard.state.markets)} markets, {len(guard.state.remembered)} remembered requests")
         copies = []
         for _ in range(COPIES):

@@ -32,7 +32,6 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME
 from circuit_guard.journal.record import Start, input_entry
-from circuit_guard.journal.recorder import Recorder
 
 MARKETS = 111
 PER_SECOND = MARKETS * 4
@@ -97,7 +96,7 @@ async def _record(directory: Path, seconds: int, checkpoint_interval_s: int, tol
                 await _blocks_made(directory)
             if left % PROGRESS_S == 0:
                 print(f"  {(seconds - left) / 3600:g} h written in {monotonic() - started:.0f} s", flush=True)
-        await guard.recorder.durable()
+        await journal.durable()
         await _blocks_made(directory)
         told.send(guard.written())
         Event().wait()
@@ -122,23 +121,22 @@ class RecordedGuard:
     def __init__(self, journal: Journal) -> None:
         self.policy = policy = simulated_policy()
         self.state = new_state(policy, START_NS)
-        self.recorder = Recorder(journal)
-        self._journal = journal
+        self.journal = journal
         self._markets = list(policy.markets)
         self._inputs = self._judged_s = self._rejected = self._allowed = 0
-        self.recorder.start(Start(START_NS, "benchmark", "localhost", 1))
-        self.recorder.policy(policy, START_NS)
+        self.journal.start(Start(START_NS, "benchmark", "localhost", 1))
+        self.journal.policy(policy, START_NS)
 
     async def second(self, inputs: list[Observation | Reference], *, judged: bool = True) -> None:
         """Take what is published in one second, then ask; or only record it."""
-        await self.recorder.room()
+        await self.journal.room()
         self._inputs += len(inputs)
         if not judged:
-            self._journal.append(map(input_entry, inputs))
+            self.journal.append(map(input_entry, inputs))
             return
         for input_ in inputs:
             facts = step(self.state, input_, self.policy)
-            self.recorder.record(input_, facts)
+            self.journal.record(input_, facts)
             self._rejected += any(isinstance(fact, JUDGED) and not fact.accepted for fact in facts)
         self._judged_s += 1
         for number in range(BURST_CHECKS if self._judged_s == BURST_S else 1):
@@ -166,7 +164,7 @@ class RecordedGuard:
             account=Account(trusted.mark_price * Decimal("0.05"), (position,)),
         )
         facts = decide(self.state, check, self.policy)
-        self.recorder.record(check, facts)
+        self.journal.record(check, facts)
         self._allowed += any(
             isinstance(fact, DecisionMade) and fact.decision.verdict is Verdict.ALLOW for fact in facts
         )

@@ -24,12 +24,12 @@ from circuit_guard.config.policy import read_policy_file
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.evaluation.faults import applicable, lay
 from circuit_guard.evaluation.feed import window
-from circuit_guard.evaluation.jobs import ACCOUNTS, GARBAGE_THRESHOLD, seed_of
-from circuit_guard.evaluation.judge import GuardJudge, hidden_max
+from circuit_guard.evaluation.jobs import ACCOUNTS, GARBAGE_THRESHOLD, hidden_surplus, seed_of
+from circuit_guard.evaluation.judge import GuardJudge
 from circuit_guard.evaluation.outcome import Tally, total
-from circuit_guard.evaluation.population import Closure, accounts, closures
+from circuit_guard.evaluation.population import accounts, closures
 from circuit_guard.evaluation.trial import Limits, Run, Trial
-from circuit_guard.recording.reader import read_recording
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.replay import policy_for
 
 SHIPPED = "as shipped"
@@ -114,16 +114,10 @@ def run_job(job: Job) -> Mapping[tuple[str, bool], Tally]:
         limits: Limits = {}
         for name, judged_by in variants(policy, job.only):
             judge = GuardJudge(name, judged_by, faulted.honest.start_ns, faulted.guard_down_ns)
-            trial = Trial(judge, run, limits, partial(_limit, judge, run) if name == SHIPPED else None)
+            trial = Trial(judge, run, limits, partial(hidden_surplus, judge, run) if name == SHIPPED else None)
             trial.play()
             counted[name, kind in HONEST].append(trial.tally)
     return {key: total(tallies) for key, tallies in counted.items()}
-
-
-def _limit(judge: GuardJudge, run: Run, closure: Closure, at_ns: int) -> Decimal | None:
-    account = closure.check.account
-    held, true_mark = account or closure.account.account, partial(run.faulted.true_mark, at_ns=at_ns)
-    return hidden_max(judge.state, held, judge.policy, at_ns, true_mark, carried=account is not None)
 
 
 def row(name: str, honest: Tally, faulty: Tally) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry
-from circuit_guard.recording.reader import read_recording
 
 ROOT = Path(__file__).parent.parent
 RECORDING = ROOT / "examples" / "incident.jsonl.gz"

@@ -34,8 +34,8 @@ from circuit_guard.core.formatting import ending, time_of_day
 from circuit_guard.core.inputs import Basis, Check, Observation, PhaseCommand, Reference
 from circuit_guard.core.types import SECOND_NS, Phase, Verdict
 from circuit_guard.engine.clock import Clock, SystemClock
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Fault, Label, LabelledCheck
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.replay import RETRY_FOR_S, RETRY_INTERVAL_NS
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import (

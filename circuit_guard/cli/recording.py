@@ -20,12 +20,11 @@ from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Observation, PhaseCommand, Reference
 from circuit_guard.errors import RecordingError
 from circuit_guard.recording.candles import CandleOptions, from_candles
+from circuit_guard.recording.file import read_recording, write_recording
 from circuit_guard.recording.format import Fault, JsonObject, LabelledCheck, parse_decimal
 from circuit_guard.recording.journal_replay import JournalReplay, replay_journal
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.replay import RETRY_FOR_S, record_replay, replay_files
 from circuit_guard.recording.report import render
-from circuit_guard.recording.writer import write_recording
 
 app = typer.Typer(help="Check recordings, and make them.", no_args_is_help=True)
 

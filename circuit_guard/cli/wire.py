@@ -15,8 +15,7 @@ from google.protobuf.message import Message
 from circuit_guard.cli import state_dump
 from circuit_guard.core.inputs import Account, Check, Observation, PhaseCommand, Reference, StateRow
 from circuit_guard.core.types import GLOBAL_SCOPE, CheckKind
-from circuit_guard.recording.format import LabelledCheck
-from circuit_guard.recording.writer import entry_line
+from circuit_guard.recording.format import LabelledCheck, entry_line
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2
 
 Filled = TypeVar("Filled", bound=Message)

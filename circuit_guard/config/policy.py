@@ -184,7 +184,6 @@ def _market(class_name: str, table: ClassTable) -> MarketPolicy:
 
 
 def _group(group: type[P], table: Table) -> P:
-    """Return a group of parameters with the values of its table."""
     return group(**{one.name: one.to_core(getattr(table, one.key)) for one in parameters_of(group)})
 
 

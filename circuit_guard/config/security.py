@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 
 from circuit_guard.config.settings_values import OptionalFilePath, Switch
-from circuit_guard.config.toml import Name, Table, Whole, expected
+from circuit_guard.config.toml import Listed, Name, Table, Whole
 from circuit_guard.errors import Problem, shown
-
-LISTED_MAX = 100
-"""Names in one list of an identity."""
 
 IDENTITY_NAME = Name("a name of 1 to 64 letters, digits and . _ : / - that starts with a letter or digit")
 
@@ -33,45 +30,18 @@ class Role(StrEnum):
     """Sees everything and changes nothing."""
 
 
-def _listed(value: object, pattern: str, what: str) -> tuple[str, ...]:
-    """Return a list of different texts that fit a pattern, or raise the pydantic error that says what was expected."""
-    entries = list(value) if isinstance(value, list | tuple) else []
-    fit = all(isinstance(entry, str) and re.fullmatch(pattern, entry) for entry in entries)
-    if not fit or not 0 < len(entries) <= LISTED_MAX or len(set(entries)) < len(entries):
-        raise expected(f"a list of 1 to {LISTED_MAX} different {what}")
-    return tuple(entries)
-
-
-def _roles(value: object) -> tuple[Role, ...]:
-    names = _listed(value, "|".join(Role), f"roles: {', '.join(Role)}")
-    return tuple(Role(name) for name in names)
-
-
-def _kind(pattern: str, what: str) -> Callable[[object], tuple[str, ...]]:
-    return lambda value: _listed(value, pattern, what)
-
-
-def _schema(pattern: str) -> WithJsonSchema:
-    items = {"type": "string", "pattern": f"^({pattern})$"}
-    return WithJsonSchema({"type": "array", "items": items, "minItems": 1, "maxItems": LISTED_MAX, "uniqueItems": True})
-
-
-_SOURCE = "[!-~]{1,128}"
-_SUBJECT = r"[a-z][a-z0-9+.-]*://[!-~]{1,2000}|[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?"
-_SHA256 = "[0-9a-f]{64}"
-Roles = Annotated[tuple[Role, ...], PlainValidator(_roles), _schema("|".join(Role))]
-Sources = Annotated[
-    tuple[str, ...], PlainValidator(_kind(_SOURCE, "sources, as publishers name them")), _schema(_SOURCE)
-]
+Roles = Annotated[tuple[Role, ...], Listed("|".join(Role), f"roles: {', '.join(Role)}", Role)]
+Sources = Annotated[tuple[str, ...], Listed("[!-~]{1,128}", "sources, as publishers name them")]
 Subjects = Annotated[
     tuple[str, ...],
-    PlainValidator(_kind(_SUBJECT, "names of certificates: DNS names without wildcards, or URIs such as spiffe://...")),
-    _schema(_SUBJECT),
+    Listed(
+        r"[a-z][a-z0-9+.-]*://[!-~]{1,2000}|[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?",
+        "names of certificates: DNS names without wildcards, or URIs such as spiffe://...",
+    ),
 ]
 TokenHashes = Annotated[
     tuple[str, ...],
-    PlainValidator(_kind(_SHA256, "SHA-256 hashes of 64 digits 0-9 a-f, as `circuit-guard token new` prints them")),
-    _schema(_SHA256),
+    Listed("[0-9a-f]{64}", "SHA-256 hashes of 64 digits 0-9 a-f, as `circuit-guard token new` prints them"),
 ]
 
 

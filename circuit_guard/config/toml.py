@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -24,11 +25,24 @@ from circuit_guard.errors import DocumentError, Problem, shown
 EXPECTED = "circuit_guard_expected"
 """The pydantic error type of this module: its context holds `expected`, the rest of the sentence."""
 
+LISTED_MAX = 100
+"""Texts in one list."""
 _PLAIN_DECIMAL = "-?[0-9]{1,20}([.][0-9]{1,20})?"
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class ValueKind(ABC):
+    """A kind of value, to annotate a field of a pydantic model with."""
+
+    @abstractmethod
+    def read(self, value: object) -> object:
+        """Return the value, or raise the pydantic error that says what was expected."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+
+@dataclass(frozen=True)
+class Number(ValueKind):
     """A decimal: in TOML a string such as "0.02", or an integer. Floats, exponents and booleans are refused.
 
     Give exactly one of `over` (exclusive) and `least` (inclusive).
@@ -46,7 +60,6 @@ class Number:
         return f"{low} and at most {self.most}"
 
     def read(self, value: object) -> Decimal:
-        """Return the value as a decimal, or raise the pydantic error that says what was expected."""
         if isinstance(value, float):
             raise expected(f'a number {self.bounds}: floats are not exact, write it as a string such as "0.02"')
         if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
@@ -75,8 +88,8 @@ class Number:
         return {"anyOf": [integer, {"type": "string", "pattern": f"^{_PLAIN_DECIMAL}$"}], "$comment": self.bounds}
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+@dataclass(frozen=True)
+class Whole(ValueKind):
     """A whole number within bounds. `text`: digits in a string are taken too (environment variables are text)."""
 
     least: int
@@ -84,38 +97,51 @@ class Whole:
     text: bool = False
 
     def read(self, value: object) -> int:
-        """Return the value as an int, or raise the pydantic error that says what was expected."""
         if self.text and isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not self.least <= value <= self.most:
             raise expected(f"a whole number from {self.least} to {self.most}")
         return value
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.read)
-
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+@dataclass(frozen=True)
+class Name(ValueKind):
     """A short name of letters, digits and . _ : / -, e.g. of a market or a source."""
 
     expected: str = "a name of 1 to 64 letters, digits and . _ : / - that starts with a letter or digit"
     pattern: str = "[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"
 
     def read(self, value: object) -> str:
-        """Return the name, or raise the pydantic error that says what was expected."""
         if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
             raise expected(self.expected)
         return value
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.read)
-
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "string", "pattern": f"^{self.pattern}$"}
+
+
+@dataclass(frozen=True)
+class Listed(ValueKind):
+    """A list of different texts that each fit a pattern; `what` they are, for messages."""
+
+    pattern: str
+    what: str
+    entry: Callable[[str], str] = str
+    """Makes an entry of a text."""
+
+    def read(self, value: object) -> tuple[str, ...]:
+        entries = list(value) if isinstance(value, list | tuple) else []
+        fit = all(isinstance(entry, str) and re.fullmatch(self.pattern, entry) for entry in entries)
+        if not fit or not 0 < len(entries) <= LISTED_MAX or len(set(entries)) < len(entries):
+            raise expected(f"a list of 1 to {LISTED_MAX} different {self.what}")
+        return tuple(map(self.entry, entries))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        items = {"type": "string", "pattern": f"^({self.pattern})$"}
+        return {"type": "array", "items": items, "minItems": 1, "maxItems": LISTED_MAX, "uniqueItems": True}
 
 
 def expected(sentence: str) -> PydanticCustomError:

@@ -2,7 +2,6 @@
 
 It compares what is read through the path, so it does not matter how the file is replaced: written in place, renamed
 over, or, where a Kubernetes ConfigMap is mounted, by moving the symlink `..data` of its directory.
-(watchfiles misses a directory that is replaced, a link's target in another directory, and changes on a network share.)
 """
 
 from __future__ import annotations
@@ -86,34 +85,32 @@ class PolicyWatch:
         Nothing is raised: `take` logs a bad file.
         """
         with _old_policy_stays():
-            await self._check()
+            before = self._seen
+            content, judged = await asyncio.to_thread(_looked, before, self._judged)
+            if self._seen is not before:
+                return  # reloaded meanwhile: this content may be older than what is in force now
+            self._seen = content
+            if judged is not None:
+                self._judged = content
+                _log.info("policy_reload_requested", actor=TASK, reason=f"{self._path} has changed")
+                self._take(judged)
 
     @asynccontextmanager
     async def running(self, interval_s: float) -> AsyncIterator[None]:
-        """Check again and again, `interval_s` seconds apart, for as long as the context lasts."""
-        task = asyncio.create_task(self._check_for_ever(interval_s), name=TASK)
+        """Check every `interval_s` seconds while the context lasts."""
+
+        async def check_for_ever() -> None:
+            while True:
+                await asyncio.sleep(interval_s)
+                await self.check()
+
+        task = asyncio.create_task(check_for_ever(), name=TASK)
         try:
             yield
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-    async def _check(self) -> None:
-        before = self._seen
-        content, judged = await asyncio.to_thread(_looked, before, self._judged)
-        if self._seen is not before:
-            return  # reloaded meanwhile: this content may be older than what is in force now
-        self._seen = content
-        if judged is not None:
-            self._judged = content
-            _log.info("policy_reload_requested", actor=TASK, reason=f"{self._path} has changed")
-            self._take(judged)
-
-    async def _check_for_ever(self, interval_s: float) -> None:
-        while True:
-            await asyncio.sleep(interval_s)
-            await self.check()
 
 
 def _looked(before: PolicyContent, judged: PolicyContent) -> tuple[PolicyContent, Policy | Exception | None]:

@@ -25,8 +25,8 @@ from circuit_guard.engine.subscriptions import WATCH_QUEUE_MAX, WATCHERS_MAX, Su
 from circuit_guard.errors import CircuitGuardError
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone, JournalFailed
-from circuit_guard.journal.record import Start
-from circuit_guard.journal.recorder import Recorder, promise_anything
+from circuit_guard.journal.journal import Journal
+from circuit_guard.journal.record import Start, promise_anything
 from circuit_guard.journal.recovery import Rerun
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Engine:
         self._clock = EngineClock(clock)
         self._policy = policy
         self._state = guard.new_state(policy, self._clock.now_ns())
-        self._recorder: Recorder | None = None
+        self._journal: Journal | None = None
         self._observers = tuple(observers)
         self._watchers = Watchers(watchers_max, watch_queue_max)
         self._failure: EngineFailed | None = None
@@ -101,13 +101,13 @@ class Engine:
         """Return how far the wall clock has moved ahead of the engine's since the start."""
         return self._clock.offset_ns()
 
-    def begin(self, start: Start, recorder: Recorder, recovered: Rerun | None) -> list[Fact]:
+    def begin(self, start: Start, journal: Journal, recovered: Rerun | None) -> list[Fact]:
         """Record everything from now on, and go on from the recovered state, under the policy in force now.
 
         Every market then proves itself against what was last trusted. Raise EngineFailed.
         """
-        self._recorder = recorder
-        recorder.start(start)
+        self._journal = journal
+        journal.start(start)
         if recovered is None:
             return []
         policy, self._state, self._policy = self._policy, recovered.state, recovered.policy
@@ -128,29 +128,29 @@ class Engine:
 
         A named one is kept as long as the decisions are. None where there is no journal.
         """
-        return await self._of_journal(lambda recorder: recorder.checkpoint(self._state, self._policy, name))
+        return await self._of_journal(lambda journal: journal.checkpoint(self._state, self._policy, name))
 
     async def recorded_checkpoint(self, sequence: int) -> Checkpoint | None:
         """Return the checkpoint of that sequence with its state, None where there is none; read on another thread.
 
         Raise CheckpointGone where its state is not kept, or nothing is; JournalUnusable where it cannot be read.
         """
-        if self._recorder is None:
+        if self._journal is None:
             raise CheckpointGone(sequence, "the guard keeps no journal", "set journal.directory and restart the guard")
-        return await asyncio.to_thread(self._recorder.recorded_checkpoint, sequence)
+        return await asyncio.to_thread(self._journal.recorded_checkpoint, sequence)
 
     async def room(self) -> None:
         """Return once the journal has room: await it before an input is stamped and taken. Raise EngineFailed."""
-        await self._of_journal(Recorder.room)
+        await self._of_journal(Journal.room)
 
     async def durable(self) -> None:
         """Return once all that happened so far is on the disk. Raise EngineFailed."""
-        await self._of_journal(Recorder.durable)
+        await self._of_journal(Journal.durable)
 
     async def settled(self, facts: Sequence[Fact]) -> None:
         """Return once what the facts promise is on the disk: await it before anybody is told. Raise EngineFailed."""
         if promise_anything(facts):
-            await self._of_journal(Recorder.durable)
+            await self._of_journal(Journal.durable)
 
     def step(self, input_: Input) -> list[Fact]:
         """Take market data or a command, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
@@ -173,8 +173,8 @@ class Engine:
         command = PolicyCommand(self.now_ns(), policy.revision)
 
         def swap() -> list[Fact]:
-            if self._recorder is not None:
-                self._recorder.policy(policy, command.at_ns)
+            if self._journal is not None:
+                self._journal.policy(policy, command.at_ns)
             facts = guard.step(self._state, command, policy)
             self._policy = policy
             return facts
@@ -220,8 +220,8 @@ class Engine:
         try:
             facts = compute()
             took_ns = self._clock.elapsed_ns(started_ns)
-            if self._recorder is not None:
-                self._recorder.record(input_, facts)
+            if self._journal is not None:
+                self._journal.record(input_, facts)
             for observer in self._observers:
                 observer.on_facts(facts, took_ns)
         except Exception as error:
@@ -235,13 +235,13 @@ class Engine:
         markets = self._state.markets
         return [name for name, market in self._policy.markets.items() if market.required and not markets[name].warm]
 
-    async def _of_journal(self, work: Callable[[Recorder], Awaitable[T]]) -> T | None:
+    async def _of_journal(self, work: Callable[[Journal], Awaitable[T]]) -> T | None:
         """Have the journal do something, None where there is none; where it can keep nothing more the engine stops."""
-        if self._recorder is None:
+        if self._journal is None:
             return None
         self._raise_failure()
         try:
-            return await work(self._recorder)
+            return await work(self._journal)
         except JournalFailed as error:
             raise self._stop(error) from error
 

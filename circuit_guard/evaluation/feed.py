@@ -49,6 +49,14 @@ class Values:
     marks: Mapping[str, Steps]
     funding_indices: Mapping[str, Steps]
 
+    def mark(self, market: str, at_ns: int) -> Decimal:
+        """Return the mark price in force at a time."""
+        return self.marks[market].at(at_ns)
+
+    def funding(self, market: str, at_ns: int) -> Decimal:
+        """Return the funding index in force at a time."""
+        return self.funding_indices[market].at(at_ns)
+
     @staticmethod
     def of(observations: Iterable[Observation]) -> Values:
         """Collect the values of observations in time order. One that is absent leaves the last one in force."""
@@ -137,28 +145,12 @@ class FaultedFeed:
     maintenance_factor: Decimal = Decimal(1)
     """By how much the engine overstates the maintenance margin in the markets of the fault while it lasts."""
 
-    def true_mark(self, market: str, at_ns: int) -> Decimal:
-        """Return the mark price that was honestly in force."""
-        return self.truth.marks[market].at(at_ns)
-
-    def true_funding(self, market: str, at_ns: int) -> Decimal:
-        """Return the funding index that was honestly in force."""
-        return self.truth.funding_indices[market].at(at_ns)
-
     def maintenance_factor_at(self, market: str, at_ns: int) -> Decimal:
         """Return by how much the engine overstates the maintenance margin of a market at a time."""
         fault = self.fault
         if fault is None or market not in fault.markets or not fault.at_ns <= at_ns < fault.until_ns:
             return Decimal(1)
         return self.maintenance_factor
-
-    def seen_mark(self, market: str, at_ns: int) -> Decimal:
-        """Return the mark price that the engine computes with."""
-        return self.seen.marks[market].at(at_ns)
-
-    def seen_funding(self, market: str, at_ns: int) -> Decimal:
-        """Return the funding index that the engine computes with."""
-        return self.seen.funding_indices[market].at(at_ns)
 
 
 def window(entries: Sequence[Entry], seed: int) -> Feed:

@@ -23,8 +23,8 @@ from typing import NamedTuple
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference, Side
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS, Phase
+from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck
-from circuit_guard.recording.writer import write_recording
 
 STEP_S = 5
 """The exchange publishes every 5 s."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -29,10 +29,10 @@ from circuit_guard.evaluation.feed import Feed, window
 from circuit_guard.evaluation.judge import GuardJudge, hidden_max
 from circuit_guard.evaluation.outcome import Difference, Evaluation, GuardResult, PolicyUsed, Tally, total
 from circuit_guard.evaluation.peers import peers
-from circuit_guard.evaluation.population import Closure, ModelAccount, accounts, closures
+from circuit_guard.evaluation.population import Closure, accounts, closures
 from circuit_guard.evaluation.trial import Limits, Run, Trial
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Header
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.replay import policy_for
 
 GUARD = "circuit_guard"
@@ -122,7 +122,9 @@ def run_job(job: Job) -> Outcome:
     for kind in plan.kinds:
         if not applicable(kind, feed):
             continue
-        trials = list(_trials(_run(job, feed, kind, population), policies))
+        faulted = lay(kind, feed, seed_of(name, kind, job.seed))
+        run = Run.of(name, job.seed, faulted, closures(faulted, population))
+        trials = list(_trials(run, policies))
         tallies |= {(guard, kind): trial.tally for guard, trial in trials}
         if plan.against is not None:
             differences[kind] = trials[0][1].difference(trials[1][1])
@@ -134,40 +136,26 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(" ".join(map(str, parts)).encode()).digest()[:8])
 
 
-def _run(job: Job, feed: Feed, kind: str, population: Sequence[ModelAccount]) -> Run:
-    faulted = lay(kind, feed, seed_of(job.recording.name, kind, job.seed))
-    return Run.of(job.recording.name, job.seed, faulted, closures(faulted, population))
-
-
 def _trials(run: Run, policies: Sequence[Policy]) -> Iterator[tuple[str, Trial]]:
     """Yield the trial of each judge, that of the guard under evaluation first: it measures the limits of all."""
     start_ns, down_ns = run.faulted.honest.start_ns, run.faulted.guard_down_ns
     limits: Limits = {}
     for name, policy in zip((GUARD, AGAINST), policies, strict=False):
         guard = GuardJudge(name, policy, start_ns, down_ns)
-        yield name, _tried(Trial(guard, run, limits, _measure(guard, run)))
+        trial = Trial(guard, run, limits, partial(hidden_surplus, guard, run))
+        trial.play()
+        yield name, trial
     for peer in peers(policies[0]):
-        yield peer.name, _tried(Trial(peer, run, limits))
+        trial = Trial(peer, run, limits)
+        trial.play()
+        yield peer.name, trial
 
 
-def _measure(guard: GuardJudge, run: Run) -> Callable[[Closure, int], Decimal | None]:
-    """Return the function that says how large a surplus a guard cannot see as its state is when it is called."""
-
-    def measure(closure: Closure, at_ns: int) -> Decimal | None:
-        account = closure.check.account
-        held, carried = account or closure.account.account, account is not None
-
-        def true_mark(market: str) -> Decimal | None:
-            return run.faulted.true_mark(market, at_ns)
-
-        return hidden_max(guard.state, held, guard.policy, at_ns, true_mark, carried=carried)
-
-    return measure
-
-
-def _tried(trial: Trial) -> Trial:
-    trial.play()
-    return trial
+def hidden_surplus(guard: GuardJudge, run: Run, closure: Closure, at_ns: int) -> Decimal | None:
+    """Return how large a surplus of a closure's account the guard cannot see, as its state is now."""
+    account = closure.check.account
+    held, truth = account or closure.account.account, run.faulted.truth
+    return hidden_max(guard.state, held, guard.policy, at_ns, truth, carried=account is not None)
 
 
 def _outcomes(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from circuit_guard.core.references import HullParameters
 from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.types import BreakerState, Verdict
+from circuit_guard.evaluation.feed import Values
 from circuit_guard.recording.score import NO_SIGN_OF_A_FAULT, enforced_reasons
 
 Told = Observation | Reference | PhaseCommand | Tick | Restarted
@@ -102,36 +103,22 @@ def _disbelieved(facts: Iterable[Fact]) -> bool:
     return any(isinstance(fact, ObservationJudged) and not fact.accepted for fact in facts)
 
 
-class Worlds(NamedTuple):
-    """Where a market can truly be, and what the guard takes for possible, which is more."""
-
-    true: World
-    possible: World
-
-    def reaching(self, mark: Decimal | None) -> Worlds:
-        """Return the same where the true mark price may be this one, too."""
-        if mark is None:
-            return self
-        known, funding = self.true
-        return self._replace(true=World(Interval(min(known.low, mark), max(known.high, mark)), funding))
-
-
 def hidden_max(
     state: GuardState,
     account: Account,
     policy: Policy,
     at_ns: int,
-    true_mark: Callable[[str], Decimal | None],
+    truth: Values | None,
     *,
     carried: bool = True,
 ) -> Decimal | None:
     """Return the envelope's limit for an account now, in quote currency; None where the guard knows no envelope.
 
     It is how far the surplus at values that the guard takes for possible can be below that at the true mark price, or
-    at any that the references agree on: an account that truly has so much or more cannot look under water inside the
-    envelopes. It is what `policy explain` states, with the moves of this minute, and with how far the true price itself
-    is from the references. A check that does not carry the
-    account (`carried` false) is only held against the wider limits of the rule divergence.
+    at any that the references agree on (without `truth`, at those alone): an account that truly has at least that much
+    cannot look under water inside the envelopes. `policy explain` states the same limit; this one adds the moves of
+    this minute, and how far the true price itself is from the references. A check that does not carry the account
+    (`carried` false) is only held against the wider limits of the rule divergence.
     """
     by_market: dict[str, list[Position]] = {}
     for position in account.positions:
@@ -139,15 +126,21 @@ def hidden_max(
     limit = Decimal(0)
     for market, positions in by_market.items():
         market_policy = policy.markets.get(market)
-        worlds = None if market_policy is None else _worlds(state, market, market_policy, at_ns, carried=carried)
-        if worlds is None:
+        known = None if market_policy is None else _known(state, market, market_policy, at_ns, carried=carried)
+        if known is None:
             return None
-        worlds = worlds.reaching(true_mark(market))
-        limit += surplus(positions, worlds.true).high - surplus(positions, worlds.possible).low
+        agreed, possible, funding = known
+        if truth is not None:
+            mark = truth.mark(market, at_ns)
+            agreed = Interval(min(agreed.low, mark), max(agreed.high, mark))
+        limit += surplus(positions, World(agreed, funding)).high - surplus(positions, World(possible, funding)).low
     return limit
 
 
-def _worlds(state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *, carried: bool) -> Worlds | None:
+def _known(
+    state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *, carried: bool
+) -> tuple[Interval, Interval, Interval] | None:
+    """Return the marks that the references agree on, those that the guard takes for possible, and funding indices."""
     view = view_of(state.markets[market], policy, at_ns)
     rule, base = policy.of(ExplainedLossParameters), policy.of(DivergenceParameters).base
     hull_widths = policy.of(HullParameters).hull_widths
@@ -155,4 +148,4 @@ def _worlds(state: GuardState, market: str, policy: MarketPolicy, at_ns: int, *,
     anchors, marks, funding = view.references.anchors, view.references.limits(*tolerance), view.funding_envelope(policy)
     if anchors is None or not isinstance(marks, Interval) or funding is None:
         return None
-    return Worlds(World(anchors, funding), World(marks, funding))
+    return anchors, marks, funding

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal, localcontext
 from statistics import median
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.evaluation.peers import PEERS
 from circuit_guard.recording.format import JsonObject, Label
+from circuit_guard.recording.score import add_to
 
 EXAMPLES_MAX = 20
 CENT = Decimal("0.01")
@@ -32,7 +33,7 @@ class Tally:
     """The counts of one or many runs. Amounts are in quote currency.
 
     Wrongful closures are those of accounts that are truly above water. An allowed one is inside the limit where its
-    true surplus is below what the guard under evaluation cannot see in principle (`limits.hidden_max`, the same for
+    true surplus is below what the guard under evaluation cannot see in principle (`judge.hidden_max`, the same for
     every judge), and its loss is what the account lost. Genuine ones are allowed at once, or on asking again within
     12 s, or denied; they lapse where the engine no longer wants them before that.
     """
@@ -131,8 +132,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
     summed = Tally()
     with localcontext(ARITHMETIC):
         for tally in tallies:
-            for each in fields(Tally):
-                setattr(summed, each.name, getattr(summed, each.name) + getattr(tally, each.name))
+            add_to(summed, tally)
             summed.examples.sort(key=lambda example: example["label"] == Label.GENUINE)
             del summed.examples[EXAMPLES_MAX:]
     return summed
@@ -188,16 +188,8 @@ class Changed:
     """Closures of one label that both policies were asked about, and those that only one of them allowed."""
 
     asked: int = 0
-    only_policy: int = 0
-    only_against: int = 0
-
-    def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of an evaluation."""
-        return {
-            "asked": self.asked,
-            "allowed_only_by_policy": self.only_policy,
-            "allowed_only_by_against": self.only_against,
-        }
+    allowed_only_by_policy: int = 0
+    allowed_only_by_against: int = 0
 
 
 @dataclass(slots=True)
@@ -213,17 +205,14 @@ class Difference:
         summed = Difference()
         for difference in differences:
             for label, changed in difference.changed.items():
-                into = summed.changed[label]
-                into.asked += changed.asked
-                into.only_policy += changed.only_policy
-                into.only_against += changed.only_against
+                add_to(summed.changed[label], changed)
             summed.examples += difference.examples
         del summed.examples[DIFFERENCES_SHOWN_MAX:]
         return summed
 
     def as_json(self) -> JsonObject:
         """Return it as in the JSON object of an evaluation."""
-        return {**{label.value: self.changed[label].as_json() for label in Label}, "examples": self.examples}
+        return {**{label.value: asdict(self.changed[label]) for label in Label}, "examples": self.examples}
 
 
 @dataclass(frozen=True, slots=True)

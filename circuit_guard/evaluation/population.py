@@ -1,25 +1,18 @@
 """Leveraged accounts on a feed, and the closures that a liquidation engine asks for.
 
-Accounts are drawn so that their distance to liquidation fits the path that the marks honestly take. Which of them the
-engine sees go under water is computed incrementally, with the same result as computing each account at each
-observation. An account with one position is under water where `side * (index - mark) + fraction * mark`, the pressure,
-exceeds what its collateral and entry bear per unit, its capacity. So those of one market, side and fraction are sorted
-by capacity once, and an observation only looks up how many of them it puts under. Accounts with several positions are
-summed anew where one of their markets has moved.
+Accounts are drawn so that their distance to liquidation fits the path that the marks honestly take.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_FLOOR, Context, Decimal, localcontext
+from decimal import Context, Decimal, localcontext
 from itertools import groupby
 from math import exp, log
 from operator import attrgetter
 from random import Random
-from typing import NamedTuple
 
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
@@ -57,7 +50,7 @@ class Draw:
 
     @property
     def start_ns(self) -> int:
-        """When there are accounts: what a guard denies that has just been started is no figure of a fault."""
+        """When accounts begin: what a guard denies while it warms up says nothing about a fault."""
         return self.feed.start_ns + WARM_UP_NS
 
     def account(self) -> tuple[int, Account]:
@@ -106,53 +99,22 @@ class Draw:
         return Decimal(f"{exp(self.random.uniform(log(low), log(high))):.4f}")
 
 
-MaintenanceFactor = Callable[[str, int], Decimal]
-"""By how much the engine overstates the maintenance margin of a market at a time."""
+@dataclass(slots=True)
+class SeenAccount:
+    """An account as the engine sees it: what each position adds to its surplus, where the values are known."""
 
-_DOWN = Context(prec=ARITHMETIC.prec, rounding=ROUND_FLOOR)
-"""Rounded down, a capacity is exceeded exactly by the pressures that exceed it unrounded."""
-
-
-class Holder(NamedTuple):
-    """An account as the engine sees it, and since when it has its positions."""
-
+    number: int
     account: Account
     opened_ns: int
-
-
-class Crossing(NamedTuple):
-    """An account goes under water, or comes up again, by the observations received at `at_ns`."""
-
-    at_ns: int
-    holder: int
-    under: bool
-
-
-@dataclass(slots=True)
-class _Row:
-    """The accounts with one position in one market, on one side, with one maintenance fraction, by capacity."""
-
-    side: int
-    fraction: Decimal
-    capacities: list[Decimal]
-    holders: list[int]
-    under: int = 0
-    """The number of accounts under water; they are the first ones."""
-
-
-@dataclass(slots=True)
-class _Basket:
-    """An account with several positions: what each of them contributes to the surplus, where its values are known."""
-
-    holder: int
-    collateral: Decimal
-    positions: dict[str, Position]
     contributions: dict[str, Decimal] = field(default_factory=dict)
+    under: bool = False
+    """Whether it was under water when it was last looked at with its positions open."""
 
     def is_under(self) -> bool:
-        if len(self.contributions) < len(self.positions):
+        """Return whether its values, all of them known, put it under water."""
+        if len(self.contributions) < len(self.account.positions):
             return False
-        return self.collateral + sum(self.contributions.values()) < 0
+        return self.account.collateral + sum(self.contributions.values()) < 0
 
 
 def contribution(position: Position, mark: Decimal, index: Decimal, factor: Decimal = Decimal(1)) -> Decimal:
@@ -163,103 +125,45 @@ def contribution(position: Position, mark: Decimal, index: Decimal, factor: Deci
 
 
 def crossings(
-    holders: Sequence[Holder], observed: Iterable[Observation], factor: MaintenanceFactor
-) -> Iterator[Crossing]:
-    """Yield each account's way under water and up again, in time order, from when its positions are open.
+    seen: Sequence[SeenAccount], observed: Iterable[Observation], factor: Callable[[str, int], Decimal]
+) -> Iterator[tuple[int, SeenAccount]]:
+    """Yield each account, with the time, when it goes under water or comes up again while its positions are open.
 
-    Observations received at the same time count as one. To be run in the context of `ARITHMETIC`.
+    Observations received at the same time count as one. `factor` says by how much the engine overstates the maintenance
+    margin of a market at a time. To be run in the context of `ARITHMETIC`.
     """
-    engine = _Engine(holders)
+    marks: dict[str, Decimal] = {}
+    indices: dict[str, Decimal] = {}
+    holdings: defaultdict[str, list[tuple[SeenAccount, Position]]] = defaultdict(list)
+    for account in seen:
+        for position in account.account.positions:
+            holdings[position.market].append((account, position))
+    unopened = sorted(seen, key=attrgetter("opened_ns"), reverse=True)
     for at_ns, batch in groupby(observed, attrgetter("at_ns")):
-        yield from engine.take(at_ns, batch, factor)
+        touched: dict[int, SeenAccount] = {}
+        for market in dict.fromkeys(_take_over(batch, marks, indices)):
+            if market in marks and market in indices:
+                values = marks[market], indices[market], factor(market, at_ns)
+                for account, position in holdings[market]:
+                    account.contributions[market] = contribution(position, *values)
+                    touched[account.number] = account
+        while unopened and unopened[-1].opened_ns <= at_ns:
+            account = unopened.pop()
+            touched[account.number] = account
+        for account in touched.values():
+            if account.opened_ns <= at_ns and account.is_under() is not account.under:
+                account.under = not account.under
+                yield at_ns, account
 
 
-class _Engine:
-    """What the engine knows, and which accounts it sees under water."""
-
-    def __init__(self, holders: Sequence[Holder]) -> None:
-        self._marks: dict[str, Decimal] = {}
-        self._indices: dict[str, Decimal] = {}
-        self._rows = _rows(holders)
-        self._baskets: dict[str, list[_Basket]] = {}
-        for number, holder in enumerate(holders):
-            if len(holder.account.positions) > 1:
-                positions = {position.market: position for position in holder.account.positions}
-                basket = _Basket(number, holder.account.collateral, positions)
-                for market in positions:
-                    self._baskets.setdefault(market, []).append(basket)
-        self._under: set[int] = set()
-        """Those under water, their positions open or not."""
-        self._unopened = sorted(range(len(holders)), key=lambda number: -holders[number].opened_ns)
-        """Those whose positions are yet to be opened, the next one last."""
-        self._waiting = set(self._unopened)
-        self._opened_ns = [holder.opened_ns for holder in holders]
-
-    def take(self, at_ns: int, batch: Iterable[Observation], factor: MaintenanceFactor) -> list[Crossing]:
-        """Take what is received at one time, and return who has crossed the line."""
-        moved = self._update(batch)
-        changed: list[int] = []
-        for market in moved:
-            if market in self._marks and market in self._indices:
-                changed += self._move(market, factor(market, at_ns))
-        before = self._under.copy()
-        self._under.symmetric_difference_update(changed)
-        baskets = {basket.holder: basket for market in moved for basket in self._baskets.get(market, ())}
-        for number, basket in baskets.items():
-            (self._under.add if basket.is_under() else self._under.discard)(number)
-        touched = dict.fromkeys((*changed, *baskets))
-        crossed = [n for n in touched if (n in before) != (n in self._under) and n not in self._waiting]
-        crossed += [n for n in self._open(at_ns) if n in self._under]
-        return [Crossing(at_ns, number, number in self._under) for number in crossed]
-
-    def _update(self, batch: Iterable[Observation]) -> dict[str, None]:
-        """Take over the values given, and return the markets that they are of."""
-        moved: dict[str, None] = {}
-        for observation in batch:
-            if observation.mark_price is not None:
-                self._marks[observation.market] = observation.mark_price
-            if observation.funding_index is not None:
-                self._indices[observation.market] = observation.funding_index
-            moved[observation.market] = None
-        return moved
-
-    def _move(self, market: str, factor: Decimal) -> list[int]:
-        """Look up whom a market's values now put under water, and return those for whom that is new, or over."""
-        mark, index = self._marks[market], self._indices[market]
-        changed: list[int] = []
-        for row in self._rows.get(market, ()):
-            pressure = row.side * (index - mark) + row.fraction * factor * mark
-            under = bisect_left(row.capacities, pressure)
-            changed += row.holders[min(under, row.under) : max(under, row.under)]
-            row.under = under
-        for basket in self._baskets.get(market, ()):
-            basket.contributions[market] = contribution(basket.positions[market], mark, index, factor)
-        return changed
-
-    def _open(self, at_ns: int) -> list[int]:
-        """Open the positions whose time has come, and return whose they are."""
-        opened: list[int] = []
-        while self._unopened and self._opened_ns[self._unopened[-1]] <= at_ns:
-            opened.append(self._unopened.pop())
-        self._waiting.difference_update(opened)
-        return opened
-
-
-def _rows(holders: Sequence[Holder]) -> dict[str, list[_Row]]:
-    """Sort the accounts with one position into rows."""
-    members: dict[tuple[str, int, Decimal], list[tuple[Decimal, int]]] = {}
-    for number, (account, _) in enumerate(holders):
-        if len(account.positions) == 1:
-            (position,) = account.positions
-            size, side = position.size, 1 if position.size > 0 else -1
-            borne = account.collateral - size * (position.entry_price - position.cached_funding_index)
-            key = (position.market, side, position.maintenance_margin_fraction)
-            members.setdefault(key, []).append((_DOWN.divide(borne, abs(size)), number))
-    rows: dict[str, list[_Row]] = {}
-    for (market, side, fraction), row in members.items():
-        row.sort()
-        rows.setdefault(market, []).append(_Row(side, fraction, [c for c, _ in row], [n for _, n in row]))
-    return rows
+def _take_over(batch: Iterable[Observation], marks: dict[str, Decimal], indices: dict[str, Decimal]) -> Iterator[str]:
+    """Take over the values given, and yield the markets that they are of."""
+    for observation in batch:
+        if observation.mark_price is not None:
+            marks[observation.market] = observation.mark_price
+        if observation.funding_index is not None:
+            indices[observation.market] = observation.funding_index
+        yield observation.market
 
 
 PENALTY_SHARE = Decimal("0.7")
@@ -339,19 +243,22 @@ def closures(faulted: FaultedFeed, population: Sequence[ModelAccount]) -> list[C
     an account with several positions may go under between two of them.
     """
     with localcontext(ARITHMETIC):
-        holders = [Holder(_cached(model, faulted.seen), model.opened_ns) for model in population]
+        seen = [
+            SeenAccount(number, _cached(model, faulted.seen), model.opened_ns)
+            for number, model in enumerate(population)
+        ]
         asked: list[Closure] = []
         places: dict[int, int] = {}
         counts: Counter[int] = Counter()
-        for crossing in crossings(holders, faulted.observed, faulted.maintenance_factor_at):
-            number = crossing.holder
-            if not crossing.under:
+        for at_ns, account in crossings(seen, faulted.observed, faulted.maintenance_factor_at):
+            number = account.number
+            if not account.under:
                 place = places.pop(number)
-                asked[place] = replace(asked[place], wanted_until_ns=crossing.at_ns)
+                asked[place] = replace(asked[place], wanted_until_ns=at_ns)
                 continue
             counts[number] += 1
             places[number] = len(asked)
-            asked.append(_closure(faulted, population[number], holders[number].account, crossing, counts[number]))
+            asked.append(_closure(faulted, population[number], account.account, at_ns, counts[number]))
     wanted = (
         closure for closure in asked if closure.wanted_until_ns is None or closure.at_ns < closure.wanted_until_ns
     )
@@ -364,7 +271,7 @@ def true_surplus(faulted: FaultedFeed, model: ModelAccount, at_ns: int) -> Decim
         account = _cached(model, faulted.truth)
         return account.collateral + sum(
             contribution(
-                position, faulted.true_mark(position.market, at_ns), faulted.true_funding(position.market, at_ns)
+                position, faulted.truth.mark(position.market, at_ns), faulted.truth.funding(position.market, at_ns)
             )
             for position in account.positions
         )
@@ -380,12 +287,11 @@ def _cached(model: ModelAccount, values: Values) -> Account:
     return replace(model.account, positions=tuple(positions))
 
 
-def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, crossing: Crossing, count: int) -> Closure:
+def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, at_ns: int, count: int) -> Closure:
     """Return the question about an account that has gone under water: its largest position is to be closed, whole."""
-    at_ns = crossing.at_ns
-    position = max(seen.positions, key=lambda held: abs(held.size * faulted.seen_mark(held.market, at_ns)))
+    position = max(seen.positions, key=lambda held: abs(held.size * faulted.seen.mark(held.market, at_ns)))
     market, request_id = position.market, f"{model.account_id}-closure-{count}"
-    basis = Basis(faulted.seen_mark(market, at_ns), faulted.seen_funding(market, at_ns))
+    basis = Basis(faulted.seen.mark(market, at_ns), faulted.seen.funding(market, at_ns))
     execution_price = _fill(faulted, position, at_ns, request_id)
     check = Check(
         at_ns + model.reaction_ns,
@@ -398,7 +304,7 @@ def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, crossing:
         account=seen if model.carried else None,
     )
     surplus = true_surplus(faulted, model, at_ns)
-    notionals = {held: abs(held.size * faulted.true_mark(held.market, at_ns)) for held in seen.positions}
+    notionals = {held: abs(held.size * faulted.truth.mark(held.market, at_ns)) for held in seen.positions}
     maintenance = sum(held.maintenance_margin_fraction * notional for held, notional in notionals.items())
     loss = _loss(faulted, model, position, at_ns, execution_price)
     return Closure(
@@ -416,7 +322,7 @@ def _closure(faulted: FaultedFeed, model: ModelAccount, seen: Account, crossing:
 def _fill(faulted: FaultedFeed, position: Position, at_ns: int, request_id: str) -> Decimal:
     """Return the price at which a position is closed: the book's, with a little slippage against the account."""
     random = Random(f"{faulted.kind} {faulted.seed} {request_id}")  # noqa: S311 - repeatable, not secret
-    book = faulted.seen_mark if faulted.fills_at_mark else faulted.true_mark
+    book = faulted.seen.mark if faulted.fills_at_mark else faulted.truth.mark
     slippage = Decimal(f"{random.uniform(0, SLIPPAGE_BPS_MAX):.3f}") * _BPS
     price = book(position.market, at_ns)
     return _PRICE.subtract(price, abs(price) * slippage.copy_sign(position.size))
@@ -426,8 +332,8 @@ def _loss(
     faulted: FaultedFeed, model: ModelAccount, position: Position, at_ns: int, execution_price: Decimal
 ) -> Decimal:
     market, size = position.market, position.size
-    true_mark = faulted.true_mark(market, at_ns)
-    charged = faulted.seen_funding(market, at_ns) - position.cached_funding_index
-    owed = faulted.true_funding(market, at_ns) - faulted.true_funding(market, model.opened_ns)
+    true_mark = faulted.truth.mark(market, at_ns)
+    charged = faulted.seen.funding(market, at_ns) - position.cached_funding_index
+    owed = faulted.truth.funding(market, at_ns) - faulted.truth.funding(market, model.opened_ns)
     penalty = PENALTY_SHARE * position.maintenance_margin_fraction * abs(size * true_mark)
     return size * (true_mark - execution_price) + size * (charged - owed) + penalty

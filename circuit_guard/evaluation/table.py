@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from decimal import Decimal
 from statistics import median
 
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.outcome import Evaluation, GuardResult, Tally
+from circuit_guard.evaluation.outcome import Evaluation, Tally
 from circuit_guard.recording.format import Label
 
 EXAMPLES_SHOWN_MAX = 20
@@ -39,7 +40,7 @@ COLUMNS = (
 
 
 def render(evaluation: Evaluation) -> RenderableType:
-    """Return the tables. What each figure means stands in `tally.Tally`."""
+    """Return the tables. `outcome.Tally` says what each figure means."""
     parts = [_guards(evaluation), *_by_fault(evaluation), *_side_by_side(evaluation)]
     parts += [table for table in (_differences(evaluation), *_examples(evaluation)) if table is not None]
     return Group(*parts)
@@ -54,7 +55,7 @@ def _guards(evaluation: Evaluation) -> Table:
 
 
 def _by_fault(evaluation: Evaluation) -> Iterator[Table]:
-    """Yield a table for each guard that has a policy, a row a fault."""
+    """Yield a table for each guard that has a policy, one row per fault."""
     for used in evaluation.policies:
         guard = next(guard for guard in evaluation.guards if guard.guard == used.guard)
         table = _table(f"{used.guard} under {used.file}, by fault", "fault", COLUMNS)
@@ -64,28 +65,21 @@ def _by_fault(evaluation: Evaluation) -> Iterator[Table]:
 
 
 def _side_by_side(evaluation: Evaluation) -> Iterator[Table]:
-    titles: tuple[tuple[str, Callable[[Tally], str]], ...] = (
-        ("Wrongful closures outside the limit that were allowed, of those asked for", _wrongful_share),
-        ("Genuine closures still denied after 12 s, of those asked for", _held_share),
+    shares = (
+        (
+            "Wrongful closures outside the limit that were allowed, of those asked for",
+            "wrongful_outside",
+            "wrongful_beyond",
+        ),
+        ("Genuine closures still denied after 12 s, of those asked for", "genuine_denied", "genuine"),
     )
-    for title, cell in titles:
+    for title, part, whole in shares:
         table = _table(title, "fault", tuple(guard.guard for guard in evaluation.guards))
         for kind in evaluation.kinds:
-            table.add_row(kind, *(_cell(guard, kind, cell) for guard in evaluation.guards))
+            tallies = (guard.by_kind.get(kind) for guard in evaluation.guards)
+            cells = ("" if each is None else f"{getattr(each, part)}/{getattr(each, whole)}" for each in tallies)
+            table.add_row(kind, *cells)
         yield table
-
-
-def _cell(guard: GuardResult, kind: str, cell: Callable[[Tally], str]) -> str:
-    tally = guard.by_kind.get(kind)
-    return "" if tally is None else cell(tally)
-
-
-def _wrongful_share(tally: Tally) -> str:
-    return f"{tally.wrongful_outside}/{tally.wrongful_beyond}"
-
-
-def _held_share(tally: Tally) -> str:
-    return f"{tally.genuine_denied}/{tally.genuine}"
 
 
 def _cells(tally: Tally) -> tuple[str, ...]:
@@ -117,12 +111,11 @@ def _differences(evaluation: Evaluation) -> Table | None:
     table = _table("What --against would change", "fault", ("label", *columns))
     for kind, difference in evaluation.differences.items():
         for label, changed in difference.changed.items():
-            if not changed.only_policy and not changed.only_against:
+            if not changed.allowed_only_by_policy and not changed.allowed_only_by_against:
                 continue
             first = next((example for example in difference.examples if example["label"] == label.value), None)
             shown = f"{first['request_id']} of seed {first['seed']} on {first['recording']}" if first else ""
-            counts = (str(changed.asked), str(changed.only_policy), str(changed.only_against))
-            table.add_row(kind, label.value, *counts, escape(shown))
+            table.add_row(kind, label.value, *map(str, astuple(changed)), escape(shown))
     return table if table.row_count else None
 
 

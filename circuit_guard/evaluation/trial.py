@@ -16,7 +16,7 @@ from circuit_guard.evaluation.feed import WARM_UP_NS, FaultedFeed
 from circuit_guard.evaluation.judge import Answer, Judge, Told
 from circuit_guard.evaluation.outcome import DIFFERENCES_SHOWN_MAX, Difference, Tally, quote
 from circuit_guard.evaluation.population import Closure, true_surplus
-from circuit_guard.recording.format import Fault, Label
+from circuit_guard.recording.format import Fault, JsonObject, Label
 from circuit_guard.recording.replay import RETRY_FOR_S, RETRY_INTERVAL_NS
 
 
@@ -30,7 +30,6 @@ class Run:
     faulted: FaultedFeed
     closures: tuple[Closure, ...]
     timeline: tuple[Told | Closure, ...]
-    timeline_without_references: tuple[Told | Closure, ...]
 
     @staticmethod
     def of(recording: str, seed: int, faulted: FaultedFeed, closures: Sequence[Closure]) -> Run:
@@ -51,8 +50,7 @@ class Run:
         ]
         timeline: list[Told | Closure] = [*ticks, *restarts, *faulted.published, *asked]
         timeline.sort(key=lambda item: item.at_ns)
-        without = (item for item in timeline if not isinstance(item, Reference))
-        return Run(recording, seed, faulted, tuple(asked), tuple(timeline), tuple(without))
+        return Run(recording, seed, faulted, tuple(asked), tuple(timeline))
 
 
 class Noticing:
@@ -160,25 +158,17 @@ class Trial:
             before, after = self.allowed[request_id], against.allowed[request_id]
             if before == after:
                 continue
-            changed.only_policy += before
-            changed.only_against += after
-            difference.examples.append(
-                {
-                    "recording": self.run.recording,
-                    "seed": self.run.seed,
-                    "at": format_time(closure.at_ns),
-                    "request_id": request_id,
-                    "market": closure.check.market,
-                    "label": closure.label.value,
-                    "allowed_by": "policy" if before else "against",
-                }
-            )
+            changed.allowed_only_by_policy += before
+            changed.allowed_only_by_against += after
+            difference.examples.append({**self._which(closure), "allowed_by": "policy" if before else "against"})
         del difference.examples[DIFFERENCES_SHOWN_MAX:]
         return difference
 
     def _play(self) -> None:
         run = self.run
-        for item in run.timeline if self._judge.hears_references else run.timeline_without_references:
+        for item in run.timeline:
+            if not self._judge.hears_references and isinstance(item, Reference):
+                continue
             while self._due and self._due[0][0] < item.at_ns:
                 self._ask_again()
             if isinstance(item, Closure):
@@ -223,14 +213,14 @@ class Trial:
     def _again(self, closure: Closure, at_ns: int, number: int) -> Check:
         """Return the question as the engine puts it now: with the values it sees, to be filled at the book's price."""
         check, faulted = closure.check, self._faulted
-        seen = faulted.seen_mark(check.market, at_ns)
-        fill = seen if faulted.fills_at_mark else faulted.true_mark(check.market, at_ns)
+        seen = faulted.seen.mark(check.market, at_ns)
+        fill = seen if faulted.fills_at_mark else faulted.truth.mark(check.market, at_ns)
         return replace(
             check,
             at_ns=at_ns,
             request_id=f"{check.request_id}#retry-{number}",
             execution_price=None if check.execution_price is None else fill,
-            basis=Basis(seen, faulted.seen_funding(check.market, at_ns)),
+            basis=Basis(seen, faulted.seen.funding(check.market, at_ns)),
         )
 
     def _settle(self, pending: Pending, at_ns: int) -> None:
@@ -318,22 +308,29 @@ class Trial:
     def _add_example(self, pending: Pending, outcome: str) -> None:
         if pending.closure.label is Label.GENUINE and len(self.tally.examples) >= EXAMPLES_PER_RUN_MAX:
             return
-        check, limit = pending.closure.check, self._limits.get(pending.closure.check.request_id)
+        limit = self._limits.get(pending.closure.check.request_id)
         self.tally.examples.append(
             {
-                "recording": self.run.recording,
+                **self._which(pending.closure),
                 "fault": self._faulted.kind,
-                "seed": self.run.seed,
-                "at": format_time(check.at_ns),
-                "request_id": check.request_id,
-                "market": check.market,
-                "label": pending.closure.label.value,
                 "outcome": outcome,
                 "true_surplus": quote(pending.closure.true_surplus),
                 "limit": None if limit is None else quote(limit),
                 "reasons": list(pending.answer.reasons),
             }
         )
+
+    def _which(self, closure: Closure) -> JsonObject:
+        """Return which closure of which run an example is about."""
+        check = closure.check
+        return {
+            "recording": self.run.recording,
+            "seed": self.run.seed,
+            "at": format_time(check.at_ns),
+            "request_id": check.request_id,
+            "market": check.market,
+            "label": closure.label.value,
+        }
 
 
 def _first(before: Answer, now: Answer) -> Answer:

@@ -188,12 +188,12 @@ def pack(records: Sequence[Record]) -> bytes:
         rows = zip(*(numbers[index] for index in indices), strict=True)
         columns.append([put_decimals(row, times, _role(table, place), planes) for place, row in enumerate(rows)])
     head = [
-        _put_own([record.sequence for record in records], "s", planes),
-        _put_own([record.at_ns for record in records], "t", planes),
-        _put_own(members, "m", planes),
+        put_numbers([record.sequence for record in records], None, "s", planes),
+        put_numbers([record.at_ns for record in records], None, "t", planes),
+        put_numbers(members, None, "m", planes),
     ]
     if texts:
-        head.append(_put_own([len(text) for text in texts], "x", planes))
+        head.append(put_numbers([len(text) for text in texts], None, "x", planes))
     header = {"version": BLOCK_VERSION, "count": len(records), "texts": len(texts), "head": head}
     return _compressed(header | {"tables": list(tables), "columns": columns}, planes, "".join(texts))
 
@@ -272,10 +272,6 @@ def _payloads(
     between = [part.replace("%", "%%") for part in table[2]]
     form = "%s".join(between)
     return map(form.__mod__, zip(*columns, strict=True))
-
-
-def _put_own(numbers: list[int], role: str, planes: Planes) -> Meta:
-    return put_numbers(numbers, None, role, planes)
 
 
 def _role(table: Table, index: int) -> str:

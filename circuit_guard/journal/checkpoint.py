@@ -78,31 +78,21 @@ def _copier_of(hint: Any) -> Copier | None:
     """Return the function that copies what a type holds; None where that cannot change. Raise TypeError if unknown."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return _optional(*(kind for kind in arguments if kind is not NoneType))
-    if origin in (dict, OrderedDict):
-        return _mapping(origin, _copier_of(arguments[1]))
-    if origin in (deque, list):
-        return _sequence(origin, _copier_of(arguments[0]))
+        [kind] = (kind for kind in arguments if kind is not NoneType)
+        copy = _copier_of(kind)
+        return None if copy is None else lambda value: None if value is None else copy(value)
+    if origin in (dict, OrderedDict, deque, list):
+        copy_item = _copier_of(arguments[-1])
+        if copy_item is None:
+            return methodcaller("copy")
+        if origin in (deque, list):
+            return lambda value: origin(map(copy_item, value))
+        return lambda value: origin((key, copy_item(item)) for key, item in value.items())
     if origin is set:
         return set.copy
     if origin not in (None, tuple, frozenset):
         raise TypeError(f"{hint} is a container that a checkpoint does not know how to copy")
     return _dataclass(hint) if is_dataclass(hint) and not getattr(hint, _PARAMETERS).frozen else None
-
-
-def _optional(kind: Any) -> Copier | None:
-    copy = _copier_of(kind)
-    return None if copy is None else lambda value: None if value is None else copy(value)
-
-
-def _mapping(kind: Any, copy: Copier | None) -> Copier:
-    if copy is None:
-        return methodcaller("copy")
-    return lambda value: kind((key, copy(item)) for key, item in value.items())
-
-
-def _sequence(kind: Any, copy: Copier | None) -> Copier:
-    return methodcaller("copy") if copy is None else lambda value: kind(map(copy, value))
 
 
 def _dataclass(kind: Any) -> Copier:

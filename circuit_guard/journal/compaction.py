@@ -33,7 +33,7 @@ AGAIN_AFTER_S = 10.0
 journal only grows."""
 _ENDS_WITHIN_S = 10.0
 _NICE = 5
-"""Less urgent than the guard, but not so much that it never comes to it where both have one processor."""
+"""Less urgent than the guard, but still served where both share one processor."""
 _OOM_SCORE_ADJ = "500"
 """Where memory runs out, the kernel takes this process before the guard: it is started again, and nothing is lost."""
 

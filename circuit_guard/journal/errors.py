@@ -61,7 +61,7 @@ class CheckpointGone(JournalError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"checkpoint {self.sequence} cannot be had: {self.problem}; {self.remedy}"
+        return f"checkpoint {self.sequence} is not available: {self.problem}; {self.remedy}"
 
 
 class JournalFailed(JournalError):

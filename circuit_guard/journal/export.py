@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -21,15 +22,11 @@ def json_line(record: Record) -> str:
 
 def export_json_lines(records: Iterable[Record], path: Path) -> int:
     """Write a JSON Lines file and return how many records it has. Raise JournalUnusable where it cannot be written."""
-
-    def write(partial: Path) -> int:
-        count = 0
-        with partial.open("w", encoding="ascii") as file:
-            for count, record in enumerate(records, start=1):  # noqa: B007  # the last count is wanted
-                file.write(json_line(record) + "\n")
-        return count
-
-    return _whole(path, write)
+    count = 0
+    with _whole(path) as partial, partial.open("w", encoding="ascii") as file:
+        for count, record in enumerate(records, start=1):  # noqa: B007  # the last count is wanted
+            file.write(json_line(record) + "\n")
+    return count
 
 
 def export_parquet(records: Iterable[Record], path: Path) -> int:
@@ -52,29 +49,25 @@ def export_parquet(records: Iterable[Record], path: Path) -> int:
             ("value", pyarrow.string()),
         ]
     )
-
-    def write(partial: Path) -> int:
-        count, rest = 0, iter(records)
-        with pyarrow.parquet.ParquetWriter(partial, schema) as file:
-            while rows := list(islice(rest, _ROWS_AT_A_TIME)):
-                columns = zip(*rows, strict=True)
-                arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-                file.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
-                count += len(rows)
-        return count
-
-    return _whole(path, write)
+    count, rest = 0, iter(records)
+    with _whole(path) as partial, pyarrow.parquet.ParquetWriter(partial, schema) as file:
+        while rows := list(islice(rest, _ROWS_AT_A_TIME)):
+            columns = zip(*rows, strict=True)
+            arrays = [pyarrow.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+            file.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+            count += len(rows)
+    return count
 
 
-def _whole(path: Path, write: Callable[[Path], int]) -> int:
-    """Let a file be written beside its place, which it takes only when it is whole."""
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a file beside its place to write to; it takes its place only when it is whole."""
     partial = path.with_name(path.name + ".partial")
     try:
-        count = write(partial)
+        yield partial
         partial.replace(path)
     except OSError as error:
         problem = f"cannot be written ({error.strerror or error})"
         raise JournalUnusable(path, problem, "name a file in a directory with room that you may write to") from None
     finally:
         partial.unlink(missing_ok=True)
-    return count

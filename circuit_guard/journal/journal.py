@@ -7,73 +7,66 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from circuit_guard.core.facts import Fact
+from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.journal.checkpoint import Checkpoint, copied, pack
-from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
+from circuit_guard.journal.errors import CheckpointGone, JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds
-from circuit_guard.journal.record import CheckpointContent, Entry, Kind
+from circuit_guard.journal.record import CheckpointContent, Entry, Kind, Start, entries_of
 from circuit_guard.journal.retention import prune_all
-from circuit_guard.journal.store import UNREADABLE, Store, connect, unusable
+from circuit_guard.journal.store import Store, connect, sqlite_errors
 from circuit_guard.journal.writer import Appended, EntryQueue, Writer
 
 LOCK_NAME = "lock"
 _HOLDER_BYTES_MAX = 1000
 
 
-class DirectoryLock:
-    """The lock on a state directory, held from construction until `release` or the end of the process.
+@contextmanager
+def locked(directory: Path, started_ns: int) -> Iterator[None]:
+    """Hold the lock on a state directory while the context lasts; the end of the process releases it as well.
 
     Its file says who holds it: pid, host, start time. Without the lock that content is left over and means nothing.
     Raises StateDirectoryHeld with the holder; JournalUnusable where the directory cannot be used.
     """
-
-    def __init__(self, directory: Path, started_ns: int) -> None:
-        path = directory / LOCK_NAME
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            problem = f"cannot be locked ({error.strerror})"
-            raise JournalUnusable(path, problem, "name a directory that the guard may write to") from None
-        try:
-            _lock(descriptor, path)
-            holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started_ns": started_ns})
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, holder.encode(), 0)
-        except BaseException as error:
-            os.close(descriptor)
-            if isinstance(error, OSError):
-                problem = f"cannot be written ({error.strerror})"
-                raise JournalUnusable(path, problem, "free disk space, or name another directory") from None
-            raise
-        self._descriptor: int | None = descriptor
-
-    def release(self) -> None:
-        """Let another process have the directory."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    path = directory / LOCK_NAME
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        problem = f"cannot be locked ({error.strerror})"
+        raise JournalUnusable(path, problem, "name a directory that the guard may write to") from None
+    try:
+        _lock(
+            descriptor, path, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started_ns": started_ns})
+        )
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path, holder: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
     except BlockingIOError:
-        holder = (
-            os.pread(descriptor, _HOLDER_BYTES_MAX, 0).decode(errors="replace") or "a process that is just starting"
-        )
-        problem = f"another guard uses this state directory: {holder}"
-        raise StateDirectoryHeld(
-            path.parent, problem, "stop that process, or give each guard its own directory"
-        ) from None
+        other = os.pread(descriptor, _HOLDER_BYTES_MAX, 0).decode(errors="replace") or "a process that is just starting"
+        problem = f"another guard uses this state directory: {other}"
+        remedy = "stop that process, or give each guard its own directory"
+        raise StateDirectoryHeld(path.parent, problem, remedy) from None
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise JournalUnusable(path, problem, "free disk space, or name another directory") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +95,15 @@ class Journal:
         self._directory = directory
         self._line = asyncio.Lock()
         self._in_line = 0
-        self._lock = DirectoryLock(directory, started_ns)
         path = directory / JOURNAL_NAME
-        try:
-            store = _open(directory)
-            self._queue = EntryQueue(options, store.last_sequence)
-            self._packer = ThreadPoolExecutor(1, thread_name_prefix="journal-packer")
-            self._writer = Writer(path, store, self._queue, options)
-        except UNREADABLE as error:
-            self._lock.release()
-            raise unusable(path, error) from error
-        except BaseException:
-            self._lock.release()
-            raise
+        with ExitStack() as held:
+            held.enter_context(locked(directory, started_ns))
+            with sqlite_errors(path):
+                store = _open(path)
+                self._queue = EntryQueue(options, store.last_sequence)
+                self._packer = ThreadPoolExecutor(1, thread_name_prefix="journal-packer")
+                self._writer = Writer(path, store, self._queue, options)
+            self._held = held.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -146,9 +135,21 @@ class Journal:
         """
         return self._queue.append(entries)
 
-    async def durable(self, sequence: int) -> None:
-        """Return once the record is on the disk. Raise JournalFailed where it may never get there."""
-        await asyncio.wrap_future(self._queue.durable(sequence))
+    def start(self, start: Start) -> None:
+        """Record that a process begins to write."""
+        self.append((Entry(Kind.START, start.at_ns, "", start),))
+
+    def policy(self, policy: Policy, at_ns: int) -> None:
+        """Record a policy before the command that puts it into force."""
+        self.append((Entry(Kind.POLICY, at_ns, "", policy),))
+
+    def record(self, input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> None:
+        """Record an input, what it changed, and the decision it led to."""
+        self.append(entries_of(input_, facts))
+
+    async def durable(self, sequence: int | None = None) -> None:
+        """Return once the record, or all there is, is on the disk. Raise JournalFailed where it may never get there."""
+        await asyncio.wrap_future(self._queue.durable(self._queue.last_sequence if sequence is None else sequence))
 
     async def room(self) -> None:
         """Return once the queue is not full, to one after the other in the order of asking. Raise JournalFailed.
@@ -180,6 +181,18 @@ class Journal:
         await self.durable(checkpoint.sequence)
         return checkpoint
 
+    def recorded_checkpoint(self, sequence: int) -> Checkpoint | None:
+        """Return the checkpoint of that sequence with its state, None where there is none. Waits for the disk.
+
+        Raise CheckpointGone where retention has dropped the state, JournalUnusable where the file cannot be read.
+        """
+        with self.reader() as reader:
+            checkpoint = reader.checkpoint(sequence)
+        if checkpoint is not None and checkpoint.text is None:
+            problem = "its state was dropped by retention, which keeps the last ten, then one per hour, and named ones"
+            raise CheckpointGone(sequence, problem, "name another one, of about that time")
+        return checkpoint
+
     def reader(self) -> JournalReader:
         """Return a reader of what is on the disk."""
         return JournalReader(self._directory)
@@ -188,7 +201,7 @@ class Journal:
         """Write what is queued, close the file, and let another process have the directory. Waits for the disk."""
         self._packer.shutdown()
         self._writer.close()
-        self._lock.release()
+        self._held.close()
 
     def _pack(self, taken: CheckpointContent, covers: int, at_ns: int, name: str) -> Checkpoint:
         try:
@@ -205,22 +218,13 @@ def prune(directory: Path, started_ns: int, now_ns: int, options: JournalOptions
 
     The journal must not be in use: a guard prunes its own. Raise StateDirectoryHeld or JournalUnusable.
     """
-    lock = DirectoryLock(directory, started_ns)
-    try:
-        store = _open(directory)
-        try:
-            return prune_all(store, options, now_ns)
-        except UNREADABLE as error:
-            raise unusable(directory / JOURNAL_NAME, error) from error
-        finally:
-            store.close()
-    finally:
-        lock.release()
-
-
-def _open(directory: Path) -> Store:
-    """Return the store of a directory, once the latest records are proved."""
     path = directory / JOURNAL_NAME
+    with locked(directory, started_ns), sqlite_errors(path), closing(_open(path)) as store:
+        return prune_all(store, options, now_ns)
+
+
+def _open(path: Path) -> Store:
+    """Return the store of a journal, once the latest records are proved."""
     connection = connect(path)
     try:
         for chain, bounds in read_bounds(connection, path).items():
@@ -228,9 +232,6 @@ def _open(directory: Path) -> Store:
             for _ in walk.records(walk.block_end().sequence + 1):
                 """Reading is proving."""
         return Store(connection)
-    except UNREADABLE as error:
-        connection.close()
-        raise unusable(path, error) from error
     except BaseException:
         connection.close()
         raise

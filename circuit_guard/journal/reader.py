@@ -219,13 +219,6 @@ class VerifyReport:
         """Whether everything is as it was written."""
         return not self.problem
 
-    def count(self, record: Record) -> None:
-        """Take one proved record."""
-        self.records += 1
-        self.checkpoints += record.kind is Kind.CHECKPOINT
-        self.first_sequence = self.first_sequence or record.sequence
-        self.last_sequence = record.sequence
-
 
 class JournalReader:
     """Reads the journal of a state directory. Use it in `with`; one thread at a time.
@@ -288,8 +281,11 @@ class JournalReader:
             last_checkpoint = None
             walks = self._walks(bounds, noted)
             for record in self._proved(bounds, walks):
-                report.count(record)
+                report.records += 1
+                report.first_sequence = report.first_sequence or record.sequence
+                report.last_sequence = record.sequence
                 if record.kind is Kind.CHECKPOINT:
+                    report.checkpoints += 1
                     last_checkpoint = record
                     self._kept_text(record) if record.scope else self._text(record)
             if last_checkpoint is not None and last_checkpoint.sequence >= self._latest_state():
@@ -348,18 +344,14 @@ class JournalReader:
         rows = query(self._connection, self._path, "SELECT body FROM checkpoint WHERE sequence = ?", record.sequence)
         if not rows:
             return None
-        text = unpack_text(rows[0][0], _note(record).digest)
+        text = unpack_text(rows[0][0], decode_as(CheckpointNote, record.payload).digest)
         if text is None:
             raise RecordBroken(self._path, record.sequence, "is a checkpoint, and its state was changed")
         return text
 
 
-def _note(record: Record) -> CheckpointNote:
-    return decode_as(CheckpointNote, record.payload)
-
-
 def _checkpoint(record: Record, text: str | None) -> Checkpoint:
-    note = _note(record)
+    note = decode_as(CheckpointNote, record.payload)
     return Checkpoint(record.sequence, record.at_ns, record.scope, note.covers, note.digest, text)
 
 

@@ -6,14 +6,29 @@ Sequences are counted over both, so that the order of all that happened is kept,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple
 
-from circuit_guard.core.facts import DecisionMade, Fact
-from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.facts import (
+    ActProposed,
+    BreakerChanged,
+    CommandRefused,
+    DecisionMade,
+    Fact,
+    HaltChanged,
+    MaintenanceBegan,
+    MaintenanceEnded,
+    MarketReopened,
+    MarketWarm,
+    PhaseChanged,
+    PolicyChanged,
+    Rebaselined,
+    StateValidated,
+)
+from circuit_guard.core.inputs import Check, Input, OrdersCheck, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 
@@ -106,16 +121,6 @@ class PackedCheckpoint(NamedTuple):
     body: bytes
 
 
-def start_entry(start: Start) -> Entry:
-    """Return the entry of a process that begins to write."""
-    return Entry(Kind.START, start.at_ns, "", start)
-
-
-def policy_entry(policy: Policy, at_ns: int) -> Entry:
-    """Return the entry of a policy that is in force from now on."""
-    return Entry(Kind.POLICY, at_ns, "", policy)
-
-
 def input_entry(input_: Input | Check | OrdersCheck) -> Entry:
     """Return the entry of an input."""
     return Entry(Kind.INPUT, input_.at_ns, _scope(input_), input_)
@@ -128,9 +133,33 @@ def fact_entry(fact: Fact) -> Entry:
     return Entry(Kind.FACT, fact.at_ns, _scope(fact), fact)
 
 
-def dropped_entry(dropped: DecisionsDropped) -> Entry:
-    """Return the entry that says how many decisions have none. A FACT, so that older versions can pass over it."""
-    return Entry(Kind.FACT, dropped.at_ns, "", dropped)
+PROMISED = (
+    BreakerChanged,
+    HaltChanged,
+    PhaseChanged,
+    PolicyChanged,
+    MaintenanceBegan,
+    StateValidated,
+    MaintenanceEnded,
+    Rebaselined,
+    ActProposed,
+)
+"""These facts are on the disk before they are announced."""
+RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm)
+
+
+def promise_anything(facts: Sequence[Fact]) -> bool:
+    """Return whether any of the facts must be on the disk before it is announced."""
+    return any(isinstance(fact, PROMISED) for fact in facts)
+
+
+def entries_of(input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> Iterator[Entry]:
+    """Yield what is recorded of an input and its facts. Ticks are left out: decisions never depend on them."""
+    if not isinstance(input_, Tick):
+        yield input_entry(input_)
+    for fact in facts:
+        if isinstance(fact, RECORDED) or (isinstance(fact, DecisionMade) and not fact.repeated):
+            yield fact_entry(fact)
 
 
 def hash_after(previous: bytes, record: Record) -> bytes:

@@ -5,6 +5,8 @@ A run is the same function of the same inputs, so what comes out is the state th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +81,16 @@ def recover(directory: Path) -> Rerun | None:
             return None
         rerun = rerun_from(checkpoint, path)
         for record in reader.records(checkpoint.covers + 1, (Kind.INPUT, Kind.POLICY)):
-            try:
+            with rerun_errors(record, path):
                 rerun.take(record)
-            except Exception as error:  # whatever a forged or foreign record does to the core, the record is named
-                problem = f"record {record.sequence} cannot be run again ({type(error).__name__}: {error})"
-                raise JournalUnusable(path, problem, REMEDY) from error
     return rerun
+
+
+@contextmanager
+def rerun_errors(record: Record, path: Path) -> Iterator[None]:
+    """Raise JournalUnusable with the record for any error: a forged or foreign one may do anything to the core."""
+    try:
+        yield
+    except Exception as error:
+        problem = f"record {record.sequence} cannot be run again ({type(error).__name__}: {error})"
+        raise JournalUnusable(path, problem, REMEDY) from error

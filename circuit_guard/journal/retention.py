@@ -1,4 +1,4 @@
-"""What is dropped when: always the oldest, one block at a time, so that no commit waits long for it.
+"""Retention: the oldest block is dropped first, one at a time, so that no commit waits long.
 
 Age is measured from the newest record, never by a clock of this module.
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -70,7 +70,7 @@ MIGRATIONS = (
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
-UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What a call of sqlite3 raises for a file it cannot use: its own errors, or one about the text of them."""
 
 _BUSY_TIMEOUT_S = 2.0
@@ -97,9 +97,16 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 def query(connection: sqlite3.Connection, path: Path, statement: str, *values: object) -> list[Any]:
     """Return the rows of a statement. Raise JournalUnusable where the file does not allow it."""
-    try:
+    with sqlite_errors(path):
         return connection.execute(statement, values).fetchall()
-    except UNREADABLE as error:
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Raise JournalUnusable for what SQLite cannot do with the file."""
+    try:
+        yield
+    except _UNREADABLE as error:
         raise unusable(path, error) from error
 
 
@@ -134,17 +141,13 @@ def _create(path: Path) -> None:
 
 def _connected(path: Path, mode: str, prepare: Callable[[sqlite3.Connection, Path], None]) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
-    try:
+    with sqlite_errors(path), ExitStack() as opened:
         connection = sqlite3.connect(
             uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        try:
-            prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    except UNREADABLE as error:
-        raise unusable(path, error) from error
+        opened.callback(connection.close)
+        prepare(connection, path)
+        opened.pop_all()
     return connection
 
 

@@ -29,7 +29,6 @@ from circuit_guard.journal.record import (
     PackedCheckpoint,
     Record,
     chain_of,
-    dropped_entry,
 )
 from circuit_guard.journal.retention import over_budget_bytes, prune_step
 from circuit_guard.journal.store import Store, unusable
@@ -180,7 +179,8 @@ class EntryQueue:
 
     def _note_dropped(self) -> None:
         if self.dropped > self._noted:
-            self._put(dropped_entry(DecisionsDropped(self._dropped_ns, self.dropped - self._noted)))
+            dropped = DecisionsDropped(self._dropped_ns, self.dropped - self._noted)
+            self._put(Entry(Kind.FACT, dropped.at_ns, "", dropped))  # a FACT: older versions can pass over it
             self._noted = self.dropped
 
     def _put(self, entry: Entry) -> None:
@@ -217,7 +217,6 @@ class EntryQueue:
 
 
 def _settle(futures: Iterable[Future[None]], failure: str | None = None) -> None:
-    """Tell all who still wait."""
     for future in futures:
         if future.set_running_or_notify_cancel():
             if failure is None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
 from heapq import merge
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.formatting import format_time
@@ -229,56 +230,55 @@ class FundingRate:
     rate: Decimal
 
 
+T = TypeVar("T", "Candle", "FundingRate")
+
+
 def read_candles(path: Path) -> dict[str, list[Candle]]:
     """Return the candles of each market in time order. Raises RecordingError."""
-    markets: dict[str, list[Candle]] = {}
-    for number, row in _limited(path, CANDLE_COLUMNS):
-        try:
-            candle = _candle(row)
-            series = markets.setdefault(candle.market, [])
-            _require_later(row, candle.start_ns, series[-1].start_ns if series else None)
-        except FieldError as error:
-            raise RecordingError(str(path), number, str(error)) from None
-        series.append(candle)
-    return markets
+    return _series_of(path, CANDLE_COLUMNS, _candle)
 
 
 def read_funding(path: Path, rate_max: Decimal) -> dict[str, list[FundingRate]]:
     """Return the rates of each market in time order. Raises RecordingError."""
-    markets: dict[str, list[FundingRate]] = {}
-    for number, row in _limited(path, FUNDING_COLUMNS):
-        try:
-            market, rate = fields.required_name(row, "market", ""), fields.required_decimal(row, "rate", "")
-            if abs(rate) > rate_max:
-                fields.refuse(row, "rate", "", f"at most the market's cap, {rate_max} either way")
-            series = markets.setdefault(market, [])
-            start_ns = _time_ns(row)
-            _require_later(row, start_ns, series[-1].start_ns if series else None)
-        except FieldError as error:
-            raise RecordingError(str(path), number, str(error)) from None
-        series.append(FundingRate(start_ns, rate))
-    return markets
+
+    def read(row: JsonObject) -> FundingRate:
+        rate = fields.required_decimal(row, "rate", "")
+        if abs(rate) > rate_max:
+            fields.refuse(row, "rate", "", f"at most the market's cap, {rate_max} either way")
+        return FundingRate(_time_ns(row), rate)
+
+    return _series_of(path, FUNDING_COLUMNS, read)
 
 
-def _limited(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, JsonObject]]:
+def _series_of(path: Path, columns: tuple[str, ...], read: Callable[[JsonObject], T]) -> dict[str, list[T]]:
+    """Return what each row holds, by market and in time order."""
+    markets: dict[str, list[T]] = {}
     count = 0
     for number, row in read_rows(path, columns):
         count += 1
         if count > ROWS_MAX:
             raise RecordingError(str(path), number, f"has more than {ROWS_MAX} rows, expected a shorter stretch")
-        yield number, row
+        try:
+            market, item = fields.required_name(row, "market", ""), read(row)
+            series = markets.setdefault(market, [])
+            if series and item.start_ns <= series[-1].start_ns:
+                last = format_time(series[-1].start_ns)
+                fields.refuse(row, "t", "", f"after the market's row before it, {last}")
+        except FieldError as error:
+            raise RecordingError(str(path), number, str(error)) from None
+        series.append(item)
     if not count:
         raise RecordingError(str(path), 0, f"has no rows, expected some with the columns {', '.join(columns)}")
+    return markets
 
 
 def _candle(row: JsonObject) -> Candle:
-    market = fields.required_name(row, "market", "")
     open_, high, low, close = (fields.required_decimal(row, column, "") for column in CANDLE_COLUMNS[2:])
     if high < max(open_, low, close):
         fields.refuse(row, "high", "", f"at least open, low and close, {max(open_, low, close)}")
     if low > min(open_, close):
         fields.refuse(row, "low", "", f"at most open and close, {min(open_, close)}")
-    return Candle(market, _time_ns(row), open_, high, low, close)
+    return Candle(str(row["market"]), _time_ns(row), open_, high, low, close)
 
 
 def _time_ns(row: JsonObject) -> int:
@@ -292,11 +292,6 @@ def _time_ns(row: JsonObject) -> int:
     if value is None:
         fields.refuse(row, "t", "", _EXPECTED_TIME)
     return value
-
-
-def _require_later(row: JsonObject, start_ns: int, last_ns: int | None) -> None:
-    if last_ns is not None and start_ns <= last_ns:
-        fields.refuse(row, "t", "", f"after the market's row before it, {format_time(last_ns)}")
 
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})

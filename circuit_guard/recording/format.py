@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
-from typing import NoReturn, TypeGuard
+from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.formatting import format_time
@@ -50,10 +50,12 @@ class FieldError(ValueError):
 
 def refuse(body: JsonObject, key: str, where: str, expected: str) -> NoReturn:
     """Raise FieldError for `body[key]`."""
-    field = f"{where}.{key}" if where else key
-    if key not in body:
-        raise FieldError(f"{field} is missing, expected {expected}")
-    raise FieldError(f"{field} was {shown(body[key])}, expected {expected}")
+    problem = f"was {shown(body[key])}" if key in body else "is missing"
+    raise FieldError(f"{_path(where, key)} {problem}, expected {expected}")
+
+
+def _path(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
 
 
 def shown(value: object) -> str:
@@ -116,11 +118,6 @@ def required_decimal(body: JsonObject, key: str, where: str) -> Decimal:
     if value is None:
         refuse(body, key, where, EXPECTED_DECIMAL)
     return value
-
-
-def optional_decimal(body: JsonObject, key: str, where: str) -> Decimal | None:
-    """Return a decimal field, or None where it is absent."""
-    return required_decimal(body, key, where) if key in body else None
 
 
 def required_size(body: JsonObject, key: str, where: str) -> Decimal:
@@ -190,8 +187,7 @@ def refuse_unknown(body: JsonObject, known: frozenset[str], where: str) -> None:
     if known.issuperset(body):
         return
     unknown = next(key for key in body if key not in known)
-    field = f"{where}.{unknown}" if where else unknown
-    raise FieldError(f"{shown(field)} is not a field, expected only {', '.join(sorted(known))}")
+    raise FieldError(f"{shown(_path(where, unknown))} is not a field, expected only {', '.join(sorted(known))}")
 
 
 def decode(text: str) -> JsonObject:
@@ -284,80 +280,150 @@ class Header:
 Entry = Observation | Reference | PhaseCommand | LabelledCheck | Fault
 
 
+class Field(NamedTuple):
+    """A field of a JSON object: the attribute that holds its value, how it is read, and how it is written."""
+
+    key: str
+    attribute: str
+    read: Callable[[JsonObject, str, str], object]
+    write: Callable[[Any], object] = str
+    optional: bool = False
+    """Whether it may be absent: the attribute then has its default."""
+    unwritten: object = None
+    """The value for which the field is left out."""
+
+
+class Shape:
+    """A JSON object of the format and the type of the core that it spells. Reading raises FieldError.
+
+    `more` are keys that the caller reads itself.
+    """
+
+    def __init__(self, kind: type[Any], *fields: Field, more: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self._fields = fields
+        self._known = frozenset({*(each.key for each in fields), *more})
+
+    def read(self, body: JsonObject, where: str, **given: object) -> Any:
+        """Return the value that an object spells; `given` are the attributes that are known already."""
+        refuse_unknown(body, self._known, where)
+        for key, attribute, read, _, optional, _ in self._fields:
+            if not optional or key in body:
+                given[attribute] = read(body, key, where)
+        return self.kind(**given)
+
+    def write(self, value: object) -> JsonObject:
+        """Return the object that `read` takes."""
+        given = ((each, getattr(value, each.attribute)) for each in self._fields)
+        return {each.key: each.write(item) for each, item in given if item != each.unwritten}
+
+    def nested(self, key: str, attribute: str, unwritten: object = None) -> Field:
+        """Return an optional field that holds such an object."""
+
+        def read(body: JsonObject, key: str, where: str) -> Any:
+            return self.read(required_object(body, key, where), _path(where, key))
+
+        return Field(key, attribute, read, self.write, optional=True, unwritten=unwritten)
+
+
+def _name(key: str) -> Field:
+    return Field(key, key, required_name)
+
+
+def _decimal(key: str) -> Field:
+    return Field(key, key, required_decimal)
+
+
+def _optional_decimals(*keys: str) -> tuple[Field, ...]:
+    return tuple(Field(key, key, required_decimal, optional=True) for key in keys)
+
+
+def _time(key: str) -> Field:
+    return Field(key, f"{key}_ns", required_time_ns, format_time)
+
+
+def _word(key: str, words: tuple[StrEnum, ...], *, optional: bool = True, unwritten: object = None) -> Field:
+    def read(body: JsonObject, key: str, where: str) -> StrEnum:
+        return type(words[0])(required_word(body, key, where, words))
+
+    return Field(key, key, read, optional=optional, unwritten=unwritten)
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
 RECORDING_VERSION = 1
 FUNDING_PERIOD_S_MAX = 366 * 24 * 3600
-
-_HEADER_KEYS = frozenset({"circuit_guard_recording", "description", "funding_period_s", "funding_gap_mode", "markets"})
-_MARKET_KEYS = frozenset({"max_funding_rate"})
+VERSION = "circuit_guard_recording"
 
 
 def parse_header(text: str) -> Header:
     """Return the header that the first line spells. Raises FieldError."""
     body = decode(text)
-    version = body.get("circuit_guard_recording")
+    version = body.get(VERSION)
     if type(version) is not int or version != RECORDING_VERSION:
-        expected = f"{RECORDING_VERSION}, the version of the format, on the first line"
-        refuse(body, "circuit_guard_recording", "", expected)
-    refuse_unknown(body, _HEADER_KEYS, "")
-    description = body.get("description", "")
-    if not isinstance(description, str):
-        refuse(body, "description", "", "a string")
-    markets = required_object(body, "markets", "") if "markets" in body else {}
-    return Header(
-        description,
-        _funding_period_s(body),
-        _funding_gap_mode(body),
-        {name: _max_funding_rate(markets, name) for name in markets},
-    )
+        refuse(body, VERSION, "", f"{RECORDING_VERSION}, the version of the format, on the first line")
+    header: Header = _HEADER.read(body, "")
+    return header
 
 
-def _funding_period_s(body: JsonObject) -> int | None:
-    if "funding_period_s" not in body:
-        return None
-    value = body["funding_period_s"]
-    if type(value) is not int or not 0 < value <= FUNDING_PERIOD_S_MAX:
-        refuse(body, "funding_period_s", "", f"whole seconds from 1 to {FUNDING_PERIOD_S_MAX}")
+def header_line(header: Header) -> JsonObject:
+    """Return the first line."""
+    return {VERSION: RECORDING_VERSION, **_HEADER.write(header)}
+
+
+def _description(body: JsonObject, key: str, where: str) -> str:
+    value = body[key]
+    if not isinstance(value, str):
+        refuse(body, key, where, "a string")
     return value
 
 
-def _funding_gap_mode(body: JsonObject) -> GapMode | None:
-    if "funding_gap_mode" not in body:
-        return None
-    return GapMode(required_word(body, "funding_gap_mode", "", tuple(GapMode)))
+def _funding_period_s(body: JsonObject, key: str, where: str) -> int:
+    value = body[key]
+    if type(value) is not int or not 0 < value <= FUNDING_PERIOD_S_MAX:
+        refuse(body, key, where, f"whole seconds from 1 to {FUNDING_PERIOD_S_MAX}")
+    return value
+
+
+def _markets(body: JsonObject, key: str, where: str) -> dict[str, Decimal | None]:
+    markets = required_object(body, key, where)
+    return {name: _max_funding_rate(markets, name) for name in markets}
 
 
 def _max_funding_rate(markets: JsonObject, name: str) -> Decimal | None:
     if not is_name(name):
         raise FieldError(f"markets has the name {shown(name)}, expected {EXPECTED_NAME}")
-    where = f"markets.{name}"
+    where, key = f"markets.{name}", "max_funding_rate"
     body = required_object(markets, name, "markets")
-    refuse_unknown(body, _MARKET_KEYS, where)
-    rate = optional_decimal(body, "max_funding_rate", where)
+    refuse_unknown(body, frozenset({key}), where)
+    rate = required_decimal(body, key, where) if key in body else None
     if rate is not None and rate <= 0:
-        refuse(body, "max_funding_rate", where, "a rate over 0")
+        refuse(body, key, where, "a rate over 0")
     return rate
 
 
-FRACTION, AMOUNT = "maintenance_margin_fraction", "maintenance_margin"
+def _market_objects(markets: Mapping[str, Decimal | None]) -> JsonObject:
+    return {name: {} if rate is None else {"max_funding_rate": str(rate)} for name, rate in markets.items()}
 
-_ACCOUNT_KEYS = frozenset({"collateral", "positions"})
-_POSITION_KEYS = frozenset({"market", "size", "entry_price", "cached_funding_index", FRACTION, AMOUNT})
+
+_HEADER = Shape(
+    Header,
+    Field("description", "description", _description, optional=True),
+    Field("funding_period_s", "funding_period_s", _funding_period_s, _as_it_is, optional=True),
+    _word("funding_gap_mode", tuple(GapMode)),
+    Field("markets", "markets", _markets, _market_objects, optional=True),
+    more=(VERSION,),
+)
+
+FRACTION, AMOUNT = "maintenance_margin_fraction", "maintenance_margin"
 
 
 def read_account(body: JsonObject, where: str) -> Account:
     """Return the account that a JSON object spells; `where` is its path, empty for a document. Raises FieldError."""
-    refuse_unknown(body, _ACCOUNT_KEYS, where)
-    collateral = required_decimal(body, "collateral", where)
-    positions = body.get("positions")
-    if not isinstance(positions, list) or not all(isinstance(position, dict) for position in positions):
-        refuse(body, "positions", where, "a list of JSON objects")
-    path = f"{where}.positions" if where else "positions"
-    return Account(collateral, tuple(_position(one, f"{path}[{number}]") for number, one in enumerate(positions)))
-
-
-def account_object(account: Account) -> JsonObject:
-    """Return an account as `read_account` reads it."""
-    return {"collateral": str(account.collateral), "positions": [_position_object(one) for one in account.positions]}
+    account: Account = _ACCOUNT.read(body, where)
+    return account
 
 
 def margin_texts(position: Position) -> tuple[str | None, str | None]:
@@ -367,57 +433,80 @@ def margin_texts(position: Position) -> tuple[str | None, str | None]:
     return str(fraction) if fraction or amount is None else None, amount
 
 
+def _positions(body: JsonObject, key: str, where: str) -> tuple[Position, ...]:
+    value = body.get(key)
+    if not isinstance(value, list) or not all(isinstance(position, dict) for position in value):
+        refuse(body, key, where, "a list of JSON objects")
+    return tuple(_position(one, f"{_path(where, key)}[{number}]") for number, one in enumerate(value))
+
+
 def _position(body: JsonObject, where: str) -> Position:
-    refuse_unknown(body, _POSITION_KEYS, where)
-    fraction, amount = _margin(body, where)
-    return Position(
-        required_name(body, "market", where),
-        required_size(body, "size", where),
-        required_decimal(body, "entry_price", where),
-        required_decimal(body, "cached_funding_index", where),
-        fraction,
-        amount,
-    )
-
-
-def _margin(body: JsonObject, where: str) -> tuple[Decimal, Decimal]:
-    """Return the maintenance margin as a fraction and as an amount; one of them is given, the other is zero."""
+    position: Position = _POSITION.read(body, where, maintenance_margin_fraction=Decimal(0))
     if FRACTION not in body and AMOUNT not in body:
         refuse(body, FRACTION, where, f"a share of the notional from 0 to 1, or {AMOUNT} in its place")
     if FRACTION in body and AMOUNT in body:
         refuse(body, AMOUNT, where, f"none where {FRACTION} is given")
-    if AMOUNT in body:
-        amount = required_decimal(body, AMOUNT, where)
-        if amount < 0:
-            refuse(body, AMOUNT, where, "an amount in quote currency, 0 or more")
-        return Decimal(0), amount
-    fraction = required_decimal(body, FRACTION, where)
-    if not 0 <= fraction <= 1:
+    if position.maintenance_margin < 0:
+        refuse(body, AMOUNT, where, "an amount in quote currency, 0 or more")
+    if not 0 <= position.maintenance_margin_fraction <= 1:
         refuse(body, FRACTION, where, "a share of the notional from 0 to 1")
-    return fraction, Decimal(0)
+    return position
 
 
-def _position_object(position: Position) -> JsonObject:
-    fraction, amount = margin_texts(position)
-    margin = {FRACTION: fraction, AMOUNT: amount}
-    return {
-        "market": position.market,
-        "size": str(position.size),
-        "entry_price": str(position.entry_price),
-        "cached_funding_index": str(position.cached_funding_index),
-        **{key: text for key, text in margin.items() if text is not None},
-    }
+def _position_objects(positions: tuple[Position, ...]) -> list[JsonObject]:
+    bodies = [(position, _POSITION.write(position)) for position in positions]
+    return [
+        body if FRACTION in body or AMOUNT in body else {**body, FRACTION: str(position.maintenance_margin_fraction)}
+        for position, body in bodies
+    ]
 
 
-_OBSERVATION_VALUES = ("mark_price", "index_price", "funding_index", "funding_rate", "funding_premium")
-_OBSERVATION_KEYS = frozenset({"market", "source", "epoch", "feed_sequence", "event_time", *_OBSERVATION_VALUES})
-_REFERENCE_KEYS = frozenset({"market", "source", "event_time", "price"})
-_PHASE_KEYS = frozenset({"phase", "markets"})
-_CHECK_KEYS = frozenset({"request_id", "account_id", "market", "size", "kind", "execution_price", "basis", "account"})
-_BASIS_KEYS = frozenset({"mark_price", "funding_index"})
-_FAULT_KEYS = frozenset({"kind", "markets", "until"})
-
+_POSITION = Shape(
+    Position,
+    _name("market"),
+    Field("size", "size", required_size),
+    _decimal("entry_price"),
+    _decimal("cached_funding_index"),
+    Field(FRACTION, FRACTION, required_decimal, optional=True, unwritten=Decimal(0)),
+    Field(AMOUNT, AMOUNT, required_decimal, optional=True, unwritten=Decimal(0)),
+)
+_ACCOUNT = Shape(Account, _decimal("collateral"), Field("positions", "positions", _positions, _position_objects))
+_BASIS = Shape(Basis, *_optional_decimals("mark_price", "funding_index"))
 _COMMANDED = tuple(phase for phase in Phase if phase is not Phase.RECOVERING)
+
+_SHAPES = {
+    "observation": Shape(
+        Observation,
+        _name("market"),
+        _name("source"),
+        Field("epoch", "epoch", required_integer, _as_it_is),
+        Field("feed_sequence", "feed_sequence", required_integer, _as_it_is),
+        _time("event_time"),
+        *_optional_decimals("mark_price", "index_price", "funding_index", "funding_rate", "funding_premium"),
+    ),
+    "reference": Shape(Reference, _name("market"), _name("source"), _time("event_time"), _decimal("price")),
+    "phase": Shape(
+        PhaseCommand,
+        _word("phase", _COMMANDED, optional=False),
+        Field("markets", "markets", required_names, list, optional=True),
+    ),
+    "check": Shape(
+        Check,
+        _name("request_id"),
+        _name("account_id"),
+        _name("market"),
+        Field("size", "size", required_size),
+        *_optional_decimals("execution_price"),
+        _word("kind", tuple(CheckKind), unwritten=CheckKind.LIQUIDATION),
+        _BASIS.nested("basis", "basis", unwritten=Basis()),
+        _ACCOUNT.nested("account", "account"),
+    ),
+    "fault": Shape(Fault, _name("kind"), Field("markets", "markets", required_names, list), _time("until")),
+}
+"""What a line holds beside its time, by the kind of line."""
+_KINDS = {shape.kind: kind for kind, shape in _SHAPES.items()}
+_TRUTH = Shape(LabelledCheck, _word("label", tuple(Label)), *_optional_decimals("loss"), more=("at", "check"))
+"""What stands beside a check on its line."""
 
 
 class EntryParser:
@@ -436,113 +525,41 @@ class EntryParser:
         if at_ns < self._last_at_ns:
             refuse(line, "at", "", f"not before the line above it, {format_time(self._last_at_ns)}")
         self._last_at_ns = at_ns
-        if len(line) == 2 and "observation" in line:
-            return self._observation(at_ns, required_object(line, "observation", ""))
-        if len(line) == 2 and "reference" in line:
-            return _reference(at_ns, required_object(line, "reference", ""))
-        return _rare_entry(at_ns, line)
+        kinds = [kind for kind in _SHAPES if kind in line]
+        if len(kinds) != 1:
+            found = " and ".join(kinds) or "none"
+            raise FieldError(f"holds {found} of {', '.join(_SHAPES)}, expected exactly one")
+        kind = kinds[0]
+        if kind != "check":
+            refuse_unknown(line, frozenset({"at", kind}), "")
+        body = required_object(line, kind, "")
+        if kind == "observation":
+            body = self._identified(body)
+        entry: Any = _SHAPES[kind].read(body, kind, at_ns=at_ns)
+        if kind == "fault" and entry.until_ns < at_ns:
+            refuse(body, "until", kind, f"not before the fault's own time, {format_time(at_ns)}")
+        parsed: Entry = _TRUTH.read(line, "", check=entry) if kind == "check" else entry
+        return parsed
 
-    def _observation(self, at_ns: int, body: JsonObject) -> Observation:
-        refuse_unknown(body, _OBSERVATION_KEYS, "observation")
-        market = required_name(body, "market", "observation")
-        source = required_name(body, "source", "observation")
-        epoch, feed_sequence = self._identity(body, market, source)
-        event_time_ns = required_time_ns(body, "event_time", "observation")
-        values = [optional_decimal(body, key, "observation") for key in _OBSERVATION_VALUES]
-        return Observation(at_ns, market, source, epoch, feed_sequence, event_time_ns, *values)
-
-    def _identity(self, body: JsonObject, market: str, source: str) -> tuple[int, int]:
-        """Return epoch and feed sequence. A feed without any is counted, if the whole recording is like that."""
+    def _identified(self, body: JsonObject) -> JsonObject:
+        """Return an observation with epoch and feed sequence. They are counted if the first observation has neither."""
         if self._counted is None:
             self._counted = "epoch" not in body and "feed_sequence" not in body
         if not self._counted:
-            epoch = required_integer(body, "epoch", "observation")
-            return epoch, required_integer(body, "feed_sequence", "observation")
+            return body
         for key in ("epoch", "feed_sequence"):
             if key in body:
                 refuse(body, key, "observation", "none, as the first observation of this recording has none")
-        self._counts[market, source] += 1
-        return 1, self._counts[market, source]
+        feed = required_name(body, "market", "observation"), required_name(body, "source", "observation")
+        self._counts[feed] += 1
+        return {**body, "epoch": 1, "feed_sequence": self._counts[feed]}
 
 
-def _reference(at_ns: int, body: JsonObject) -> Reference:
-    refuse_unknown(body, _REFERENCE_KEYS, "reference")
-    return Reference(
-        at_ns,
-        required_name(body, "market", "reference"),
-        required_name(body, "source", "reference"),
-        required_time_ns(body, "event_time", "reference"),
-        required_decimal(body, "price", "reference"),
-    )
-
-
-def _rare_entry(at_ns: int, line: JsonObject) -> Entry:
-    """Return what a line holds that is not market data, or refuse it."""
-    kinds = [kind for kind in _ENTRY_KEYS if kind in line]
-    if len(kinds) != 1:
-        found = " and ".join(kinds) or "none"
-        raise FieldError(f"holds {found} of {', '.join(_ENTRY_KEYS)}, expected exactly one")
-    kind = kinds[0]
-    refuse_unknown(line, _ENTRY_KEYS[kind], "")
-    body = required_object(line, kind, "")
-    if kind == "phase":
-        return _phase(at_ns, body)
-    if kind == "fault":
-        return _fault(at_ns, body)
-    return LabelledCheck(_check(at_ns, body), _label(line), optional_decimal(line, "loss", ""))
-
-
-_ENTRY_KEYS = {
-    "observation": frozenset({"at", "observation"}),
-    "reference": frozenset({"at", "reference"}),
-    "phase": frozenset({"at", "phase"}),
-    "check": frozenset({"at", "check", "label", "loss"}),
-    "fault": frozenset({"at", "fault"}),
-}
-
-
-def _phase(at_ns: int, body: JsonObject) -> PhaseCommand:
-    refuse_unknown(body, _PHASE_KEYS, "phase")
-    phase = Phase(required_word(body, "phase", "phase", _COMMANDED))
-    markets = required_names(body, "markets", "phase") if "markets" in body else ()
-    return PhaseCommand(at_ns, phase, markets)
-
-
-def _fault(at_ns: int, body: JsonObject) -> Fault:
-    refuse_unknown(body, _FAULT_KEYS, "fault")
-    until_ns = required_time_ns(body, "until", "fault")
-    if until_ns < at_ns:
-        refuse(body, "until", "fault", f"not before the fault's own time, {format_time(at_ns)}")
-    markets = required_names(body, "markets", "fault")
-    return Fault(at_ns, required_name(body, "kind", "fault"), markets, until_ns)
-
-
-def _label(line: JsonObject) -> Label | None:
-    return Label(required_word(line, "label", "", tuple(Label))) if "label" in line else None
-
-
-def _check(at_ns: int, body: JsonObject) -> Check:
-    refuse_unknown(body, _CHECK_KEYS, "check")
-    return Check(
-        at_ns,
-        required_name(body, "request_id", "check"),
-        required_name(body, "account_id", "check"),
-        required_name(body, "market", "check"),
-        required_size(body, "size", "check"),
-        _kind(body),
-        optional_decimal(body, "execution_price", "check"),
-        _basis(required_object(body, "basis", "check")) if "basis" in body else Basis(),
-        read_account(required_object(body, "account", "check"), "check.account") if "account" in body else None,
-    )
-
-
-def _kind(body: JsonObject) -> CheckKind:
-    if "kind" not in body:
-        return CheckKind.LIQUIDATION
-    return CheckKind(required_word(body, "kind", "check", tuple(CheckKind)))
-
-
-def _basis(body: JsonObject) -> Basis:
-    refuse_unknown(body, _BASIS_KEYS, "check.basis")
-    mark_price = optional_decimal(body, "mark_price", "check.basis")
-    return Basis(mark_price, optional_decimal(body, "funding_index", "check.basis"))
+def entry_line(entry: Entry) -> JsonObject:
+    """Return one line. Raises FieldError for a phase command that says more than a recording can."""
+    if isinstance(entry, PhaseCommand) and (entry.actor or entry.reason or entry.rollback):
+        raise FieldError(f"phase was {entry}, expected no actor, reason or rollback: a recording cannot hold them")
+    value = entry.check if isinstance(entry, LabelledCheck) else entry
+    kind = _KINDS[type(value)]
+    line: JsonObject = {"at": format_time(entry.at_ns), kind: _SHAPES[kind].write(value)}
+    return line | _TRUTH.write(entry) if isinstance(entry, LabelledCheck) else line

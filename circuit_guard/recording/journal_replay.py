@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from circuit_guard.journal.codec import decode_as, encode
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import DecisionsDropped, Entry, Kind, Record, Start, fact_entry
-from circuit_guard.journal.recovery import REMEDY, Rerun, rerun_from
+from circuit_guard.journal.recovery import Rerun, rerun_errors, rerun_from
 from circuit_guard.recording.format import JsonObject
 
 _ABSENT = object()
@@ -33,10 +33,6 @@ class Difference:
     field: str
     recorded: str
     replayed: str
-
-    def as_json(self) -> JsonObject:
-        """Return it as in the JSON object of a replay."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def difference_of(record: Record, entry: Entry, text: str) -> Difference:
@@ -112,21 +108,9 @@ class JournalReplay:
 
     def as_json(self) -> JsonObject:
         """Return it as in the JSON object of a replay."""
-        first = self.first_difference
-        return {
-            "from_record": self.covers + 1,
-            "to_record": self.last_sequence,
-            "versions": self.versions,
-            "inputs": self.inputs,
-            "decisions": self.decisions,
-            "different": self.different,
-            "missing": self.missing,
-            "dropped": self.dropped,
-            "cut_off": self.cut_off,
-            "identical": self.identical,
-            "first_difference": None if first is None else first.as_json(),
-            "digest": self.digest,
-        }
+        counted = asdict(self)
+        begins_after, ends_with = counted.pop("covers"), counted.pop("last_sequence")
+        return {"from_record": begins_after + 1, "to_record": ends_with, "identical": self.identical, **counted}
 
 
 def replay_journal(directory: Path, progress: Progress | None = None) -> JournalReplay:
@@ -147,7 +131,8 @@ def replay_journal(directory: Path, progress: Progress | None = None) -> Journal
             if record.sequence != expected:
                 problem = f"records {expected} to {record.sequence - 1} are gone: they were pruned while they were read"
                 raise JournalUnusable(path, problem, "run it again")
-            _take(comparison, record, path)
+            with rerun_errors(record, path):
+                comparison.take(record)
             expected += 1
             if progress is not None and record.sequence % RECORDS_BETWEEN_REPORTS == 0:
                 progress(record.sequence - checkpoint.covers, max(last, record.sequence) - checkpoint.covers)
@@ -175,14 +160,6 @@ def _add_version(versions: list[str], record: Record) -> None:
         versions.append(version)
 
 
-def _take(comparison: _Comparison, record: Record, path: Path) -> None:
-    try:
-        comparison.take(record)
-    except Exception as error:  # whatever a forged or foreign record does to the core, the record is named
-        problem = f"record {record.sequence} cannot be run again ({type(error).__name__}: {error})"
-        raise JournalUnusable(path, problem, REMEDY) from error
-
-
 class _Comparison:
     """Takes records in order: inputs are run, and each decision they make is held until its record comes."""
 
@@ -197,7 +174,6 @@ class _Comparison:
         self._first_missing: Difference | None = None
 
     def take(self, record: Record) -> None:
-        """Take the next record."""
         match record.kind:
             case Kind.DECISION:
                 self._compare(record)

@@ -6,10 +6,10 @@ A replay is a function of the recording and the policy alone: it reads no clock,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from circuit_guard import __version__
@@ -25,9 +25,8 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME
 from circuit_guard.journal.record import Start
-from circuit_guard.journal.recorder import Recorder
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Fault, Header, JsonObject, LabelledCheck
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.score import Asked, ReplayResult, Score, enforced_reasons, total
 
 RETRY_FOR_S = 12
@@ -85,7 +84,7 @@ class Replay:
         self.score.add_facts(facts)
 
     def _pass_time(self, until_ns: int) -> None:
-        """Do what is due: ticks up to this instant, and retries before it: those of its own come after it."""
+        """Do the ticks up to this instant and the retries before it; retries due at this instant come after it."""
         while self._due and self._due[0][0] < until_ns:
             self._ask_again()
         self._tick_to(until_ns)
@@ -150,20 +149,34 @@ def replay_file(
 
     A denied check is asked again every second for `retry_for_s` seconds. Raises RecordingError.
     """
-    recording = read_recording(path)
-    policy = policy_for(recording.header, policy_file)
-    scored = recording.header.markets or policy.markets
-    size_bytes = path.stat().st_size
+    policy, scored, batches = _opened(path, policy_file, ENTRIES_PER_BATCH, progress)
     replay: Replay | None = None
-    entries = recording.entries(None if progress is None else lambda done: progress(path, done, size_bytes))
-    while batch := list(islice(entries, ENTRIES_PER_BATCH)):
-        if replay is None:
-            replay = Replay(policy, scored, batch[0].at_ns, retry_for_s)
+    for batch in batches:
+        replay = replay or Replay(policy, scored, batch[0].at_ns, retry_for_s)
         for entry in batch:
             replay.take(entry)
-    if replay is None:
-        raise RecordingError(str(path), 0, "holds nothing but its header, expected at least one entry")
+    assert replay is not None  # noqa: S101  # no recording is without a batch
     return replay.finish()
+
+
+def _opened(
+    path: Path, policy_file: PolicyFile, per_batch: int, progress: Progress | None = None
+) -> tuple[Policy, Collection[str], Iterator[list[Entry]]]:
+    """Return a recording's policy, the markets to score, and its entries in batches, at least one."""
+    recording = read_recording(path)
+    policy = policy_for(recording.header, policy_file)
+    size_bytes = path.stat().st_size
+    entries = recording.entries(None if progress is None else lambda done: progress(path, done, size_bytes))
+
+    def batches() -> Iterator[list[Entry]]:
+        batch = list(islice(entries, per_batch))
+        if not batch:
+            raise RecordingError(str(path), 0, "holds nothing but its header, expected at least one entry")
+        while batch:
+            yield batch
+            batch = list(islice(entries, per_batch))
+
+    return policy, recording.header.markets or policy.markets, batches()
 
 
 def replay_files(
@@ -199,17 +212,16 @@ HOST = "recording"
 class _RecordedReplay(Replay):
     """A replay that records what it feeds to the core, and what comes of it."""
 
-    def __init__(self, policy: Policy, scored: tuple[str, ...], start_ns: int, retry_for_s: int, to: Recorder) -> None:
+    def __init__(self, policy: Policy, scored: Collection[str], start_ns: int, retry_for_s: int, to: Journal) -> None:
         super().__init__(policy, scored, start_ns, retry_for_s)
-        self._recorder = to
+        self._journal = to
 
     def _take_facts(self, input_: Input | Check, facts: list[Fact]) -> None:
         super()._take_facts(input_, facts)
-        self._recorder.record(input_, facts)
+        self._journal.record(input_, facts)
 
     async def checkpoint(self) -> None:
-        """Record the state as it is now."""
-        await self._recorder.checkpoint(self._state, self._policy, "")
+        await self._journal.checkpoint(self._state, self._policy)
 
 
 async def record_replay(
@@ -219,31 +231,23 @@ async def record_replay(
 
     Raise RecordingError for a recording that cannot be used, JournalUnusable for a directory that cannot be.
     """
-    recording = read_recording(path)
-    policy = policy_for(recording.header, policy_file)
-    entries = recording.entries()
-    batch = list(islice(entries, RECORDED_PER_BATCH))
-    if not batch:
-        raise RecordingError(str(path), 0, "holds nothing but its header, expected at least one entry")
+    policy, scored, batches = _opened(path, policy_file, RECORDED_PER_BATCH)
+    first = next(batches)
     if (directory / JOURNAL_NAME).exists():
         raise JournalUnusable(directory / JOURNAL_NAME, "there is a journal already", "name another directory")
-    start_ns = batch[0].at_ns
+    start_ns = first[0].at_ns
     with Journal(directory, start_ns, JournalOptions()) as journal:
-        recorder = Recorder(journal)
-        replay = _RecordedReplay(
-            policy, tuple(recording.header.markets or policy.markets), start_ns, retry_for_s, recorder
-        )
-        recorder.start(Start(start_ns, __version__, HOST, 0))
+        replay = _RecordedReplay(policy, scored, start_ns, retry_for_s, journal)
+        journal.start(Start(start_ns, __version__, HOST, 0))
         await replay.checkpoint()
         due_ns = start_ns + CHECKPOINT_INTERVAL_NS
-        while batch:
+        for batch in chain([first], batches):
             for entry in batch:
                 if entry.at_ns >= due_ns:
                     await replay.checkpoint()
                     due_ns += CHECKPOINT_INTERVAL_NS * ((entry.at_ns - due_ns) // CHECKPOINT_INTERVAL_NS + 1)
                 replay.take(entry)
-            await recorder.room()
-            batch = list(islice(entries, RECORDED_PER_BATCH))
+            await journal.room()
         result = replay.finish()
         await replay.checkpoint()
     return result

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from circuit_guard.core.facts import BreakerChanged, Fact, ObservationJudged, ReferenceJudged
 from circuit_guard.core.formatting import format_time
@@ -120,13 +120,17 @@ class ReplayResult:
 def total(results: Sequence[ReplayResult]) -> ReplayResult:
     """Return the sum of several independent replays; its digest is that of their digests in order."""
     summed = ReplayResult()
-    for field_ in fields(ReplayResult):
-        if field_.name != "digest":
-            for result in results:
-                setattr(summed, field_.name, getattr(summed, field_.name) + getattr(result, field_.name))
-    summed.examples = summed.examples[:EXAMPLES_MAX]
-    summed.digest = hashlib.sha256("".join(result.digest for result in results).encode()).hexdigest()
+    for result in results:
+        add_to(summed, result)
+    del summed.examples[EXAMPLES_MAX:]
+    summed.digest = hashlib.sha256(summed.digest.encode()).hexdigest()
     return summed
+
+
+def add_to(summed: Any, other: Any) -> None:
+    """Add each field of a dataclass to that of another of its kind; lists and texts are joined."""
+    for each in fields(summed):
+        setattr(summed, each.name, getattr(summed, each.name) + getattr(other, each.name))
 
 
 def _ranked(counts: Counter[str]) -> dict[str, int]:

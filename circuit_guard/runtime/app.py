@@ -22,9 +22,9 @@ from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.errors import DocumentError, PolicyError
 from circuit_guard.journal.errors import StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
-from circuit_guard.runtime import systemd
 from circuit_guard.runtime.persistence import journal_session
 from circuit_guard.runtime.status_refresh import StatusRefresh
+from circuit_guard.runtime.systemd import ServiceManager
 from circuit_guard.server.admission import announce
 from circuit_guard.server.build import GuardServer, create_server
 from circuit_guard.server.security.certificates import CertificateError
@@ -96,7 +96,7 @@ class App:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
-        """Serve for as long as the context lasts, then drain. Raise ListenError where an address cannot be had."""
+        """Serve for as long as the context lasts, then drain. Raise ListenError where an address is not free."""
         with self._log_pipeline:
             http, metrics = self._settings.http, MetricsSite(self._metrics.registry)
             async with (
@@ -108,7 +108,13 @@ class App:
                 async with journal_session(self.engine, self._settings.journal) as self._journal:
                     await server.start()
                     await self._show(loop_lag_s=0.0)
-                    _log.info("started", version=__version__, **self._addresses(), **self._in_force())
+                    force = self.engine.policy
+                    in_force = {
+                        "policy_revision": force.revision,
+                        "markets": len(force.markets),
+                        "shadow": force.shadow,
+                    }
+                    _log.info("started", version=__version__, **self._addresses(), **in_force)
                     announce(self._settings, server.address, self._metrics.admission)
                     self._ticks = asyncio.create_task(self._tick(server))
                     policy = self._settings.policy
@@ -125,7 +131,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop_or_exit, stop, number)
         loop.add_signal_handler(signal.SIGHUP, self.policy_watch.reload_for, "signal", "SIGHUP")
-        service = systemd.of_this_process()
+        service = ServiceManager(os.environ, os.getpid())
         async with service.watching(self.engine.ready), self.running():
             # What is here now stays. Looking through it for garbage, as each checkpoint would cause, holds up the loop.
             gc.freeze()
@@ -174,10 +180,6 @@ class App:
             "metrics": self.metrics_address,
         }
         return {name: address for name, address in every.items() if address}
-
-    def _in_force(self) -> dict[str, object]:
-        policy = self.engine.policy
-        return {"policy_revision": policy.revision, "markets": len(policy.markets), "shadow": policy.shadow}
 
     async def _drain(self, server: GuardServer, ticks: asyncio.Task[None]) -> None:
         self._serving = False

@@ -23,13 +23,12 @@ from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.record import Start
-from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import REMEDY, Rerun, recover
 
 CLOCK_BEHIND_WAITED_S = 5
-"""A clock so little behind the journal is waited for; one further behind was set wrong, now or then."""
+"""The guard waits for a clock that is this far behind the journal; one further behind was set wrong, now or before."""
 CHECKPOINT_RECORDS_MAX = 50_000
-"""So many records since the last checkpoint make the next one due: a check is two, and takes 0.2 ms to run again."""
+"""After this many records the next checkpoint is due: a check makes two, and takes 0.2 ms to run again."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -78,7 +77,7 @@ async def _go_on(engine: Engine, journal: Journal, settings: JournalSettings) ->
         return
     start = Start(engine.now_ns(), __version__, socket.gethostname(), os.getpid())
     with suppress(EngineFailed):  # the engine has logged it, and refuses from now on
-        engine.begin(start, Recorder(journal), recovered)
+        engine.begin(start, journal, recovered)
         if problems := broken_in(engine.state):
             engine.refuse(f"the recovered state cannot be true: {'; '.join(problems)}: {REMEDY}")
             return
@@ -97,9 +96,9 @@ async def _clock_agrees(engine: Engine, recovered: Rerun) -> bool:
         engine.refuse(
             f"the clock says {format_time(now_ns)}, which is {behind_s:.1f} s before the last record of the journal, "
             f"expected at most {CLOCK_BEHIND_WAITED_S} s. If the clock is wrong, set it right and restart the guard. "
-            f"If the clock was ahead when that was recorded, restart the guard after {format_time(last_ns)}, or at "
-            "once with a backup of the journal from before or with an empty state directory, and halt anew what was "
-            "halted"
+            f"If the clock was ahead when that was recorded, restart the guard after {format_time(last_ns)}. To "
+            "restart at once, use an earlier backup of the journal or an empty state directory, and halt again "
+            "what was halted"
         )
         return False
     if behind_s > 0:

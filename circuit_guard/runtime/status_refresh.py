@@ -19,7 +19,7 @@ from circuit_guard.web.board import Board, View
 from circuit_guard.web.history import History
 
 MARKETS_PER_TURN = 10
-"""After so many markets others get their turn, so that no check waits long behind them."""
+"""After this many markets other work gets its turn, so that no check waits long."""
 
 SHARE_MAX = 0.05
 """How much of the time showing may take, without the turns of others. A thousand markets take 0.2 s, and so are shown
@@ -57,7 +57,7 @@ class StatusRefresh:
         return self._now_s() >= self._due_s
 
     async def refresh(self, journal: JournalStatus | None, loop_lag_s: float, *, serving: bool) -> None:
-        """Show what is. That it cannot be shown is logged once and counted; it must not end the guard."""
+        """Show the state. A failure to show it is counted and logged once; it must not end the guard."""
         self._others_s, started_s = 0.0, self._now_s()
         await self._refresh(journal, loop_lag_s, serving=serving)
         ended_s = self._now_s()

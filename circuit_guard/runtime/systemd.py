@@ -1,12 +1,11 @@
 """What systemd is told: that the guard answers, how it is, that it lives, and that it stops. See sd_notify(3).
 
-Where no systemd has started the process nobody is told anything.
+Without systemd nothing is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ import structlog
 REASONS_SHOWN_MAX = 3
 """How many of the reasons why the guard is not ready `systemctl status` shows."""
 BEATS_PER_WATCHDOG = 3
-"""So often within the time that systemd allows the event loop says that it lives."""
+"""How many signs of life the event loop gives within the time that systemd allows."""
 INTERVAL_S = 1.0
 """Seconds between two looks at the readiness where systemd wants no sign of life."""
 
@@ -72,11 +71,6 @@ class ServiceManager:
             if not self._failed:
                 _log.warning("service_manager_not_told", socket=self._address, message=assignment, error=str(error))
             self._failed = True
-
-
-def of_this_process() -> ServiceManager:
-    """Return the service manager that this process reports to, if any."""
-    return ServiceManager(os.environ, os.getpid())
 
 
 def _status(not_ready: Sequence[str]) -> str:

@@ -34,7 +34,6 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import CheckpointNote, Kind, PackedCheckpoint, Record, Start
-from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import recover
 from circuit_guard.journal.store import Store, connect
 from fuzz import story
@@ -97,7 +96,7 @@ async def _record(directory: Path) -> int:
     clock = Clock(published[0].at_ns)
     engine = Engine(story.policy(), clock)
     with Journal(directory, clock.at_ns, OPTIONS) as journal:
-        engine.begin(Start(clock.at_ns, "0", "host", 1), Recorder(journal), None)
+        engine.begin(Start(clock.at_ns, "0", "host", 1), journal, None)
         await engine.checkpoint()
         for input_ in published:
             clock.at_ns = input_.at_ns
@@ -249,7 +248,7 @@ def _start(directory: Path) -> None:
     try:
         with Journal(directory, clock.at_ns, OPTIONS) as journal:
             recovered = recover(directory)
-            engine.begin(Start(clock.at_ns, "0", "host", 2), Recorder(journal), recovered)
+            engine.begin(Start(clock.at_ns, "0", "host", 2), journal, recovered)
             if recovered is None:
                 raise AssertionError("a journal that was filled opened as an empty one")
             for market in story.MARKETS:

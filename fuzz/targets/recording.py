@@ -9,8 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording.reader import read_recording
-from circuit_guard.recording.writer import write_recording
+from circuit_guard.recording.file import read_recording, write_recording
 from fuzz import story
 
 

@@ -154,7 +154,10 @@ def test_checkpoint_when_there_is_no_journal_then_that_is_said(tmp_path: Path, c
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("DELETE FROM checkpoint", "checkpoint {} cannot be had: its state was dropped by retention; name another one"),
+        (
+            "DELETE FROM checkpoint",
+            "checkpoint {} is not available: its state was dropped by retention; name another one",
+        ),
         ("UPDATE checkpoint SET body = x'00'", "is a checkpoint, and its state was changed"),
     ],
 )

@@ -102,7 +102,7 @@ def test_rebaseline_when_the_policy_wants_two_actors_then_the_first_only_propose
         (
             ("--checkpoint", "7", BTC),
             1,
-            "checkpoint 7 cannot be had: the guard keeps no journal; set journal.directory",
+            "checkpoint 7 is not available: the guard keeps no journal; set journal.directory",
         ),
     ],
 )

@@ -23,8 +23,8 @@ def before_the_journal(clock: ManualClock, behind_s: int) -> str:
     return (
         f"the clock says {format_time(now_ns)}, which is {behind_s}.0 s before the last record of the journal, "
         "expected at most 5 s. If the clock is wrong, set it right and restart the guard. If the clock was ahead when "
-        f"that was recorded, restart the guard after {last}, or at once with a backup of the journal from before or "
-        "with an empty state directory, and halt anew what was halted"
+        f"that was recorded, restart the guard after {last}. To restart at once, use an earlier backup of the journal "
+        "or an empty state directory, and halt again what was halted"
     )
 
 

@@ -13,7 +13,6 @@ from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.types import BreakerState, Verdict
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
-from circuit_guard.journal.record import policy_entry
 from tests.crash.client import Client
 from tests.crash.conditions import ETH, HALT, running
 from tests.crash.guard_process import GuardProcess, policy_text
@@ -83,7 +82,7 @@ async def test_start_when_the_crash_came_between_a_policy_and_its_command_then_i
     text = policy_text() + "[markets.SUI-USD-PERP]\n"
     (left / "policy.toml").write_text(text)
     with Journal(left / "state", START_NS, JournalOptions()) as journal:
-        journal.append([policy_entry(parse_policy(text, "policy.toml"), clock.wall)])
+        journal.policy(parse_policy(text, "policy.toml"), clock.wall)
 
     async with running(left, clock) as guard:
         assert guard.engine.ready() == []

@@ -18,8 +18,8 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, BreakerState, Phase, Verdict
 from circuit_guard.journal.codec import decode_as, encode
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Fault
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.replay import RETRY_FOR_S, Replay, policy_for
 from circuit_guard.recording.score import Asked
 

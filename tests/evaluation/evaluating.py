@@ -12,8 +12,8 @@ from circuit_guard.evaluation.faults import lay
 from circuit_guard.evaluation.judge import Answer, Told
 from circuit_guard.evaluation.population import Closure, accounts, closures
 from circuit_guard.evaluation.trial import Run
+from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, Header
-from circuit_guard.recording.writer import write_recording
 from tests.evaluation.honest_feed import MARKETS, honest_entries, honest_feed
 
 FEED = honest_feed(markets=3)

@@ -7,7 +7,7 @@ from random import Random
 
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.faults.site import in_time_order
+from circuit_guard.evaluation.faults import in_time_order
 from circuit_guard.evaluation.feed import Feed, FeedEntry
 
 START_NS = 1_768_797_000 * SECOND_NS

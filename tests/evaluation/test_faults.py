@@ -141,9 +141,9 @@ def test_fault_when_laid_then_the_truth_is_the_honest_feed(kind: str, seed: int)
     faulted = lay(kind, FEED, seed)
     for market, own in FEED.observations.items():
         for entry in own:
-            assert faulted.true_mark(market, entry.at_ns) == entry.mark_price
+            assert faulted.truth.mark(market, entry.at_ns) == entry.mark_price
             if kind != "rollback":
-                assert faulted.true_funding(market, entry.at_ns) == entry.funding_index
+                assert faulted.truth.funding(market, entry.at_ns) == entry.funding_index
 
 
 @every_kind
@@ -227,7 +227,7 @@ def test_restore_jump_when_laid_then_the_true_index_returns_at_once_and_stays() 
         own = [e for e in faulted.observed if e.market == market]
         assert own[0].funding_index == 0
         assert {
-            faulted.seen_funding(market, at_ns) == faulted.true_funding(market, at_ns)
+            faulted.seen.funding(market, at_ns) == faulted.truth.funding(market, at_ns)
             for at_ns in (own[-1].at_ns, fault.at_ns + 6 * SECOND_NS)
         } == {True}
 
@@ -249,7 +249,7 @@ def test_rollback_when_laid_then_the_older_indices_are_the_truth_in_all_markets(
     assert faulted.fault.markets == FEED.markets
     for honest, after in changed(faulted):
         assert honest.funding_index is not None
-        assert after.funding_index == faulted.true_funding(after.market, after.at_ns) != honest.funding_index
+        assert after.funding_index == faulted.truth.funding(after.market, after.at_ns) != honest.funding_index
 
 
 def test_slow_walk_when_laid_then_each_step_is_small_and_the_whole_is_not() -> None:
@@ -301,7 +301,7 @@ def venues_of(faulted: FaultedFeed, differs: Callable[[Reference], bool]) -> set
 
 def test_references_when_corrupt_then_one_venue_is_wrong_by_ten() -> None:
     faulted = lay("references_corrupt_x10", FEED, 3)
-    wrong = venues_of(faulted, lambda e: not Decimal("0.5") < e.price / faulted.true_mark(e.market, e.at_ns) < 2)
+    wrong = venues_of(faulted, lambda e: not Decimal("0.5") < e.price / faulted.truth.mark(e.market, e.at_ns) < 2)
     assert len(wrong) == 1
 
 

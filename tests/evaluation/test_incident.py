@@ -19,8 +19,8 @@ from circuit_guard.evaluation.incident import (
     true_loss,
     true_mark,
 )
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.replay import replay_file
 
 BUNDLED = Path(__file__).parents[2] / "examples" / "incident.jsonl.gz"

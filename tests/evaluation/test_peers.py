@@ -9,11 +9,21 @@ import pytest
 from circuit_guard.config.policy import PolicyFile
 from circuit_guard.core.inputs import Basis, Check, Observation, Reference, Tick
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.evaluation.peers import PEERS, Peer, peers
-from circuit_guard.evaluation.peers.bands import FixedThresholds, IndexExclusion, LuldBand, share_of
-from circuit_guard.evaluation.peers.base import Nothing
-from circuit_guard.evaluation.peers.caps import ClosureVolumeCap, FundingCap, GrowthCap
-from circuit_guard.evaluation.peers.oracles import DriftGuardRails, OsmBreaker
+from circuit_guard.evaluation.peers import (
+    PEERS,
+    ClosureVolumeCap,
+    DriftGuardRails,
+    FixedThresholds,
+    FundingCap,
+    GrowthCap,
+    IndexExclusion,
+    LuldBand,
+    Nothing,
+    OsmBreaker,
+    Peer,
+    peers,
+    share_of,
+)
 
 BTC, LTC = "BTC-USD-PERP", "LTC-USD-PERP"
 VENUES = ("binance", "bybit", "okx")

@@ -47,8 +47,8 @@ def brute_force(
 
 def true_values(faulted: FaultedFeed, at_ns: int) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
     markets = faulted.honest.markets
-    marks = {market: Fraction(faulted.true_mark(market, at_ns)) for market in markets}
-    return marks, {market: Fraction(faulted.true_funding(market, at_ns)) for market in markets}
+    marks = {market: Fraction(faulted.truth.mark(market, at_ns)) for market in markets}
+    return marks, {market: Fraction(faulted.truth.funding(market, at_ns)) for market in markets}
 
 
 def seen_account(faulted: FaultedFeed, model: ModelAccount) -> Account:
@@ -58,7 +58,7 @@ def seen_account(faulted: FaultedFeed, model: ModelAccount) -> Account:
             p.market,
             p.size,
             p.entry_price,
-            faulted.seen_funding(p.market, model.opened_ns),
+            faulted.seen.funding(p.market, model.opened_ns),
             p.maintenance_margin_fraction,
         )
         for p in model.account.positions
@@ -195,8 +195,8 @@ def test_closures_when_the_account_comes_up_again_then_they_are_wanted_no_longer
         ends += 1
         account = seen_account(faulted, closure.account)
         for at_ns, is_under in ((asked_at(closure)[0], True), (until_ns - 1, True), (until_ns, False)):
-            marks = {m: Fraction(faulted.seen_mark(m, at_ns)) for m in FEED.markets}
-            indices = {m: Fraction(faulted.seen_funding(m, at_ns)) for m in FEED.markets}
+            marks = {m: Fraction(faulted.seen.mark(m, at_ns)) for m in FEED.markets}
+            indices = {m: Fraction(faulted.seen.funding(m, at_ns)) for m in FEED.markets}
             assert (brute_force(account, marks, indices) < 0) == is_under
     assert ends
 
@@ -209,10 +209,10 @@ def test_closures_when_asked_then_each_is_a_whole_question_of_its_own() -> None:
     for closure in asked:
         at_ns, _ = asked_at(closure)
         market = closure.check.market
-        assert closure.check.basis == Basis(faulted.seen_mark(market, at_ns), faulted.seen_funding(market, at_ns))
+        assert closure.check.basis == Basis(faulted.seen.mark(market, at_ns), faulted.seen.funding(market, at_ns))
         [position] = [p for p in closure.account.account.positions if p.market == market]
         assert closure.check.size == -position.size
-        true_mark = faulted.true_mark(market, at_ns)
+        true_mark = faulted.truth.mark(market, at_ns)
         assert closure.notional == abs(position.size) * true_mark <= closure.exposure
         price = closure.check.execution_price
         assert price is not None

@@ -23,11 +23,6 @@ HONEST = run_of("none")
 MARKET = FEED.markets[0]
 
 
-def agreed_on_by_the_references(_: str) -> Decimal | None:
-    """Return no true mark price: it is one of those that the references agree on."""
-    return None
-
-
 def play(judge: Puppet | GuardJudge, run: object = RESET, limits: dict[str, Decimal | None] | None = None) -> Tally:
     return Trial(judge, run, limits or {}).play()  # type: ignore[arg-type]
 
@@ -100,8 +95,8 @@ def test_trial_when_asked_again_then_with_the_values_that_the_engine_sees_by_the
 
     last, market = asked[-1], closure.check.market
     assert last.at_ns == closure.at_ns + 7 * SECOND_NS
-    assert last.basis.mark_price == HONEST.faulted.seen_mark(market, last.at_ns) != closure.check.basis.mark_price
-    assert last.execution_price == HONEST.faulted.true_mark(market, last.at_ns)
+    assert last.basis.mark_price == HONEST.faulted.seen.mark(market, last.at_ns) != closure.check.basis.mark_price
+    assert last.execution_price == HONEST.faulted.truth.mark(market, last.at_ns)
     assert last.account == closure.check.account
 
 
@@ -217,15 +212,15 @@ def test_limit_when_the_market_is_calm_then_it_is_a_small_share_of_the_exposure(
     closure = HONEST.closures[0]
     account = closure.account.account
 
-    limit = hidden_max(judge.state, account, policy, FEED.end_ns, agreed_on_by_the_references)
-    without = hidden_max(judge.state, account, policy, FEED.end_ns, agreed_on_by_the_references, carried=False)
+    limit = hidden_max(judge.state, account, policy, FEED.end_ns, truth=None)
+    without = hidden_max(judge.state, account, policy, FEED.end_ns, truth=None, carried=False)
 
     assert limit is not None
     assert without is not None
     assert 0 < limit < closure.exposure / 50
     assert without > limit, "without the account the guard sees less"
     later_ns = FEED.end_ns + 3600 * SECOND_NS
-    assert hidden_max(judge.state, account, policy, later_ns, agreed_on_by_the_references) is None, "no reference"
+    assert hidden_max(judge.state, account, policy, later_ns, truth=None) is None, "no reference"
 
 
 def test_total_when_tallies_are_added_then_every_count_is_the_sum() -> None:

@@ -20,7 +20,7 @@ from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Decisio
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.record import Entry, Record, Start, fact_entry, input_entry, start_entry
+from circuit_guard.journal.record import Entry, Kind, Record, Start, fact_entry, input_entry
 from tests.core import world
 
 START_NS = 1_768_780_800 * SECOND_NS
@@ -68,7 +68,7 @@ def halt(number: int, second: float) -> list[Entry]:
 
 
 def start(second: float) -> Entry:
-    return start_entry(Start(at(second), "0.2.0", "host-1", 4711))
+    return Entry(Kind.START, at(second), "", Start(at(second), "0.2.0", "host-1", 4711))
 
 
 def state(second: float) -> GuardState:

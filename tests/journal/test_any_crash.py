@@ -24,7 +24,6 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import Kind
-from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import recover, rerun_from
 from tests.core.test_invariants import AnySequence, plain
 
@@ -41,7 +40,6 @@ class AnyCrash(AnySequence):
 
     def _open(self) -> None:
         self._journal = Journal(self._directory, self.now_ns, JournalOptions())
-        self._recorder = Recorder(self._journal)
         asyncio.run(self._journal.checkpoint(self.state, self.policy))
         self._remember()
 
@@ -64,8 +62,8 @@ class AnyCrash(AnySequence):
         """Record what happened, after holding it against the invariants."""
         super().holds(input_, facts)
         if isinstance(input_, i.PolicyCommand):
-            self._recorder.policy(self.policy, input_.at_ns)
-        self._recorder.record(input_, facts)
+            self._journal.policy(self.policy, input_.at_ns)
+        self._journal.record(input_, facts)
         self._remember()
 
     @rule(lost=st.integers(0, 40))

@@ -18,7 +18,6 @@ from circuit_guard.journal.journal import Journal, prune
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import Start
-from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import recover
 from circuit_guard.journal.retention import CHECKPOINTS_LATEST
 from tests.driver import BTC, PRICE, START_NS, Driver
@@ -70,7 +69,7 @@ async def test_checkpoint_when_there_is_no_journal_then_that_is_said() -> None:
         await engine.recorded_checkpoint(7)
 
     assert str(gone.value) == (
-        "checkpoint 7 cannot be had: the guard keeps no journal; set journal.directory and restart the guard"
+        "checkpoint 7 is not available: the guard keeps no journal; set journal.directory and restart the guard"
     )
 
 
@@ -92,8 +91,8 @@ async def test_checkpoint_when_retention_has_dropped_its_state_then_that_is_said
     assert kept is not None
     assert kept.digest == named.digest
     assert str(gone.value) == (
-        f"checkpoint {dropped.sequence} cannot be had: its state was dropped by retention, which keeps the last ten, "
-        "then one an hour, and named ones; name another one, of about that time"
+        f"checkpoint {dropped.sequence} is not available: its state was dropped by retention, which keeps the last "
+        "ten, then one per hour, and named ones; name another one, of about that time"
     )
 
 
@@ -141,7 +140,7 @@ async def test_start_when_a_rule_came_with_the_upgrade_then_it_is_on_record_and_
     upgraded, journal = Driver(FIRST), Journal(tmp_path, START_NS, JournalOptions())
     upgraded.clock.advance(60)
     engine = upgraded.engine = Engine(FIRST, upgraded.clock)
-    engine.begin(Start(engine.now_ns(), "0.0.2", "host-1", 4712), Recorder(journal), recover(tmp_path))
+    engine.begin(Start(engine.now_ns(), "0.0.2", "host-1", 4712), journal, recover(tmp_path))
     upgraded.sequences = {BTC: 1000}
     upgraded.observe(BTC, funding_index=PRICE)
     latched = upgraded.engine.market_status(BTC).breaker.latched

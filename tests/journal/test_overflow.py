@@ -15,7 +15,6 @@ from circuit_guard.journal.errors import JournalFailed
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.record import Entry, Start
-from circuit_guard.journal.recorder import Recorder
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, types_pb2
 from tests.driver import BTC, ETH, START_NS, Driver, policy_of
 from tests.journal.builders import Held, observation
@@ -45,7 +44,7 @@ async def full(
     driver, disk = Driver(policy_of(BTC, ETH)), Held()
     driver.run(40, BTC, ETH)
     with Journal(directory, START_NS, JournalOptions(overflow=overflow, queue_max=QUEUE_MAX)) as journal:
-        driver.engine.begin(Start(driver.engine.now_ns(), "0.0.1", "host-1", 4711), Recorder(journal), None)
+        driver.engine.begin(Start(driver.engine.now_ns(), "0.0.1", "host-1", 4711), journal, None)
         with disk:
             await disk.hold(journal, *after)
             while journal.status().queued < QUEUE_MAX:

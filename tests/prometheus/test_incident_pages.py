@@ -15,8 +15,8 @@ from circuit_guard.cli.options import CHANNEL_OPTIONS
 from circuit_guard.config.settings import load_settings
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine.clock import SystemClock
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, Fault
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.runtime.app import build
 from tests.cli.running import BTC
 from tests.prometheus.described import ROOT

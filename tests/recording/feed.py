@@ -8,8 +8,8 @@ from pathlib import Path
 
 from circuit_guard.core.inputs import Basis, Check, Observation, PhaseCommand, Reference
 from circuit_guard.core.types import SECOND_NS, Phase
+from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck
-from circuit_guard.recording.writer import write_recording
 
 BTC = "BTC-USD-PERP"
 ETH = "ETH-USD-PERP"

@@ -26,7 +26,6 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import CheckpointNote, PackedCheckpoint, Record, Start
-from circuit_guard.journal.recorder import Recorder
 from circuit_guard.journal.recovery import recover
 from circuit_guard.journal.store import Store, connect
 from tests.driver import BTC, ETH, PRICE, START_NS, Driver, policy_of
@@ -46,7 +45,7 @@ class RecordedGuard:
     async def __aenter__(self) -> Driver:
         engine = self.driver.engine
         recovered = recover(self._directory)
-        engine.begin(Start(engine.now_ns(), "0.0.1", "host-1", 4711), Recorder(self.journal), recovered)
+        engine.begin(Start(engine.now_ns(), "0.0.1", "host-1", 4711), self.journal, recovered)
         await engine.checkpoint()
         return self.driver
 

@@ -22,9 +22,16 @@ from circuit_guard.core.facts import DecisionMade, Fact, ObservationJudged, Refe
 from circuit_guard.core.guard import GuardState, decide, new_state, step
 from circuit_guard.core.policy import Policy
 from circuit_guard.evaluation.incident import incident
-from circuit_guard.recording.format import Entry, EntryParser, Fault, FieldError, LabelledCheck, parse_header
+from circuit_guard.recording.format import (
+    Entry,
+    EntryParser,
+    Fault,
+    FieldError,
+    LabelledCheck,
+    entry_line,
+    parse_header,
+)
 from circuit_guard.recording.replay import policy_for
-from circuit_guard.recording.writer import entry_line
 
 CALM_FROM, CALM_UNTIL, LOOKED_AT = 320, 460, 80
 """The lines that are broken, and how many lines the guard sees from there: three publishing steps."""

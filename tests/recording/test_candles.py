@@ -16,9 +16,9 @@ from circuit_guard.config.policy import PolicyFile
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.recording.candles import Candle, CandleOptions, Gap, accrued, candle_path, from_candles
+from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, parse_time_ns
 from circuit_guard.recording.replay import replay_file
-from circuit_guard.recording.writer import write_recording
 
 BTC, ETH = "BTC-USD-PERP", "ETH-USD-PERP"
 HEADING = "market,t,open,high,low,close,volume"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_decision_when_forged_with_the_chain_made_anew_then_the_replay_finds_it(
     assert verifies(directory), "the chain alone cannot tell"
     assert (result.identical, result.different, result.missing) == (False, 1, 0)
     assert result.first_difference is not None
-    assert result.first_difference.as_json() == {
+    assert asdict(result.first_difference) == {
         "sequence": sequence,
         "field": field,
         "recorded": recorded,

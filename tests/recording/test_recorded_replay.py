@@ -12,9 +12,9 @@ from circuit_guard.errors import RecordingError
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import Kind
+from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Header
 from circuit_guard.recording.replay import CHECKPOINT_INTERVAL_NS, record_replay, replay_file
-from circuit_guard.recording.writer import write_recording
 from tests.report.recorded import BUNDLED
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from circuit_guard.errors import RecordingError
+from circuit_guard.recording.file import LINE_BYTES_MAX, read_recording
 from circuit_guard.recording.format import LabelledCheck
-from circuit_guard.recording.reader import LINE_BYTES_MAX, read_recording
 
 HEADER = {
     "circuit_guard_recording": 1,
@@ -445,7 +445,7 @@ def test_reader_when_no_observation_has_a_sequence_then_counts(tmp_path: Path) -
 
 def test_reader_when_a_line_is_huge_then_refuses(tmp_path: Path) -> None:
     huge = changed("reference", "reference.source", "x" * LINE_BYTES_MAX)
-    assert problem(tmp_path, huge) == ":2: is longer than 1048576 bytes, expected one entry a line"
+    assert problem(tmp_path, huge) == ":2: is longer than 1048576 bytes, expected one entry per line"
 
 
 def test_reader_when_a_line_is_not_utf8_then_refuses(tmp_path: Path) -> None:

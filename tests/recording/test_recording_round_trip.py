@@ -17,9 +17,8 @@ from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Account, Check, PhaseCommand, Position, Reference
 from circuit_guard.core.types import Phase
 from circuit_guard.errors import RecordingError
+from circuit_guard.recording.file import read_recording, write_recording
 from circuit_guard.recording.format import Entry, Header, LabelledCheck, parse_decimal, parse_time_ns
-from circuit_guard.recording.reader import read_recording
-from circuit_guard.recording.writer import write_recording
 from tests.recording.strategies import TIME_NS_MAX, decimals, headers, recordings
 
 

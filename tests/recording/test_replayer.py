@@ -19,9 +19,9 @@ from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Basis
 from circuit_guard.core.types import SECOND_NS, Phase
 from circuit_guard.errors import PolicyError, RecordingError
+from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck
 from circuit_guard.recording.replay import policy_for, replay_file, replay_files
-from circuit_guard.recording.writer import write_recording
 from tests.recording.feed import BTC, ETH, INDEX, PRICE, START_NS, Feed
 
 WARM_S = 60

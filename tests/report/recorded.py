@@ -8,8 +8,8 @@ from pathlib import Path
 from circuit_guard.config.policy import parse_policy_file
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.types import SECOND_NS
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Label, LabelledCheck
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.recording.replay import record_replay
 from circuit_guard.report.evidence import Window
 from tests.driver import BTC, INDEX, PRICE, START_NS

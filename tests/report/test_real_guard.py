@@ -10,7 +10,7 @@ from rich.console import Console
 from circuit_guard.cli.demo import StoryClock, _play, _settings
 from circuit_guard.config.settings import JournalSettings
 from circuit_guard.engine.clock import SystemClock
-from circuit_guard.recording.reader import read_recording
+from circuit_guard.recording.file import read_recording
 from circuit_guard.report.closures import CENT
 from circuit_guard.report.incident import read_incident
 from circuit_guard.runtime.app import build

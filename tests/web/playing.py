@@ -21,8 +21,8 @@ from circuit_guard.config.settings import (
     Settings,
 )
 from circuit_guard.engine.clock import SystemClock
+from circuit_guard.recording.file import read_recording
 from circuit_guard.recording.format import Entry, parse_time_ns
-from circuit_guard.recording.reader import read_recording
 from circuit_guard.runtime.app import App, build
 
 TICK_INTERVAL_MS = 25

@@ -1,21 +1,35 @@
-"""Reading a recording: JSON Lines, plain or gzipped, streamed and judged line by line."""
+"""Files of recordings: JSON Lines, plain or gzipped.
+
+They are read as a stream and judged line by line; equal entries are written as equal bytes.
+"""
 
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording.format import Entry, EntryParser, FieldError, Header, parse_header
+from circuit_guard.recording.format import (
+    Entry,
+    EntryParser,
+    FieldError,
+    Header,
+    JsonObject,
+    entry_line,
+    header_line,
+    parse_header,
+)
 
 LINE_BYTES_MAX = 1024 * 1024
 LINES_PER_REPORT = 4096
 _GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_LEVEL = 9
 
 BytesRead = Callable[[int], None]
 """Told now and then how many bytes of the file have been read."""
@@ -85,9 +99,8 @@ def _plain(raw: BufferedReader) -> Iterator[gzip.GzipFile | BufferedReader]:
 
 
 def _text(line: bytes) -> str:
-    """Return a line as text without its end."""
     if len(line) > LINE_BYTES_MAX:
-        raise FieldError(f"is longer than {LINE_BYTES_MAX} bytes, expected one entry a line")
+        raise FieldError(f"is longer than {LINE_BYTES_MAX} bytes, expected one entry per line")
     try:
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
@@ -95,3 +108,46 @@ def _text(line: bytes) -> str:
     if not text:
         raise FieldError("is an empty line, expected one JSON object")
     return text
+
+
+def write_recording(path: Path, header: Header, entries: Iterable[Entry]) -> int:
+    """Write a recording, gzipped where the name ends in .gz, and return how many entries it has.
+
+    Every line is held against the reader before it is written. Raises RecordingError for the first that the reader
+    would refuse, and where the file cannot be written; whatever was at `path` is then still there.
+    """
+    parser = EntryParser()
+    number = 1
+    try:
+        with _sink(path) as file:
+            file.write(_checked(header_line(header), parse_header))
+            for entry in entries:
+                number += 1
+                file.write(_checked(entry_line(entry), parser.parse))
+    except FieldError as error:
+        raise RecordingError(str(path), number, str(error)) from None
+    except OSError as error:
+        raise RecordingError(str(path), 0, f"cannot be written ({error.strerror}), expected a writable file") from None
+    return number - 1
+
+
+@contextmanager
+def _sink(path: Path) -> Iterator[gzip.GzipFile | BufferedWriter]:
+    """Give a file to write to, which takes its name only once all has been written."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=raw, mtime=0) as packed:
+                    yield packed
+            else:
+                yield raw
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _checked(line: JsonObject, read: Callable[[str], object]) -> bytes:
+    text = json.dumps(line, separators=(",", ":"))
+    read(text)
+    return text.encode() + b"\n"
