@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from circuit_guard.core import margin
+from circuit_guard.core import gates, margin
 from circuit_guard.core.envelope import Interval
-from circuit_guard.core.inputs import Check
+from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.margin import World
 from circuit_guard.core.market import MarketState, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_for_check
 from circuit_guard.core.reasons import info_of
 from circuit_guard.core.rule import Excuse
-from circuit_guard.core.rules.divergence import mark_interval
+from circuit_guard.core.rules.divergence import DivergenceParameters, mark_interval
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import SECOND_NS, ExplainedLoss, Explanation, Finding, Phase, Severity
 from circuit_guard.core.view import MarketView
@@ -29,24 +29,57 @@ ENGINE_BEHIND_NS = 5 * SECOND_NS
 """Observations arrive while the engine computes, queues and asks: it may know the mark prices of so long ago."""
 
 
-def explain(view: MarketView, check: Check, markets: Mapping[str, MarketState], policy: Policy) -> ExplainedLoss | None:
-    """Return what the account of a check says; None where it has none. `view` is that of the check's own market."""
-    account = check.account
-    if account is None:
-        return None
+def views_of(
+    view: MarketView, account: Account, markets: Mapping[str, MarketState], policy: Policy
+) -> dict[str, MarketView]:
+    """Return the view of each market of an account that the policy names. `view` is that of the check's own market."""
+    own, now_ns = view.state.market, view.now_ns
+    names = dict.fromkeys(held.market for held in account.positions if held.market in policy.markets)
+    return {
+        name: view if name == own else view_for_check(markets[name], policy.markets[name], now_ns) for name in names
+    }
+
+
+def explain(view: MarketView, account: Account, views: Mapping[str, MarketView], policy: Policy) -> ExplainedLoss:
+    """Return what the account of a check says. `views` are those of its markets, `view` that of the check's own.
+
+    A market in trouble is taken with all that its price can be meanwhile, so a position that matters little decides
+    nothing, and one that matters leaves the account undecided.
+    """
     worlds: dict[str, World | None] = {}
-    for position in account.positions:
-        name = position.market
-        if name in worlds:
-            continue
-        market_policy = policy.markets.get(name)
-        if market_policy is None:
-            worlds[name] = None
-        elif name == check.market:
-            worlds[name] = _world(view, market_policy, check.basis.mark_price)
+    for name, seen in views.items():
+        market_policy = policy.markets[name]
+        if seen is view:
+            worlds[name] = _world(seen, market_policy, None if view.closure is None else view.closure.basis.mark_price)
+        elif gates.trouble(seen, market_policy):
+            worlds[name] = _in_trouble(seen, market_policy)
         else:
-            worlds[name] = _world(view_for_check(markets[name], market_policy, check.at_ns), market_policy, None)
-    return margin.explain(account, worlds)
+            worlds[name] = _world(seen, market_policy, None)
+    apart: dict[Position, World] = {}
+    for held in account.positions:
+        world = worlds.get(held.market)
+        if world is not None and gates.tainted(held, views[held.market].state) is not None:
+            apart[held] = _settled_otherwise(world, held)
+    return margin.explain(account, worlds, apart)
+
+
+def _in_trouble(view: MarketView, policy: MarketPolicy) -> World | None:
+    """Return what a market can be while its data are not to be trusted: its price far off, its index as before."""
+    state = view.state
+    marks = state.trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
+    funding = view.funding_envelope(policy)
+    if marks is None or funding is None or not state.was_warm:
+        return None
+    near = view.once(_admitted)
+    if near is not None:
+        marks = Interval(min(marks.low, near.low), max(marks.high, near.high))
+    return World(marks, funding)
+
+
+def _settled_otherwise(world: World, position: Position) -> World:
+    """Return the world of a position that may have been settled with a wrong index."""
+    settled, funding = position.cached_funding_index, world.funding_index
+    return World(world.mark_price, Interval(min(funding.low, settled), max(funding.high, settled)))
 
 
 def excuse(view: MarketView, findings: list[Finding], policy: MarketPolicy) -> list[Finding]:
@@ -94,8 +127,7 @@ def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> Wor
 def _admitted(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return where the references admit a mark price; None where they do nowhere."""
     rule = policy.of(ExplainedLossParameters)
-    marks = view.references.limits(rule.mark_share, rule.hull_widths)
-    return marks if isinstance(marks, Interval) else None
+    return view.references.limits(rule.mark_share, rule.hull_widths)
 
 
 def _believed(view: MarketView, policy: MarketPolicy) -> Interval | None:

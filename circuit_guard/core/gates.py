@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from circuit_guard.core import taint
 from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.market import Halt, MarketState
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.rule import CALLER, EVIDENCE, EXCHANGE, FRESH, OPERATOR, Excuse, Reason
 from circuit_guard.core.rules.staleness import StalenessParameters
-from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Severity, show
+from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, ExplainedLoss, Explanation, Finding, Severity, show
 from circuit_guard.core.view import MarketView
 
 UNKNOWN_MARKET = "unknown_market"
@@ -110,37 +111,49 @@ def evaluate(
 
 
 def evaluate_account(
-    account: Account, market: str, markets: Mapping[str, MarketState], policy: Policy, now_ns: int
+    account: Account,
+    explained: ExplainedLoss,
+    views: Mapping[str, MarketView],
+    policy: Policy,
+    *,
+    believed: bool,
 ) -> Iterator[Finding]:
-    """Deny where the account rests on what cannot be trusted.
+    """Deny where the account rests on what cannot be trusted, and only that decides.
 
     That is another position in a market not to be trusted now, since cross margin carries it over, and any position
-    that was settled with a discarded funding index.
+    that was settled with a discarded funding index. An account that is under water whatever those are worth is not
+    shielded by them: they are reported. `believed`: the policy takes the margin formula for that of the engine.
     """
+    decided = believed and explained.verdict is Explanation.EXPLAINED
+    severity = Severity.WARN if decided else Severity.DENY
     for position in account.positions:
-        if position.market in policy.markets:
-            yield from _tainted(position, markets[position.market])
-        if position.market == market:
-            continue
-        other_policy = policy.markets.get(position.market)
-        trouble = (
-            "not in the policy" if other_policy is None else _trouble(markets[position.market], other_policy, now_ns)
-        )
-        if trouble:
-            limit = "trusted data in every market of the account"
-            yield Finding(ACCOUNT_MARKET_HALTED, Severity.DENY, position.market, trouble, limit)
+        view, market_policy = views.get(position.market), policy.markets.get(position.market)
+        if view is not None:
+            yield from _tainted(position, view.state, severity)
+        doubt = "not in the policy"
+        if view is not None and market_policy is not None:
+            doubt = "" if view.closure is not None else trouble(view, market_policy)
+        if doubt:
+            limit = "trusted data in every market that decides over the account"
+            yield Finding(ACCOUNT_MARKET_HALTED, severity, position.market, doubt, limit)
 
 
-def _tainted(position: Position, market: MarketState) -> Iterator[Finding]:
-    discarded = taint.of(market, position.cached_funding_index) if market.discarded else None
+def tainted(position: Position, market: MarketState) -> Interval | None:
+    """Return the discarded funding indices that a position was settled with; None where it was not."""
+    return taint.of(market, position.cached_funding_index) if market.discarded else None
+
+
+def _tainted(position: Position, market: MarketState, severity: Severity) -> Iterator[Finding]:
+    discarded = tainted(position, market)
     if discarded is not None:
         subject = f"cached_funding_index in {position.market}"
         limit = f"a value outside {discarded}, which was discarded"
-        yield Finding(ACCOUNT_TAINTED, Severity.DENY, subject, show(position.cached_funding_index), limit)
+        yield Finding(ACCOUNT_TAINTED, severity, subject, show(position.cached_funding_index), limit)
 
 
-def _trouble(market: MarketState, policy: MarketPolicy, now_ns: int) -> str:
+def trouble(view: MarketView, policy: MarketPolicy) -> str:
     """Return why a market's data cannot be trusted now, or nothing."""
+    market, now_ns = view.state, view.now_ns
     seen_ns = min(market.trusted.mark_seen_ns, market.trusted.funding_seen_ns)
     if market.halt is not None:
         return f"halted by {market.halt.actor}"
@@ -152,6 +165,8 @@ def _trouble(market: MarketState, policy: MarketPolicy, now_ns: int) -> str:
         return "rejected for " + ", ".join(dict.fromkeys(finding.reason for finding in market.rejections))
     if not market.warm:
         return "warming"
+    if view.references.anchors is None:
+        return "without references"
     return "stale" if now_ns - seen_ns > policy.of(StalenessParameters).deny_after_ns else ""
 
 

@@ -108,8 +108,10 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     view.closure = check
     findings = [*gates.evaluate(view, market_policy, state.global_breaker, state.global_halt)]
     if check.account is not None:
-        view.explained = explained.explain(view, check, state.markets, policy)
-        findings += gates.evaluate_account(check.account, check.market, state.markets, policy, check.at_ns)
+        views = explained.views_of(view, check.account, state.markets, policy)
+        view.explained = explained.explain(view, check.account, views, policy)
+        believed = market_policy.of(ExplainedLossParameters).deny
+        findings += gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)
         halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in findings)
         view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
     ruled = evaluate_all(view, market_policy)

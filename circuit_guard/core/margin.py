@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 from circuit_guard.core.envelope import Interval
@@ -30,23 +31,38 @@ class World(NamedTuple):
     funding_index: Interval
 
 
-def explain(account: Account, worlds: Mapping[str, World | None]) -> ExplainedLoss:
+def explain(
+    account: Account, worlds: Mapping[str, World | None], apart: Mapping[Position, World] = MappingProxyType({})
+) -> ExplainedLoss:
     """Return whether the account is under water, over every world of its markets.
 
-    `worlds` has each market of the account; None where nothing is trusted of it: then nothing can be said.
+    `worlds` has each market of the account; None where nothing is known of it. A position there may be worth anything
+    from nothing to twice its entry: a small one decides nothing, and a large one leaves the account undecided. `apart`
+    has a world of their own for positions that another value may have been settled with.
     """
-    unknown = tuple(dict.fromkeys([p.market for p in account.positions if worlds.get(p.market) is None]))
-    if unknown:
-        return ExplainedLoss(Explanation.NOT_EVALUATED, unknown=unknown)
     low = high = account.collateral
+    unknown: dict[str, None] = {}
     for market, positions in _by_market(account.positions).items():
-        world = worlds[market]
-        if world is not None:
-            part = surplus(positions, world)
-            low, high = low + part.low, high + part.high
+        world = worlds.get(market)
+        known = [held for held in positions if world is not None and held not in apart]
+        parts = [surplus(known, world)] if world is not None and known else []
+        for held in positions:
+            if held in apart:
+                parts.append(surplus((held,), apart[held]))
+            elif world is None:
+                unknown[market] = None
+                parts.append(surplus((held,), _anything(held)))
+        low, high = low + sum(part.low for part in parts), high + sum(part.high for part in parts)
     if low >= 0:
-        return ExplainedLoss(Explanation.UNEXPLAINED, low, high)
-    return ExplainedLoss(Explanation.EXPLAINED if high < 0 else Explanation.INDETERMINATE, low, high)
+        return ExplainedLoss(Explanation.UNEXPLAINED, low, high, tuple(unknown))
+    return ExplainedLoss(Explanation.EXPLAINED if high < 0 else Explanation.INDETERMINATE, low, high, tuple(unknown))
+
+
+def _anything(held: Position) -> World:
+    """Return the world of a market of which nothing is known: from worthless to twice what was paid."""
+    twice = 2 * held.entry_price
+    settled = held.cached_funding_index
+    return World(Interval(min(twice, ZERO), max(twice, ZERO)), Interval(settled, settled))
 
 
 def surplus(positions: Iterable[Position], world: World) -> Interval:

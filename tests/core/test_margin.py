@@ -116,8 +116,27 @@ def test_account_when_held_against_a_world_then_healthy_is_unexplained_and_under
     assert explain(account, AT_90) == expected
 
 
-def test_account_when_nothing_is_trusted_of_a_market_then_nothing_is_said_and_the_market_is_named() -> None:
-    assert explain(long_of("10"), {}) == ExplainedLoss(Explanation.NOT_EVALUATED, unknown=("A-USD-PERP",))
+@pytest.mark.parametrize(
+    ("collateral", "verdict"),
+    [
+        ("100", Explanation.UNEXPLAINED),
+        ("99.9", Explanation.INDETERMINATE),
+        ("-98", Explanation.INDETERMINATE),
+        ("-98.1", Explanation.EXPLAINED),
+    ],
+)
+def test_account_when_nothing_is_known_of_a_market_then_its_position_may_be_worthless_or_twice_what_was_paid(
+    collateral: str, verdict: Explanation
+) -> None:
+    explained = explain(long_of(collateral), {})
+    assert (explained.verdict, explained.unknown) == (verdict, ("A-USD-PERP",))
+
+
+def test_account_when_a_position_may_have_been_settled_otherwise_then_it_has_a_world_of_its_own() -> None:
+    [held] = long_of("0").positions
+    owes_nothing = World(Interval(Decimal(90), Decimal(90)), Interval(Decimal(5), Decimal(500)))
+    explained = explain(long_of("12"), AT_90, {held: owes_nothing})
+    assert (explained.verdict, explained.high) == (Explanation.INDETERMINATE, Decimal("1.1"))
 
 
 def test_account_when_it_has_no_positions_then_its_collateral_decides() -> None:
