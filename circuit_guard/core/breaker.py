@@ -64,9 +64,9 @@ def trip(breaker: Breaker, findings: tuple[Finding, ...], at_ns: int) -> Breaker
 def advance(breaker: Breaker, policy: BreakerParameters, healthy: Run | None, now_ns: int) -> BreakerChanged | None:
     """Move an unlatched breaker towards CLOSED if time and data allow, as of when it was due, however late it is asked.
 
-    `healthy` is the run of accepted observations up to now; None: the latest was rejected, or there is none.
+    `healthy` is for how long observations have been accepted up to now. The latest must be one of them.
     """
-    if breaker.latched or healthy is None or healthy.length_ns < policy.healthy_ns:
+    if breaker.latched or healthy is None or not healthy.holds or healthy.length_ns < policy.healthy_ns:
         return None
     match breaker.state:
         case BreakerState.OPEN:

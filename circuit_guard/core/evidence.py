@@ -1,4 +1,7 @@
-"""Evidence: unbroken runs of good observations, on which re-opening rests, never on time alone or on traffic.
+"""Evidence and doubt as shares of time: on them re-opening and tripping rest, never on time alone or on traffic.
+
+A run grows with the time between two observations that are alike, and shrinks with other time: one late stamp
+every 25 s ends no health, and one good observation every 80 s ends no doubt.
 
 And the accounts of the last moments, which say whether closures come in numbers.
 """
@@ -10,23 +13,60 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ACCOUNTS_MAX = 10_000
+LOST_PER_BAD = 2
+"""How much good time a bad time takes from the evidence: it is kept up by less than a third of bad time."""
 
 
 class Run(NamedTuple):
-    """An unbroken run of observations. What nothing was observed for is no evidence: it ends with the last one."""
+    """Time in which something held, as an interval that ends at the last observation.
+
+    `holds`: it held in that observation. What takes from the run moves its beginning.
+    """
 
     since_ns: int
     last_ns: int
+    holds: bool = True
 
     @property
     def length_ns(self) -> int:
-        """How long it has lasted."""
+        """How long it has lasted. Time in which nothing was observed is no evidence: it ends with the last one."""
         return self.last_ns - self.since_ns
 
 
 def extended(run: Run | None, now_ns: int) -> Run:
-    """Return the run with an observation of now."""
-    return Run(now_ns if run is None else run.since_ns, now_ns)
+    """Return evidence with a good observation of now. The time before it is good if it began with a good one."""
+    if run is None:
+        return Run(now_ns, now_ns)
+    since_ns = run.since_ns if run.holds else _taken(run, now_ns)
+    return Run(min(since_ns, now_ns), now_ns)
+
+
+def interrupted(run: Run | None, now_ns: int, needed_ns: int) -> Run | None:
+    """Return evidence with a bad observation of now; None where nothing is left. More than is needed is not kept."""
+    if run is None:
+        return None
+    since_ns = max(_taken(run, now_ns), now_ns - needed_ns)
+    return None if since_ns >= now_ns else Run(since_ns, now_ns, False)
+
+
+def doubted(run: Run | None, now_ns: int) -> Run:
+    """Return a doubt with another observation that gives rise to it."""
+    if run is None:
+        return Run(now_ns, now_ns)
+    return Run(run.since_ns if run.holds else run.since_ns + now_ns - run.last_ns, now_ns)
+
+
+def relieved(run: Run, now_ns: int) -> Run | None:
+    """Return a doubt with an observation that gives no rise to it; None where it is gone.
+
+    Between one that does and one that does not, it neither grows nor shrinks; after that it shrinks as it grew.
+    """
+    since_ns = run.since_ns + (now_ns - run.last_ns) * (1 if run.holds else 2)
+    return None if since_ns >= now_ns else Run(since_ns, now_ns, False)
+
+
+def _taken(run: Run, now_ns: int) -> int:
+    return run.since_ns + (now_ns - run.last_ns) * (1 + LOST_PER_BAD)
 
 
 @dataclass(slots=True)

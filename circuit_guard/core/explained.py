@@ -55,11 +55,11 @@ def explain(view: MarketView, account: Account, views: Mapping[str, MarketView],
             worlds[name] = _in_trouble(seen, market_policy)
         else:
             worlds[name] = _world(seen, market_policy, None)
-    apart: dict[Position, World] = {}
-    for held in account.positions:
+    apart: dict[int, World] = {}
+    for place, held in enumerate(account.positions):
         world = worlds.get(held.market)
         if world is not None and gates.tainted(held, views[held.market].state) is not None:
-            apart[held] = _settled_otherwise(world, held)
+            apart[place] = _settled_otherwise(world, held)
     return margin.explain(account, worlds, apart)
 
 

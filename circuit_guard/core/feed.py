@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from circuit_guard.core import taint
+from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.envelope import FundingParameters
-from circuit_guard.core.evidence import extended
+from circuit_guard.core.evidence import doubted, extended, interrupted, relieved
 from circuit_guard.core.facts import (
     Fact,
     MarketWarm,
@@ -68,12 +69,12 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
     market.feed.remember(Judged(observation, not rejecting, findings))
     unanswered = _unanswered(market.rejections, observation)
-    market.standing = {f.reason: market.standing.get(f.reason, now_ns) for f in (*findings, *unanswered)}
+    _doubt(market, {finding.reason for finding in (*findings, *unanswered)}, now_ns)
     _note_reverted_mark(view, market_policy, findings)
     _note_change(view, market_policy)
     facts.append(_judged(observation, findings, accepted=not rejecting))
     if rejecting:
-        _reject(market, observation, rejecting, unanswered)
+        _reject(market, observation, rejecting, unanswered, market_policy)
     else:
         facts += _accept(state, view, observation, market_policy, unanswered)
     facts += _shadow(observation, findings)
@@ -95,6 +96,18 @@ def _judged(
 ) -> ObservationJudged:
     at_ns, market, source = observation.at_ns, observation.market, observation.source
     return ObservationJudged(at_ns, market, source, accepted, redelivered, findings)
+
+
+def _doubt(market: MarketState, found: set[str], now_ns: int) -> None:
+    """Note what is found in an observation: for how long, and by shares of time whether it lasts."""
+    market.standing = {code: market.standing.get(code, now_ns) for code in sorted(found)}
+    for code in sorted(found | market.doubts.keys()):
+        before = market.doubts.get(code)
+        after = doubted(before, now_ns) if code in found else before and relieved(before, now_ns)
+        if after is None:
+            market.doubts.pop(code, None)
+        else:
+            market.doubts[code] = after
 
 
 def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
@@ -148,12 +161,17 @@ def _unanswered(rejections: tuple[Finding, ...], observation: Observation) -> tu
 
 
 def _reject(
-    market: MarketState, observation: Observation, rejecting: tuple[Finding, ...], unanswered: tuple[Finding, ...]
+    market: MarketState,
+    observation: Observation,
+    rejecting: tuple[Finding, ...],
+    unanswered: tuple[Finding, ...],
+    policy: MarketPolicy,
 ) -> None:
     may_be_lifted = all(finding.reason in _LIFTED_BY_REFERENCES for finding in rejecting)
     market.reconsidered = observation if may_be_lifted else None
     market.rejections = rejecting + unanswered
-    market.healthy = market.agreeing = None
+    market.healthy = interrupted(market.healthy, observation.at_ns, policy.of(BreakerParameters).healthy_ns)
+    market.agreeing = interrupted(market.agreeing, observation.at_ns, policy.of(PhaseParameters).agreement_ns)
     market.consistent_observations = 0
     if any(finding.reason in JUMPS for finding in rejecting):
         if market.was_warm:
@@ -190,6 +208,7 @@ def reconsider(state: GuardState, market: MarketState, policy: MarketPolicy, now
         return []
     market.diverged_mark = None
     market.standing = {}
+    market.doubts = {code: run for code, run in market.doubts.items() if code not in _LIFTED_BY_REFERENCES}
     return [
         ObservationReconsidered(now_ns, market.market, observation.source),
         *_accept(state, view, observation, policy),
@@ -244,7 +263,7 @@ def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
     if mark is None:
         return []
     if not _agrees(view, mark, policy):
-        market.agreeing = None
+        market.agreeing = interrupted(market.agreeing, now_ns, policy.of(PhaseParameters).agreement_ns)
         return []
     market.agreeing = extended(market.agreeing, now_ns)
     market.consistent_observations += market.trusted.funding_index is not None

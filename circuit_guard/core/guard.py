@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import getcontext, localcontext, setcontext
 
 from circuit_guard.core import commands, explained, gates, orders, reopening, taint
+from circuit_guard.core.evidence import Run, doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNOWN_MARKET
@@ -185,7 +186,7 @@ def _answer(
 
 
 def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, check: Check) -> None:
-    """Keep count of a run of callers computing with unpublished values; a clean basis, or silence, ends it.
+    """Keep count of callers computing with unpublished values; clean ones take from it, and silence ends it.
 
     While the feed itself is rejected, callers that use it are no separate fault.
     """
@@ -195,12 +196,14 @@ def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPol
     if any(finding.reason == BASIS_FUNDING for finding in findings):
         taint.distrust(market, check.basis.funding_index)
     wrong = not market.rejections and any(f.reason in (BASIS_MARK, BASIS_FUNDING) for f in findings)
-    silent = doubt.since_ns is not None and now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
-    if not wrong or silent:
+    silent = doubt.since_ns is None or now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
+    before = None if silent or doubt.since_ns is None else Run(doubt.since_ns, doubt.last_ns, doubt.holds)
+    after = doubted(before, now_ns) if wrong else before and relieved(before, now_ns)
+    if after is None:
         doubt.since_ns, doubt.count = None, 0
-    if wrong:
-        doubt.since_ns = now_ns if doubt.since_ns is None else doubt.since_ns
-        doubt.last_ns, doubt.count = now_ns, doubt.count + 1
+        return
+    doubt.since_ns, doubt.last_ns, doubt.holds = after
+    doubt.count = (0 if before is None else doubt.count) + wrong
 
 
 def _drop_outlooks(state: GuardState, input_: Input) -> None:

@@ -32,27 +32,32 @@ class World(NamedTuple):
 
 
 def explain(
-    account: Account, worlds: Mapping[str, World | None], apart: Mapping[Position, World] = MappingProxyType({})
+    account: Account, worlds: Mapping[str, World | None], apart: Mapping[int, World] = MappingProxyType({})
 ) -> ExplainedLoss:
     """Return whether the account is under water, over every world of its markets.
 
     `worlds` has each market of the account; None where nothing is known of it. A position there may be worth anything
     from nothing to twice its entry: a small one decides nothing, and a large one leaves the account undecided. `apart`
-    has a world of their own for positions that another value may have been settled with.
+    has a world of its own for a position, by its place, that another value may have been settled with.
     """
     low = high = account.collateral
     unknown: dict[str, None] = {}
-    for market, positions in _by_market(account.positions).items():
-        world = worlds.get(market)
-        known = [held for held in positions if world is not None and held not in apart]
-        parts = [surplus(known, world)] if world is not None and known else []
-        for held in positions:
-            if held in apart:
-                parts.append(surplus((held,), apart[held]))
-            elif world is None:
-                unknown[market] = None
-                parts.append(surplus((held,), _anything(held)))
-        low, high = low + sum(part.low for part in parts), high + sum(part.high for part in parts)
+    known: dict[str, list[Position]] = {}
+    parts: list[Interval] = []
+    for place, held in enumerate(account.positions):
+        if place in apart:
+            parts.append(surplus((held,), apart[place]))
+        elif worlds.get(held.market) is None:
+            unknown[held.market] = None
+            parts.append(surplus((held,), _anything(held)))
+        else:
+            known.setdefault(held.market, []).append(held)
+    for market, positions in known.items():
+        world = worlds[market]
+        if world is not None:
+            parts.append(surplus(positions, world))
+    for part in parts:
+        low, high = low + part.low, high + part.high
     if low >= 0:
         return ExplainedLoss(Explanation.UNEXPLAINED, low, high, tuple(unknown))
     return ExplainedLoss(Explanation.EXPLAINED if high < 0 else Explanation.INDETERMINATE, low, high, tuple(unknown))
@@ -79,10 +84,3 @@ def surplus(positions: Iterable[Position], world: World) -> Interval:
         values.append(ZERO)
     funded = (-funding.low * size, -funding.high * size)
     return Interval(fixed + min(values) + min(funded), fixed + max(values) + max(funded))
-
-
-def _by_market(positions: Iterable[Position]) -> dict[str, list[Position]]:
-    grouped: dict[str, list[Position]] = {}
-    for position in positions:
-        grouped.setdefault(position.market, []).append(position)
-    return grouped

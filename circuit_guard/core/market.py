@@ -136,11 +136,13 @@ class Unchanged(NamedTuple):
 
 @dataclass(slots=True)
 class BasisDoubt:
-    """A run of checks whose callers computed with values that were never published."""
+    """Checks whose callers computed with values that were never published, by shares of time."""
 
     since_ns: int | None = None
     last_ns: int = 0
     count: int = 0
+    holds: bool = True
+    """Whether the last check was one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +188,15 @@ class MarketState:
     reconsidered: Observation | None = None
     """The latest observation, if it was rejected for divergence alone: references that follow may still explain it."""
     standing: dict[str, int] = field(default_factory=dict)
-    """Since when each reason has been found in every observation."""
+    """Since when each reason that the latest observation has was found in every one."""
+    doubts: dict[str, Run] = field(default_factory=dict)
+    """For how long each reason has been found, by shares of time: what lasts trips."""
     diverged_mark: Decimal | None = None
     reverted_ns: int | None = None
     healthy: Run | None = None
-    """The run of accepted observations: evidence for re-opening a breaker."""
+    """For how long observations have been accepted: evidence for re-opening a breaker."""
     agreeing: Run | None = None
-    """The run of observations whose mark price is near the references: evidence for leaving RECOVERING."""
+    """For how long the mark price has been near the references: evidence for leaving RECOVERING."""
     consistent_observations: int = 0
     warm: bool = False
     was_warm: bool = False

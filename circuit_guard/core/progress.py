@@ -63,7 +63,7 @@ def start_afresh(market: MarketState, at_ns: int, note: str) -> list[Fact]:
     """Forget where the feed stood and what was held against it; never what was trusted. Evidence starts afresh."""
     accrued_ns, event_time_ns, received_ns = market.feed.accrued_ns, market.feed.event_time_ns, market.feed.received_ns
     market.feed = Feed(event_time_ns=event_time_ns, received_ns=received_ns, accrued_ns=accrued_ns)
-    market.rejections, market.standing = (), {}
+    market.rejections, market.standing, market.doubts = (), {}, {}
     market.reconsidered = market.diverged_mark = market.reverted_ns = None
     market.basis_doubt = BasisDoubt()
     market.consistent_observations, market.warm = 0, False
@@ -106,7 +106,12 @@ def _leave_phase(state: GuardState, market: MarketState, policy: MarketPolicy, n
     """Leave RECOVERING, and after a maintenance POST_ONLY, once the mark price has been next to the references."""
     phase, agreeing = market.phase, market.agreeing
     ready = market.warm and market.breaker.state is not BreakerState.OPEN
-    if not ready or agreeing is None or agreeing.length_ns < policy.of(PhaseParameters).agreement_ns:
+    if (
+        not ready
+        or agreeing is None
+        or not agreeing.holds
+        or agreeing.length_ns < policy.of(PhaseParameters).agreement_ns
+    ):
         return []
     note = f"mark price next to the reference price for {show_seconds(agreeing.length_ns)}"
     left = []

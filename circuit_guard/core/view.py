@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_reach
+from circuit_guard.core.evidence import doubted
 from circuit_guard.core.funding import PathPoint
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
@@ -60,9 +61,9 @@ class MarketView:
         return self.phase in BANDED_PHASES
 
     def lasting(self, reason: str, trip_after_ns: int) -> Severity:
-        """Return TRIP if every observation for so long has had this reason, else DENY: trip only after confirmation."""
-        since_ns = self.state.standing.get(reason)
-        lasted = since_ns is not None and self.now_ns - since_ns >= trip_after_ns
+        """Return TRIP if observations have had this reason for so long, else DENY: trip only after confirmation."""
+        before = self.state.doubts.get(reason)
+        lasted = before is not None and doubted(before, self.now_ns).length_ns >= trip_after_ns
         return Severity.TRIP if lasted else Severity.DENY
 
     def funding_envelope(self, policy: MarketPolicy, margin_ns: int = 0) -> Interval | None:

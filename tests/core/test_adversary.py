@@ -93,7 +93,7 @@ def test_account_when_another_of_its_markets_is_closed_by_hand_then_it_waits(clo
         policy markets=BTC-USD-PERP,ETH-USD-PERP
         {WARM}
         {closing}
-        check long BTC-USD-PERP account=BTC-USD-PERP,ETH-USD-PERP
+        check long BTC-USD-PERP account=BTC-USD-PERP:20511.9,ETH-USD-PERP:702.4 entry=92600 collateral=90000
     """)
     assert answer.startswith("DENY")
 

@@ -133,9 +133,8 @@ def test_account_when_nothing_is_known_of_a_market_then_its_position_may_be_wort
 
 
 def test_account_when_a_position_may_have_been_settled_otherwise_then_it_has_a_world_of_its_own() -> None:
-    [held] = long_of("0").positions
     owes_nothing = World(Interval(Decimal(90), Decimal(90)), Interval(Decimal(5), Decimal(500)))
-    explained = explain(long_of("12"), AT_90, {held: owes_nothing})
+    explained = explain(long_of("12"), AT_90, {0: owes_nothing})
     assert (explained.verdict, explained.high) == (Explanation.INDETERMINATE, Decimal("1.1"))
 
 
