@@ -71,7 +71,7 @@ def _taken(run: Run, now_ns: int) -> int:
 
 @dataclass(slots=True)
 class Accounts:
-    """The different accounts of the last moments, oldest first."""
+    """The different accounts of the last moments by when each was noted first, oldest first."""
 
     seen_ns: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
@@ -79,19 +79,18 @@ class Accounts:
         """Return how many are remembered; some of them may be older than the window."""
         return len(self.seen_ns)
 
-    def note(self, account_id: str, now_ns: int, window_ns: int) -> None:
-        """Take note of an account, and forget those older than the window."""
-        seen_ns, start_ns = self.seen_ns, now_ns - window_ns
-        seen_ns[account_id] = now_ns
-        seen_ns.move_to_end(account_id)
+    def note(self, account_id: str, now_ns: int, kept_ns: int) -> None:
+        """Take note of an account unless it is known: a retry is no other ask. Forget those older than `kept_ns`."""
+        seen_ns, start_ns = self.seen_ns, now_ns - kept_ns
+        seen_ns.setdefault(account_id, now_ns)
         while next(iter(seen_ns.values())) < start_ns or len(seen_ns) > ACCOUNTS_MAX:
             seen_ns.popitem(last=False)
 
-    def count(self, now_ns: int, window_ns: int, asking: str) -> int:
-        """Return how many different accounts there are within the window, counting the one that is asking."""
-        old, start_ns = 0, now_ns - window_ns
-        for seen_ns in self.seen_ns.values():
-            if seen_ns >= start_ns:
+    def count(self, now_ns: int, window_ns: int) -> int:
+        """Return how many were noted first within the window."""
+        start_ns, recent = now_ns - window_ns, 0
+        for seen_ns in reversed(self.seen_ns.values()):
+            if seen_ns < start_ns:
                 break
-            old += 1
-        return len(self.seen_ns) - old + (asking not in self.seen_ns)
+            recent += 1
+        return recent

@@ -7,7 +7,7 @@ references do not admit, or an account that was settled with a discarded value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -46,6 +46,8 @@ def explain(view: MarketView, account: Account, views: Mapping[str, MarketView],
     A market in trouble is taken with all that its price can be meanwhile, so a position that matters little decides
     nothing, and one that matters leaves the account undecided.
     """
+    if any(readable(value) is None for value in _numbers(account)):
+        return ExplainedLoss(Explanation.NOT_EVALUATED)
     worlds: dict[str, World | None] = {}
     for name, seen in views.items():
         market_policy = policy.markets[name]
@@ -61,6 +63,13 @@ def explain(view: MarketView, account: Account, views: Mapping[str, MarketView],
         if world is not None and gates.tainted(held, views[held.market].state) is not None:
             apart[place] = _settled_otherwise(world, held)
     return margin.explain(account, worlds, apart)
+
+
+def _numbers(account: Account) -> Iterator[Decimal]:
+    yield account.collateral
+    for held in account.positions:
+        yield from (held.size, held.entry_price, held.cached_funding_index)
+        yield from (held.maintenance_margin_fraction, held.maintenance_margin)
 
 
 def _in_trouble(view: MarketView, policy: MarketPolicy) -> World | None:

@@ -13,6 +13,7 @@ from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.rule import CALLER, EVIDENCE, EXCHANGE, FRESH, OPERATOR, Excuse, Reason
 from circuit_guard.core.rules.staleness import StalenessParameters
+from circuit_guard.core.rules.validity import VALUE_UNREADABLE
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, ExplainedLoss, Explanation, Finding, Severity, show
 from circuit_guard.core.view import MarketView
 
@@ -124,6 +125,8 @@ def evaluate_account(
     that was settled with a discarded funding index. An account that is under water whatever those are worth is not
     shielded by them: they are reported. `believed`: the policy takes the margin formula for that of the engine.
     """
+    if explained.verdict is Explanation.NOT_EVALUATED:
+        yield Finding(VALUE_UNREADABLE, Severity.DENY, "account", "no finite number", "finite numbers")
     decided = believed and explained.verdict is Explanation.EXPLAINED
     severity = Severity.WARN if decided else Severity.DENY
     for position in account.positions:

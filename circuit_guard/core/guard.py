@@ -6,6 +6,7 @@ policy gives the same facts. The state is changed in place by its one owner.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import getcontext, localcontext, setcontext
 
 from circuit_guard.core import commands, explained, gates, orders, reopening, taint
@@ -20,12 +21,13 @@ from circuit_guard.core.progress import advance, expire_global_halt, view_for_ch
 from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
-from circuit_guard.core.rules.unexplained_burst import BurstParameters
+from circuit_guard.core.rules.unexplained_burst import BurstParameters, counted
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState, InvariantViolated, new_state
 from circuit_guard.core.tripping import trip
 from circuit_guard.core.types import (
     ARITHMETIC,
+    SECOND_NS,
     BreakerState,
     CheckKind,
     Decision,
@@ -37,6 +39,11 @@ from circuit_guard.core.types import (
     Verdict,
 )
 from circuit_guard.core.view import MarketView
+
+ASK_REMEMBERED_NS = 600 * SECOND_NS
+"""An account that is asked about again within this time is no other account."""
+UNCONFIRMED_MAX = 1_000
+CONFIRMED_AT_ONCE = 8
 
 __all__ = ["GuardState", "InvariantViolated", "decide", "decide_orders", "new_state", "step"]
 
@@ -115,10 +122,12 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         findings += gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)
         halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in findings)
         view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
+    view.denied = any(finding.severity >= Severity.DENY for finding in findings)
+    _confirm_accounts(view, state.markets, policy)
     ruled = evaluate_all(view, market_policy)
     findings += ruled
     _doubt_basis(market, ruled, market_policy, check)
-    _count_accounts(view, check, market_policy)
+    _count_accounts(view, check, ruled, market_policy)
     if ruled:
         facts += trip(state, market, tuple(finding for finding in ruled if not finding.shadow), policy, check.at_ns)
         would = tuple(finding for finding in ruled if finding.shadow and finding.severity >= Severity.TRIP)
@@ -139,14 +148,38 @@ def _limited(view: MarketView, check: Check, findings: list[Finding], policy: Ma
     return [*excused, limited] if limited else excused
 
 
-def _count_accounts(view: MarketView, check: Check, policy: MarketPolicy) -> None:
+def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy: MarketPolicy) -> None:
     """Remember who was asked about, for the rules that count accounts."""
-    if policy.of(BurstParameters).accounts and check.kind is CheckKind.LIQUIDATION:
-        view.state.asked.note(check.account_id, check.at_ns, policy.of(BurstParameters).window_ns)
-    if view.explained is None or view.contaminated:
+    market, burst = view.state, policy.of(BurstParameters)
+    denied = any(finding.severity is Severity.DENY and not finding.shadow for finding in ruled)
+    if burst.accounts and check.kind is CheckKind.LIQUIDATION and counted(view) and not denied:
+        market.asked.note(check.account_id, check.at_ns, ASK_REMEMBERED_NS)
+    if view.explained is None or check.account is None:
         return
-    if view.explained.verdict is Explanation.UNEXPLAINED:
-        view.state.unexplained.note(check.account_id, check.at_ns, policy.of(ExplainedLossParameters).window_ns)
+    if view.explained.verdict is not Explanation.UNEXPLAINED:
+        market.unconfirmed.pop(check.account_id, None)
+    elif not view.contaminated and check.account_id not in market.unconfirmed:
+        market.unconfirmed[check.account_id] = (check.at_ns, check.account)
+        if len(market.unconfirmed) > UNCONFIRMED_MAX:
+            market.unconfirmed.popitem(last=False)
+
+
+def _confirm_accounts(view: MarketView, markets: Mapping[str, MarketState], policy: Policy) -> None:
+    """Look again at accounts that looked healthy, now that the references have had their lag; a few with each check."""
+    market, now_ns = view.state, view.now_ns
+    rule = policy.markets[market.market].of(ExplainedLossParameters)
+    for _ in range(CONFIRMED_AT_ONCE):
+        if not market.unconfirmed:
+            return
+        account_id, (since_ns, account) = next(iter(market.unconfirmed.items()))
+        if now_ns - since_ns < rule.confirm_after_ns:
+            return
+        del market.unconfirmed[account_id]
+        views = explained.views_of(view, account, markets, policy)
+        doubtful = any(gates.trouble(seen, policy.markets[name]) for name, seen in views.items())
+        now = explained.explain(view, account, views, policy)
+        if now.verdict is Explanation.UNEXPLAINED and not doubtful and MARK_DIVERGENCE not in market.standing:
+            market.unexplained.note(account_id, now_ns, rule.window_ns)
 
 
 def _answer(

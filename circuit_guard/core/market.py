@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, NamedTuple
@@ -11,7 +11,7 @@ from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import FundingParameters, GapMode, Interval, funding_price
 from circuit_guard.core.evidence import Accounts, Run
 from circuit_guard.core.funding import FundingPath
-from circuit_guard.core.inputs import Observation
+from circuit_guard.core.inputs import Account, Observation
 from circuit_guard.core.outlook import Outlook
 from circuit_guard.core.parameters import Parameters, Relation, seconds
 from circuit_guard.core.phase import PhaseState
@@ -206,8 +206,10 @@ class MarketState:
     basis_doubt: BasisDoubt = field(default_factory=BasisDoubt)
     unexplained: Accounts = field(default_factory=Accounts)
     """Accounts that were healthy at every admissible value when their closure was asked for."""
+    unconfirmed: OrderedDict[str, tuple[int, Account]] = field(default_factory=OrderedDict)
+    """Accounts that looked healthy, and when first: the references may not have had their lag yet. Oldest first."""
     asked: Accounts = field(default_factory=Accounts)
-    """Accounts that a liquidation was asked for."""
+    """Accounts whose liquidation was asked for and could be allowed, though nothing explained it."""
     held_since_ns: int | None = None
     """Since when closures are held: by a halt, a breaker or a phase, and until the market is OPEN again."""
     trickle: Ramp | None = None

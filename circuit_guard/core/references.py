@@ -19,6 +19,8 @@ from circuit_guard.core.types import SECOND_NS, show
 PAIR = 2
 """One reference alone says nothing: it may be the one that is wrong."""
 
+TREND_EVERY_NS = 10 * SECOND_NS
+
 FOR_EVER_NS = 2**63 - 1
 """Later than anything."""
 
@@ -63,6 +65,11 @@ class HullParameters(Parameters):
         2,
         "Every tolerance round the hull grows by this many of its own widths: wide in a crash, narrow in calm (DESIGN "
         "4).",
+    )
+    trend_ns: int = seconds(
+        600,
+        "How much history says whether a fall goes on: the unexplained burst does not speak of closures in one.",
+        most=86_400,
     )
     window_ns: int = seconds(
         30, "How much history the hull spans. In a crash references lag the mark price by seconds (DESIGN 4)."
@@ -147,6 +154,8 @@ class ReferenceView:
     """How far it has fallen from where it was highest."""
     spread: Decimal
     """How far apart independent venues have been lately, times `spread_widths`."""
+    trend: Decimal
+    """How far the reference price has moved within the last minutes, `divergence.trend_s`."""
     last_quorum_price: Decimal | None
     last_quorum_ns: int | None
 
@@ -206,6 +215,8 @@ class ReferenceBook:
     """Once a second, how far the second nearest reference was from the reference price; oldest first."""
     spread: Decimal = Decimal(0)
     """Their median."""
+    trend: deque[tuple[int, Decimal]] = field(default_factory=deque)
+    """The reference price every ten seconds, oldest first."""
     last_median: Decimal | None = None
     """The median that it follows since the last quorum."""
 
@@ -227,6 +238,7 @@ class ReferenceBook:
                 self.points.append(MedianPoint(now_ns, price))
             self.last_quorum_price, self.last_quorum_ns = price, now_ns
             self.lasted = self._lasted(now_ns, policy)
+            self._note_trend(price, now_ns, policy.of(HullParameters).trend_ns)
             self._note_spread([*others, reference.price], price, now_ns, policy)
         if len(self.quotes) > policy.of(ReferenceParameters).sources_max:
             oldest = min(self.quotes, key=lambda source: self.quotes[source].seen_ns)
@@ -240,6 +252,20 @@ class ReferenceBook:
         while self.spreads[0][0] < now_ns - policy.of(HullParameters).window_ns:
             self.spreads.popleft()
         self.spread = median([apart for _, apart in self.spreads])
+
+    def _note_trend(self, price: Decimal, now_ns: int, trend_ns: int) -> None:
+        if not self.trend or now_ns - self.trend[-1][0] >= TREND_EVERY_NS:
+            self.trend.append((now_ns, price))
+            while self.trend[0][0] < now_ns - trend_ns:
+                self.trend.popleft()
+
+    def _trend(self) -> Decimal:
+        """Return how far the reference price has moved over the last minutes; 0 without a quorum."""
+        prices = [price for _, price in self.trend]
+        if not prices or self.last_quorum_price is None:
+            return Decimal(0)
+        prices.append(self.last_quorum_price)
+        return max(prices) - min(prices)
 
     def _smooth(self, price: Decimal, now_ns: int, constant_ns: int) -> Decimal:
         """Return the average of the median: between two references the one before was in force."""
@@ -262,7 +288,7 @@ class ReferenceBook:
     def view(self, now_ns: int, policy: MarketPolicy) -> ReferenceView:
         """Return what the references say now. Changes nothing."""
         fresh = self.fresh_prices(now_ns, policy)
-        last = (self.last_quorum_price, self.last_quorum_ns)
+        last = (self._trend(), self.last_quorum_price, self.last_quorum_ns)
         if len(fresh) >= policy.of(ReferenceParameters).quorum:
             price = median(fresh) if self.smoothed is None else self.smoothed
             lasted = self.lasted or Interval(price, price)

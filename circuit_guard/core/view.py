@@ -39,6 +39,8 @@ class MarketView:
     closure: Check | None = None
     explained: ExplainedLoss | None = None
     """What the account of the closure says; None where it has none."""
+    denied: bool = False
+    """Whether a gate denies the closure already, whatever the rules find."""
     contaminated: bool = False
     """Whether the account rests on a market that is not to be trusted now: another one, or this one while the mark
     price published last is in doubt. That it looks healthy then says nothing of who computes with what."""

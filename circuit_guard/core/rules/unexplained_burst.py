@@ -14,7 +14,15 @@ from typing import ClassVar
 from circuit_guard.core.parameters import Parameters, count, seconds, share
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import EVIDENCE, Delay, Judges, Reason, Rule
-from circuit_guard.core.types import CheckKind, Finding, Severity, short_seconds, show_percent, show_seconds
+from circuit_guard.core.types import (
+    CheckKind,
+    Explanation,
+    Finding,
+    Severity,
+    short_seconds,
+    show_percent,
+    show_seconds,
+)
 from circuit_guard.core.view import MarketView
 
 UNEXPLAINED_BURST = "unexplained_burst"
@@ -39,6 +47,11 @@ class BurstParameters(Parameters):
         "A move of the reference price within divergence.window_s that explains any number of closures. Smaller: less "
         "is a burst. Larger: a genuine cascade after a small move trips.",
     )
+    trend_share: Decimal = share(
+        "0.01",
+        "A move of the reference price within divergence.trend_s that explains them as well: a slow fall moves little "
+        "in half a minute.",
+    )
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
@@ -46,16 +59,29 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     rule, references, closure = policy.of(BurstParameters), view.references, view.closure
     if not rule.accounts or closure is None or closure.kind is not CheckKind.LIQUIDATION or references.price is None:
         return
-    if len(view.state.asked) + 1 < rule.accounts:  # with the one that is asking now
+    known = view.state.asked
+    if len(known) + 1 < rule.accounts or not counted(view):  # with the one that is asking now
         return
-    accounts = view.state.asked.count(view.now_ns, rule.window_ns, closure.account_id)
+    accounts = known.count(view.now_ns, rule.window_ns) + (closure.account_id not in known.seen_ns)
     if accounts < rule.accounts or not references.quorum:
+        return
+    if references.trend >= abs(references.price) * rule.trend_share:
         return
     moved = references.width / abs(references.price) if references.price else references.width
     if moved < rule.move_share:
         observed = f"{accounts} accounts within {show_seconds(rule.window_ns)} of a market that moved {moved:.3%}"
         limit = f"fewer than {rule.accounts}, or a move of {rule.move_share:.2%}"
         yield Finding(UNEXPLAINED_BURST, Severity.TRIP, "closures", observed, limit)
+
+
+def counted(view: MarketView) -> bool:
+    """Return whether the closure of a view counts towards a burst.
+
+    One that trusted values explain does not, nor does what was held and drains at the ramp's rate, nor one that is
+    denied as it is: asked again and again, it would add up to a burst of its own.
+    """
+    explained = view.explained is not None and view.explained.verdict is Explanation.EXPLAINED
+    return not explained and not view.denied and view.state.ramp is None and view.state.held_since_ns is None
 
 
 def _delays(policy: MarketPolicy) -> Iterator[Delay]:

@@ -74,6 +74,12 @@ class ExplainedLossParameters(Parameters):
     window_ns: int = seconds(
         10, "They are counted within this time (DESIGN 4). Shorter: a slow run of them never trips."
     )
+    confirm_after_ns: int = seconds(
+        5,
+        "An account counts towards that once it is still healthy this much later, when references that lag behind a "
+        "crash have followed. Longer: closures without their account pass for longer beside it.",
+        least=0,
+    )
     trusted_age_max_ns: int = seconds(
         3600,
         "A funding index that was trusted longer ago explains no loss. Longer: explained closures pass for longer in "
@@ -99,10 +105,10 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     explained, rule, closure = view.explained, policy.of(ExplainedLossParameters), view.closure
     if not rule.deny or closure is None or explained is None or explained.verdict is not Explanation.UNEXPLAINED:
         return
-    accounts = view.state.unexplained.count(view.now_ns, rule.window_ns, closure.account_id)
+    accounts = view.state.unexplained.count(view.now_ns, rule.window_ns)
     trips = accounts >= rule.trip_accounts and not view.contaminated
     severity = Severity.TRIP if trips else Severity.DENY
-    among = f", account {accounts} within {show_seconds(rule.window_ns)}" if accounts > 1 else ""
+    among = f", one of {accounts} within {show_seconds(rule.window_ns)}" if accounts > 1 else ""
     observed = f"a surplus of at least {show(explained.low)}{among}"
     yield Finding(UNEXPLAINED_LOSS, severity, "account", observed, "a loss at some admissible value")
 
