@@ -15,7 +15,7 @@ from circuit_guard.core.explain import (
     reasons_of,
 )
 from circuit_guard.core.facts import ActProposed, StateValidated
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import (
