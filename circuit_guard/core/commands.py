@@ -23,7 +23,7 @@ from circuit_guard.core.inputs import (
     ValidateState,
 )
 from circuit_guard.core.policy import Policy, TwoActorAct
-from circuit_guard.core.progress import advance, expire_halts, recover, start_afresh
+from circuit_guard.core.progress import advance, recover, start_afresh
 from circuit_guard.core.state import GuardState, new_market
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase
 
@@ -33,7 +33,7 @@ def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
     unknown = _unknown_scopes(command, policy)
     if unknown is not None:
         return [unknown]
-    expired = _expired_before(state, command)
+    expired = _expired_before(state, command, policy)
     refused = _refused(state, command)
     if refused is not None:
         return [*expired, refused]
@@ -44,13 +44,12 @@ def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
             return expired + _carry_out(state, agreed, policy)
 
 
-def _expired_before(state: GuardState, command: Input) -> list[Fact]:
-    """End the halts that are over before a new one: they neither merge with it nor take its place."""
-    match command:
-        case HaltCommand(markets=markets):
-            return [fact for name in markets for fact in expire_halts(state, name, command.at_ns)]
-        case _:
-            return []
+def _expired_before(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
+    """End the halts that are over before a new one, with all that was due by then: the new one does not extend them."""
+    if not isinstance(command, HaltCommand):
+        return []
+    halted = [state.markets[name] for name in command.markets if state.markets[name].halt is not None]
+    return [fact for one in halted for fact in advance(state, one, policy.markets[one.market], command.at_ns)]
 
 
 def _carry_out(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
