@@ -63,7 +63,11 @@ def halt(
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
 ) -> None:
-    """Deny every closure in these markets until `resume`, or for the time given. No rule lifts it."""
+    """Deny every closure in these markets until `resume`, or for the time given. No rule lifts it.
+
+    Halts of several operators stand side by side, and closures are denied until the last one ends. Your new halt takes
+    the place of your own unless it would end sooner.
+    """
     scopes = options.scopes_of(markets, everything)
     request = admin_pb2.HaltRequest(scopes=scopes, actor=actor, reason=reason, expires_after=_expiry(for_))
     with Guard(address, timeout) as guard:
@@ -80,9 +84,9 @@ def resume(
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
 ) -> None:
-    """Lift operators' halts.
+    """Lift operators' halts, whoever halted.
 
-    Lifts the halts of the markets named, or with --all the one over everything. Breakers stay as they are.
+    Lifts every halt of the markets named, or with --all those over everything. Breakers stay as they are.
 
     Exit code 1: nothing was resumed. Either a market is not halted, or the policy wants two actors and this is the
     first: the act is only proposed.

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,11 +16,12 @@ from rich.text import Text
 
 from circuit_guard.cli import lines, options, state_dump
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
-from circuit_guard.core import formatting
+from circuit_guard.core import formatting, halts
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.formatting import format_time
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import StateRow
-from circuit_guard.core.market import Halt, MarketState
+from circuit_guard.core.market import MarketState
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
 from circuit_guard.journal.checkpoint import Checkpoint
@@ -260,18 +261,18 @@ def show_checkpoint(directory: Directory, number: Id, json: options.Json = False
     state = content.state
     markets = {name: content.state.markets[name] for name in sorted(content.policy.markets)}
     if json:
-        whole = {"breaker": _breaker_json(state.global_breaker), "halt": _halt_json(state.global_halt)}
+        whole = {"breaker": _breaker_json(state.global_breaker), **_halts_json(state.global_halts)}
         head = {**_head(kept), "policy_revision": content.policy.revision, "global": whole}
         print_json({**head, "markets": [_market_json(name, market) for name, market in markets.items()]})
         return
     name = f", {kept.name}" if kept.name else ""
     display(Text(f"checkpoint {number}{name}, of {format_time(kept.at_ns)}", style="bold"))
     display(f"SHA-256 {kept.digest}, policy {content.policy.revision}")
-    halted = f", halted by {halt.actor}: {halt.reason}" if (halt := state.global_halt) else ""
+    halted = f", {halts.said(state.global_halts)}" if state.global_halts else ""
     display(f"GLOBAL breaker {_breaker_words(state.global_breaker)}{halted}")
     rows = []
     for name, market in markets.items():
-        stands = (market.phase.effective(), _breaker_words(market.breaker), market.halt.actor if market.halt else "")
+        stands = (market.phase.effective(), _breaker_words(market.breaker), _actors(market.halts))
         rows.append((name, *stands, *(value or "none" for value in _trusted_values(market).values()), _as_of(market)))
     columns = ("MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING INDEX", "AS OF")
     display(table(screen(), *columns, rows=rows))
@@ -337,7 +338,7 @@ def _market_json(name: str, market: MarketState) -> dict[str, object]:
         "market": name,
         "phase": market.phase.effective().value,
         "breaker": _breaker_json(market.breaker),
-        "halt": _halt_json(market.halt),
+        **_halts_json(market.halts),
         **_trusted_values(market),
         "as_of": _as_of(market) or None,
     }
@@ -353,9 +354,17 @@ def _breaker_json(breaker: Breaker) -> dict[str, object]:
     return {"state": breaker.state.value, "latched": breaker.latched, "since": format_time(breaker.since_ns)}
 
 
-def _halt_json(halt: Halt | None) -> dict[str, object] | None:
-    if halt is None:
-        return None
+def _actors(standing: Sequence[Halt]) -> str:
+    return formatting.scopes([halt.actor for halt in standing])
+
+
+def _halts_json(standing: Sequence[Halt]) -> dict[str, object]:
+    """Return the longest of the halts by itself, and the others."""
+    found = list(map(_halt_json, standing))
+    return {"halt": found[0] if found else None, "other_halts": found[1:]}
+
+
+def _halt_json(halt: Halt) -> dict[str, object]:
     expires = None if halt.expires_ns is None else format_time(halt.expires_ns)
     return {"actor": halt.actor, "reason": halt.reason, "since": format_time(halt.since_ns), "expires": expires}
 

@@ -52,13 +52,13 @@ def of_record(record: Record) -> Text:
 def style(fact: Fact) -> str:  # noqa: C901  # one case for each colour
     """Return how a fact is shown, by how bad it is; empty for what is as usual."""
     match fact:
-        case facts.BreakerChanged(after=BreakerState.OPEN) | facts.HaltChanged(halted=True):
+        case facts.BreakerChanged(after=BreakerState.OPEN) | facts.HaltChanged(halted=True, stays=False):
             return "bold red"
         case facts.StateValidated(outcomes=found) if any(one.outcome is not Outcome.OK for one in found):
             return "bold red"
         case facts.MaintenanceEnded(latched=latched) if latched:
             return "bold red"
-        case facts.BreakerChanged(after=BreakerState.HALF_OPEN, actor=""):
+        case facts.BreakerChanged(after=BreakerState.HALF_OPEN, actor="") | facts.HaltChanged(stays=True):
             return "yellow"
         case (
             facts.BreakerChanged()

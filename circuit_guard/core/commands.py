@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from circuit_guard.core import breaker as breakers
-from circuit_guard.core import maintenance, rebaseline, reopening, two_actors
+from circuit_guard.core import halts, maintenance, rebaseline, reopening, two_actors
 from circuit_guard.core import phase as phases
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import ActProposed, CommandRefused, Fact, HaltChanged, PolicyChanged
+from circuit_guard.core.formatting import instant
+from circuit_guard.core.halts import HALTS_MAX, Halt
 from circuit_guard.core.inputs import (
     BeginMaintenance,
     EndMaintenance,
@@ -20,7 +22,6 @@ from circuit_guard.core.inputs import (
     ResumeCommand,
     ValidateState,
 )
-from circuit_guard.core.market import Halt
 from circuit_guard.core.policy import Policy, TwoActorAct
 from circuit_guard.core.progress import advance, recover, start_afresh
 from circuit_guard.core.state import GuardState, new_market
@@ -29,14 +30,26 @@ from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase
 
 def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
     """Carry out a command whole, or refuse it whole: one unknown market refuses it for all."""
-    refused = _unknown_scopes(command, policy) or _refused(state, command)
+    unknown = _unknown_scopes(command, policy)
+    if unknown is not None:
+        return [unknown]
+    expired = _expired_before(state, command, policy)
+    refused = _refused(state, command)
     if refused is not None:
-        return [refused]
+        return [*expired, refused]
     match two_actors.agreed(state, command, policy):
         case ActProposed() as proposed:
             return [proposed]
         case agreed:
-            return _carry_out(state, agreed, policy)
+            return expired + _carry_out(state, agreed, policy)
+
+
+def _expired_before(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
+    """End the halts that are over before a new one, with all that was due by then: the new one does not extend them."""
+    if not isinstance(command, HaltCommand):
+        return []
+    halted = [state.markets[name] for name in command.markets if state.markets[name].halt is not None]
+    return [fact for one in halted for fact in advance(state, one, policy.markets[one.market], command.at_ns)]
 
 
 def _carry_out(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
@@ -91,8 +104,14 @@ def _refused(state: GuardState, command: Input) -> CommandRefused | None:
             return CommandRefused(command.at_ns, "phase", command.phase, expected)
         case HaltCommand(expires_ns=int(expires_ns)) if expires_ns <= command.at_ns:
             return CommandRefused(command.at_ns, "expires", "a time in the past", "a time to come")
+        case HaltCommand(markets=markets):
+            new = _halt_of(command)
+            standing = {scope: state.halts(scope) for scope in markets or (GLOBAL_SCOPE,)}
+            full = [name for name, them in standing.items() if len(them) >= HALTS_MAX and halts.own(them, new) is None]
+            expected = f"scopes with fewer than {HALTS_MAX} halts of other actors: resume first"
+            return CommandRefused(command.at_ns, "markets", ", ".join(full), expected) if full else None
         case ResumeCommand(markets=markets):
-            running = [scope for scope in markets or (GLOBAL_SCOPE,) if _halt_of(state, scope) is None]
+            running = [scope for scope in markets or (GLOBAL_SCOPE,) if not state.halts(scope)]
             expected = "scopes that an operator has halted"
             return CommandRefused(command.at_ns, "markets", ", ".join(running), expected) if running else None
         case ResetCommand(scopes=scopes):
@@ -132,31 +151,34 @@ def _set_phase(state: GuardState, command: PhaseCommand, policy: Policy) -> list
 
 
 def _halt(state: GuardState, command: HaltCommand) -> list[Fact]:
-    halt = Halt(command.actor, command.reason, command.at_ns, command.expires_ns)
-    if not command.markets:
-        state.global_halt = halt
-    for name in command.markets:
-        state.markets[name].halt = halt
     scopes = command.markets or (GLOBAL_SCOPE,)
     two_actors.withdraw(state, TwoActorAct.RESUME, scopes)
-    facts: list[Fact] = [
-        HaltChanged(command.at_ns, scope, True, command.actor, command.reason, command.expires_ns) for scope in scopes
-    ]
+    facts: list[Fact] = [_add_halt(state, scope, _halt_of(command)) for scope in scopes]
     return facts + reopening.follow_all(state, command.at_ns)
+
+
+def _halt_of(command: HaltCommand) -> Halt:
+    return Halt(command.actor, command.reason, command.at_ns, command.expires_ns, command.identity)
+
+
+def _add_halt(state: GuardState, scope: str, new: Halt) -> HaltChanged:
+    """Add a halt beside those of others, in place of its actor's own. One that would end sooner changes nothing."""
+    standing = state.halts(scope)
+    longer = halts.own(standing, new)
+    if longer is not None and new.expires_ns is not None and new.ends_before(longer):
+        why = f"the halt that stands lasts longer ({longer.reason}), and one until {instant(new.expires_ns)}"
+        note = f"{why} changes nothing: {new.reason}"
+        return HaltChanged(new.since_ns, scope, True, new.actor, note, longer.expires_ns, stays=True)
+    state.set_halts(scope, halts.with_new(standing, new))
+    return HaltChanged(new.since_ns, scope, True, new.actor, new.reason, new.expires_ns)
 
 
 def _resume(state: GuardState, command: ResumeCommand) -> list[Fact]:
-    if not command.markets:
-        state.global_halt = None
-    for name in command.markets:
-        state.markets[name].halt = None
     scopes = command.markets or (GLOBAL_SCOPE,)
+    for scope in scopes:
+        state.set_halts(scope, ())
     facts: list[Fact] = [HaltChanged(command.at_ns, scope, False, command.actor, command.reason) for scope in scopes]
     return facts + reopening.follow_all(state, command.at_ns)
-
-
-def _halt_of(state: GuardState, scope: str) -> Halt | None:
-    return state.global_halt if scope == GLOBAL_SCOPE else state.markets[scope].halt
 
 
 def _breaker_of(state: GuardState, scope: str) -> Breaker:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from circuit_guard.core import formatting, reasons, sentences
+from circuit_guard.core import formatting, halts, reasons, sentences
 from circuit_guard.core.gates import BREAKER_OPEN, FIRST_SIGHT, GLOBAL_BREAKER_OPEN, OPERATOR_HALT, PHASE_DENIES
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Finding, Lift, Outcome
 
 AUDIT = '--actor NAME --reason "WHY"'
+HALTS_SHOWN_MAX = 6
 _SHOWN_BY_THE_STATE = frozenset({BREAKER_OPEN, GLOBAL_BREAKER_OPEN, OPERATOR_HALT})
 """Reasons that repeat a breaker or a halt, which are shown themselves."""
 _ENDED_BY_A_COMMAND = frozenset({PHASE_DENIES, FIRST_SIGHT})
@@ -86,22 +87,25 @@ def explanations(status: GuardStatus) -> list[Explanation]:
             one = explain_market(market, in_maintenance=status.maintenance is not None, in_full=False)
             alike.setdefault(one.content, []).append(one)
     found = sorted(map(_as_one, alike.values()), key=lambda one: _hardness(one.hardest), reverse=True)
-    whole = explain_global(status)
+    whole = explain_global(status, in_full=False)
     return [whole, *found] if whole else found
 
 
-def explain_global(status: GuardStatus) -> Explanation | None:
-    """Return why everything is denied; None where neither the GLOBAL breaker nor a GLOBAL halt does."""
-    breaker, halt = status.global_breaker, status.global_halt
-    if halt is None and not opened(breaker):
+def explain_global(status: GuardStatus, *, in_full: bool = True) -> Explanation | None:
+    """Return why everything is denied; None where neither the GLOBAL breaker nor a GLOBAL halt does.
+
+    Not in full, halts that end sooner than the longest are only counted.
+    """
+    breaker, standing = status.global_breaker, status.global_halts
+    if not standing and not opened(breaker):
         return None
     return Explanation(
         scopes=(GLOBAL_SCOPE,),
-        state=_state(breaker, halt),
+        state=_state(breaker, standing),
         hardest=Lift.OPERATOR,
-        since_ns=_since(breaker, halt),
-        why=(*_why_halted(halt), *_why_opened(breaker)),
-        endings=tuple(_commands(GLOBAL_SCOPE, breaker, halt)),
+        since_ns=_since(breaker, standing),
+        why=(*_why_halted(standing, in_full=in_full), *_why_opened(breaker)),
+        endings=tuple(_commands(GLOBAL_SCOPE, breaker, standing)),
     )
 
 
@@ -110,30 +114,30 @@ def explain_market(market: MarketStatus, *, in_maintenance: bool, in_full: bool 
 
     Not in full, what ends sooner than the rest is only named. `in_maintenance`: a maintenance has begun and not ended.
     """
-    breaker, halt = market.breaker, market.halt
+    breaker, halted = market.breaker, market.halts
     opening = {(found.reason, found.subject) for found in breaker.findings} if opened(breaker) else set()
     standing = [
         found
         for found in market.denying
         if found.reason not in _SHOWN_BY_THE_STATE and (found.reason, found.subject) not in opening
     ]
-    bar = Lift.OPERATOR if halt or breaker.latched else sentences.hardest(standing)
+    bar = Lift.OPERATOR if halted or breaker.latched else sentences.hardest(standing)
     told = [found for found in standing if in_full or reasons.lift(found) is bar]
     others = sentences.codes(found for found in standing if found not in told)
-    since = [_since(breaker, halt), market.phase_since_ns if market.phase in DENYING_PHASES else None]
+    since = [_since(breaker, halted), market.phase_since_ns if market.phase in DENYING_PHASES else None]
     return Explanation(
         scopes=(market.market,),
-        state=_state(breaker, halt, f"phase {market.phase}", "OVERDUE" if market.overdue else ""),
+        state=_state(breaker, halted, f"phase {market.phase}", "OVERDUE" if market.overdue else ""),
         hardest=hardest(market),
         since_ns=min((at_ns for at_ns in since if at_ns is not None), default=None),
         why=(
-            *_why_halted(halt),
+            *_why_halted(halted, in_full=in_full),
             *_why_opened(breaker),
             *sentences.by_reason(told),
             *([f"also {others}"] if others else []),
         ),
         endings=(
-            *_commands(market.market, breaker, halt),
+            *_commands(market.market, breaker, halted),
             *_phase_command(market, in_maintenance=in_maintenance),
             *_by_itself(standing),
         ),
@@ -196,32 +200,37 @@ def _as_one(alike: list[Explanation]) -> Explanation:
     )
 
 
-def _since(breaker: BreakerStatus, halt: Halt | None) -> int | None:
-    known = [halt.since_ns] if halt else []
+def _since(breaker: BreakerStatus, standing: Sequence[Halt]) -> int | None:
+    known = [halt.since_ns for halt in standing]
     known += [breaker.since_ns] if opened(breaker) else []
     return min(known, default=None)
 
 
-def _state(breaker: BreakerStatus, halt: Halt | None, *rest: str) -> str:
+def _state(breaker: BreakerStatus, standing: Sequence[Halt], *rest: str) -> str:
     shown = f"breaker {formatting.breaker(breaker.state, latched=breaker.latched)}"
-    return ", ".join(filter(None, ["HALTED by an operator" if halt else "", shown, *rest]))
+    return ", ".join(filter(None, ["HALTED by an operator" if standing else "", shown, *rest]))
 
 
-def _why_halted(halt: Halt | None) -> list[str]:
-    return [f"{halt.actor} halted it at {formatting.instant(halt.since_ns)}: {halt.reason}"] if halt else []
+def _why_halted(standing: Sequence[Halt], *, in_full: bool) -> list[str]:
+    """Return a line per halt, of many the longest; not in full, of the longest alone. The others are counted."""
+    shown, others = standing[: HALTS_SHOWN_MAX if in_full else 1], standing[HALTS_SHOWN_MAX if in_full else 1 :]
+    lines = [f"{halt.actor} halted it at {formatting.instant(halt.since_ns)}: {halt.reason}" for halt in shown]
+    return [*lines, halts.others_said(others)] if others else lines
 
 
 def _why_opened(breaker: BreakerStatus) -> list[str]:
     return [f"opened for {line}" for line in sentences.by_reason(breaker.findings)] if opened(breaker) else []
 
 
-def _commands(scope: str, breaker: BreakerStatus, halt: Halt | None) -> Iterator[Ending]:
-    """Yield what an operator types to lift a halt and a breaker."""
-    if halt:
+def _commands(scope: str, breaker: BreakerStatus, standing: Sequence[Halt]) -> Iterator[Ending]:
+    """Yield what an operator types to lift halts and a breaker."""
+    if standing:
         named = "--all" if scope == GLOBAL_SCOPE else scope
-        yield Ending("An operator must resume it", f"circuit-guard resume {named} {AUDIT}")
-        if halt.expires_ns is not None:
-            yield Ending(f"The halt ends by itself at {formatting.instant(halt.expires_ns)}")
+        lifted = f", which lifts all {len(standing)} halts" if len(standing) > 1 else ""
+        yield Ending(f"An operator must resume it{lifted}", f"circuit-guard resume {named} {AUDIT}")
+        if (ends_ns := standing[0].expires_ns) is not None:
+            which = "The last halt" if len(standing) > 1 else "The halt"
+            yield Ending(f"{which} ends by itself at {formatting.instant(ends_ns)}")
     if breaker.latched:
         yield Ending(
             "An operator must reset the breaker once the cause is gone", f"circuit-guard reset {scope} {AUDIT}"

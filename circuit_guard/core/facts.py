@@ -69,7 +69,11 @@ class PhaseChanged:
 
 @dataclass(frozen=True, slots=True)
 class HaltChanged:
-    """An operator halted or resumed a scope (a market, or GLOBAL); or a halt expired, and `actor` is empty."""
+    """An operator halted or resumed a scope (a market, or GLOBAL); or a halt expired, and `actor` is empty.
+
+    `halted` and `expires_ns` say how the scope is left. `stays`: it was halted before and no halt was added, since a
+    longer one of the same actor stands, or others do after one expired.
+    """
 
     at_ns: int
     scope: str
@@ -77,6 +81,7 @@ class HaltChanged:
     actor: str
     reason: str
     expires_ns: int | None = None
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)

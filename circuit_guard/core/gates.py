@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from circuit_guard.core import taint
+from circuit_guard.core import halts, taint
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Account, Position
-from circuit_guard.core.market import Halt, MarketState
+from circuit_guard.core.market import MarketState
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.rule import CALLER, EVIDENCE, EXCHANGE, FRESH, OPERATOR, Excuse, Reason
 from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.rules.validity import VALUE_UNREADABLE
+from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, ExplainedLoss, Explanation, Finding, Severity, show
 from circuit_guard.core.view import MarketView
 
@@ -84,17 +86,15 @@ REASONS = {
 """The reasons of what is no rule: gates, the ramp, the end of a maintenance. None of them can be in shadow."""
 
 
-def evaluate(
-    view: MarketView, policy: MarketPolicy, global_breaker: Breaker, global_halt: Halt | None
-) -> Iterator[Finding]:
+def evaluate(view: MarketView, policy: MarketPolicy, guard: GuardState) -> Iterator[Finding]:
     """Return why closures are held in this market whatever the closure: one finding a closed gate."""
     state = view.state
-    if global_halt is not None:
-        yield _halted(GLOBAL_SCOPE, global_halt)
+    if guard.global_halt is not None:
+        yield _halted(GLOBAL_SCOPE, guard.global_halts)
     if state.halt is not None:
-        yield _halted(state.market, state.halt)
-    if global_breaker.state is BreakerState.OPEN:
-        yield _open(global_breaker, GLOBAL_BREAKER_OPEN)
+        yield _halted(state.market, state.halts)
+    if guard.global_breaker.state is BreakerState.OPEN:
+        yield _open(guard.global_breaker, GLOBAL_BREAKER_OPEN)
     if state.breaker.state is BreakerState.OPEN:
         yield _open(state.breaker, BREAKER_OPEN)
     if view.phase in DENYING_PHASES:
@@ -173,9 +173,8 @@ def trouble(view: MarketView, policy: MarketPolicy) -> str:
     return "stale" if now_ns - seen_ns > policy.of(StalenessParameters).deny_after_ns else ""
 
 
-def _halted(scope: str, halt: Halt) -> Finding:
-    observed = f"halted by {halt.actor}: {halt.reason}"
-    return Finding(OPERATOR_HALT, Severity.DENY, scope, observed, f"a resume of {scope}")
+def _halted(scope: str, standing: tuple[Halt, ...]) -> Finding:
+    return Finding(OPERATOR_HALT, Severity.DENY, scope, halts.said(standing), f"a resume of {scope}")
 
 
 def _open(breaker: Breaker, reason: str) -> Finding:

@@ -17,7 +17,7 @@ from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNO
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.policy import MarketPolicy, Policy
-from circuit_guard.core.progress import advance, expire_global_halt, view_for_check
+from circuit_guard.core.progress import advance, expire_halts, view_for_check
 from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
@@ -27,6 +27,7 @@ from circuit_guard.core.state import GuardState, InvariantViolated, new_state
 from circuit_guard.core.tripping import trip
 from circuit_guard.core.types import (
     ARITHMETIC,
+    GLOBAL_SCOPE,
     SECOND_NS,
     BreakerState,
     CheckKind,
@@ -114,7 +115,7 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     facts = advance(state, market, market_policy, check.at_ns)
     view = view_for_check(market, market_policy, check.at_ns)
     view.closure = check
-    findings = [*gates.evaluate(view, market_policy, state.global_breaker, state.global_halt)]
+    findings = [*gates.evaluate(view, market_policy, state)]
     if check.account is not None:
         views = explained.views_of(view, check.account, state.markets, policy)
         view.explained = explained.explain(view, check.account, views, policy)
@@ -254,4 +255,4 @@ def _move_time(state: GuardState, at_ns: int) -> list[Fact]:
     if at_ns < state.now_ns:
         raise InvariantViolated(f"at_ns: {at_ns} is before {state.now_ns}, inputs must come in time order")
     state.now_ns = at_ns
-    return [] if state.global_halt is None else expire_global_halt(state, at_ns)
+    return [] if state.global_halt is None else expire_halts(state, GLOBAL_SCOPE, at_ns)

@@ -65,18 +65,22 @@ class PhaseCommand:
 
 @dataclass(frozen=True, slots=True)
 class HaltCommand:
-    """An operator halts the named markets, or everything where `markets` is empty; until `expires_ns` if given."""
+    """An operator halts the named markets, or everything where `markets` is empty; until `expires_ns` if given.
+
+    `identity` as in `ResumeCommand`.
+    """
 
     at_ns: int
     markets: tuple[str, ...]
     actor: str
     reason: str
     expires_ns: int | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeCommand:
-    """An operator lifts halts; breakers are not touched. Empty `markets` lifts the halt of everything.
+    """An operator lifts every halt of the markets; breakers stay. Empty `markets` lifts those of everything.
 
     `identity`: who that provably was; empty where nobody is authenticated, and the actor is taken on their word.
     """

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import BreakerChanged, DecisionMade, Fact, HaltChanged, PhaseChanged
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import (
     Check,
     EndMaintenance,
@@ -35,6 +37,8 @@ def broken_in(state: GuardState) -> list[str]:
     breakers = [state.global_breaker, *(market.breaker for market in state.markets.values())]
     for breaker in breakers:
         problems += [f"{breaker.scope}: {rule}" for rule, holds in _BREAKER if not holds(breaker, state)]
+    if not _in_order(state.global_halts):
+        problems.append(f"{GLOBAL_SCOPE}: its halts are not of different actors, the longest first")
     for market in state.markets.values():
         problems += [f"{market.market}: {rule}" for rule, holds in _MARKET if not holds(market, state)]
     return problems
@@ -68,6 +72,7 @@ _MARKET: tuple[tuple[str, Callable[[MarketState, GuardState], bool]], ...] = (
         "a listed market that denies by halt, breaker or phase is held",
         lambda it, state: it.market not in state.listed or it.held_since_ns is not None or not denying(state, it),
     ),
+    ("its halts are of different actors, the longest first", lambda it, _: _in_order(it.halts)),
     ("what is held has no ramp", lambda it, _: it.held_since_ns is None or it.ramp is None),
     (
         "a maintenance that runs lets no market out",
@@ -76,6 +81,11 @@ _MARKET: tuple[tuple[str, Callable[[MarketState, GuardState], bool]], ...] = (
         ),
     ),
 )
+
+
+def _in_order(standing: tuple[Halt, ...]) -> bool:
+    sooner = any(first.ends_before(second) for first, second in pairwise(standing))
+    return not sooner and len({halt.person for halt in standing}) == len(standing)
 
 
 def _trusted(market: MarketState) -> tuple[Decimal | None, ...]:

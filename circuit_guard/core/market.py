@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
+from circuit_guard.core import halts
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import FundingParameters, GapMode, Interval, funding_price
 from circuit_guard.core.evidence import Accounts, Run
 from circuit_guard.core.funding import FundingPath
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Account, Observation
 from circuit_guard.core.outlook import Outlook
 from circuit_guard.core.parameters import Parameters, Relation, seconds
@@ -145,16 +147,6 @@ class BasisDoubt:
     """Whether the last check was one of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
-    """An operator's halt. `expires_ns` None: until somebody resumes."""
-
-    actor: str
-    reason: str
-    since_ns: int
-    expires_ns: int | None = None
-
-
 @dataclass(slots=True)
 class Ramp:
     """What a re-opened market may still let through: a bucket of closures and one of notional (quote currency)."""
@@ -202,6 +194,9 @@ class MarketState:
     was_warm: bool = False
     """Whether the market ever was, or an operator vouched for it: until then what is trusted is only a first sight."""
     halt: Halt | None = None
+    """The operator's halt that lasts longest."""
+    other_halts: tuple[Halt, ...] = ()
+    """Other operators' halts beside it, the longest first."""
     rollback_ns: int | None = None
     basis_doubt: BasisDoubt = field(default_factory=BasisDoubt)
     unexplained: Accounts = field(default_factory=Accounts)
@@ -224,6 +219,11 @@ class MarketState:
     """The hull of what was trusted since the last rollback: the index passes again through values that it discarded."""
     outlook: Outlook | None = field(default=None, init=False, repr=False, compare=False)
     """What checks have worked out since the data last changed. No part of the state: see `core/outlook.py`."""
+
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        """Every operator's halt of the market, the longest first."""
+        return halts.all_of(self.halt, self.other_halts)
 
 
 def readable(value: Decimal | None) -> Decimal | None:

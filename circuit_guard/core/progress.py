@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from circuit_guard.core import breaker as breakers
+from circuit_guard.core import halts, reopening
 from circuit_guard.core import phase as phases
-from circuit_guard.core import reopening
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.facts import Fact, HaltChanged
 from circuit_guard.core.market import BasisDoubt, Feed, FeedParameters, MarketState
@@ -42,7 +42,8 @@ def advance(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns
     facts: list[Fact] = []
     if silent and received_ns is not None:
         facts += recover(market, received_ns + gap_max_ns, f"no observation for {show_seconds(gap_max_ns)}")
-    facts += _let_halt_expire(state, market, now_ns)
+    if market.halt is not None:
+        facts += expire_halts(state, market.market, now_ns)
     while changed := breakers.advance(market.breaker, policy.of(BreakerParameters), market.healthy, now_ns):
         facts += [changed, *reopening.follow(state, market, changed.at_ns)]
     facts += _leave_phase(state, market, policy, now_ns)
@@ -70,14 +71,26 @@ def start_afresh(market: MarketState, at_ns: int, note: str) -> list[Fact]:
     return recover(market, at_ns, note)
 
 
-def expire_global_halt(state: GuardState, now_ns: int) -> list[Fact]:
-    """Lift the halt of everything, as of when it expires, once that is past."""
-    halt = state.global_halt
-    if halt is None or halt.expires_ns is None or halt.expires_ns > now_ns:
-        return []
-    state.global_halt = None
-    note = f"the halt of {halt.actor} expired: {halt.reason}"
-    return [HaltChanged(halt.expires_ns, GLOBAL_SCOPE, False, "", note), *reopening.follow_all(state, halt.expires_ns)]
+def expire_halts(state: GuardState, scope: str, now_ns: int) -> list[Fact]:
+    """End the halts of a market or of GLOBAL that are over, each as of when it expires. The others stand."""
+    standing, facts = state.halts(scope), list[Fact]()
+    while standing and (ended := standing[-1]).expires_ns is not None and ended.expires_ns <= now_ns:
+        standing = standing[:-1]
+        state.set_halts(scope, standing)
+        note, ended_ns = f"the halt of {ended.actor} expired: {ended.reason}", ended.expires_ns
+        if standing:
+            note, until_ns = f"{note}; still {halts.said(standing)}", standing[0].expires_ns
+            facts.append(HaltChanged(ended_ns, scope, True, "", note, until_ns, stays=True))
+        else:
+            facts.append(HaltChanged(ended_ns, scope, False, "", note))
+            facts += _follow(state, scope, ended_ns)
+    return facts
+
+
+def _follow(state: GuardState, scope: str, at_ns: int) -> list[Fact]:
+    if scope == GLOBAL_SCOPE:
+        return reopening.follow_all(state, at_ns)
+    return reopening.follow(state, state.markets[scope], at_ns)
 
 
 def _at_rest(market: MarketState) -> bool:
@@ -90,16 +103,6 @@ def _at_rest(market: MarketState) -> bool:
         and market.held_since_ns is None
         and market.ramp is None
     )
-
-
-def _let_halt_expire(state: GuardState, market: MarketState, now_ns: int) -> list[Fact]:
-    halt = market.halt
-    if halt is None or halt.expires_ns is None or halt.expires_ns > now_ns:
-        return []
-    market.halt = None
-    note = f"the halt of {halt.actor} expired: {halt.reason}"
-    changed = HaltChanged(halt.expires_ns, market.market, False, "", note)
-    return [changed, *reopening.follow(state, market, halt.expires_ns)]
 
 
 def _leave_phase(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:

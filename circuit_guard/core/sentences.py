@@ -105,7 +105,8 @@ def headline(fact: Fact, *, shadow: bool = False) -> str:  # noqa: C901  # one c
             return f"phase {fact.before} to {fact.after}{_by(fact.actor)} ({PHASES[fact.after]}){note}"
         case facts.HaltChanged():
             until = "" if fact.expires_ns is None else f" until {instant(fact.expires_ns)}"
-            return f"closures {'halted' if fact.halted else 'resumed'}{_by(fact.actor)}{until}: {fact.reason}"
+            what = "stay halted" if fact.stays else "halted" if fact.halted else "resumed"
+            return f"closures {what}{_by(fact.actor)}{until}: {fact.reason}"
         case facts.MarketWarm():
             return "market is warm: its closures are judged from now on"
         case facts.MarketReopened():

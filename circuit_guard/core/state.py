@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from circuit_guard.core import halts
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import ActProposed, StateValidated
-from circuit_guard.core.market import Halt, MarketState
+from circuit_guard.core.halts import Halt
+from circuit_guard.core.market import MarketState
 from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import GLOBAL_SCOPE, Decision
@@ -39,6 +41,9 @@ class GuardState:
     """The markets of the policy in force."""
     global_breaker: Breaker
     global_halt: Halt | None = None
+    """The operator's halt of everything that lasts longest."""
+    other_global_halts: tuple[Halt, ...] = ()
+    """Other operators' halts of everything beside it, the longest first."""
     latched_ns: dict[str, int] = field(default_factory=dict)
     """When each market last latched: what `correlated_trips` looks at."""
     remembered: OrderedDict[str, tuple[dict[str, str], Decision]] = field(default_factory=OrderedDict)
@@ -48,6 +53,23 @@ class GuardState:
     """The maintenance that has begun and not ended."""
     proposals: dict[str, ActProposed] = field(default_factory=dict)
     """Acts that wait for a second actor, by what they would do."""
+
+    @property
+    def global_halts(self) -> tuple[Halt, ...]:
+        """Every operator's halt of everything, the longest first."""
+        return halts.all_of(self.global_halt, self.other_global_halts)
+
+    def halts(self, scope: str) -> tuple[Halt, ...]:
+        """Return every operator's halt of a market or of GLOBAL, the longest first."""
+        return self.global_halts if scope == GLOBAL_SCOPE else self.markets[scope].halts
+
+    def set_halts(self, scope: str, standing: tuple[Halt, ...]) -> None:
+        """Have these halts in a scope, the longest first, and no others."""
+        longest, others = next(iter(standing), None), standing[1:]
+        if scope == GLOBAL_SCOPE:
+            self.global_halt, self.other_global_halts = longest, others
+        else:
+            self.markets[scope].halt, self.markets[scope].other_halts = longest, others
 
 
 def new_market(market: str, at_ns: int) -> MarketState:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
-from circuit_guard.core import gates, reopening
+from circuit_guard.core import gates, halts, reopening
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound
 from circuit_guard.core.facts import ActProposed
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Basis, Check
-from circuit_guard.core.market import FeedParameters, Halt, MarketState
+from circuit_guard.core.market import FeedParameters, MarketState
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.references import Nowhere
@@ -78,6 +79,13 @@ class MarketStatus:
     """What the reference price has been within the window; None without a quorum."""
     band: Interval | None = None
     """The band that closures have to be in; None in the phases that have none, and without a centre."""
+    other_halts: tuple[Halt, ...] = ()
+    """The halts beside `halt`, which lasts longest; they too the longest first."""
+
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        """Every operator's halt of the market, the longest first."""
+        return halts.all_of(self.halt, self.other_halts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,13 @@ class GuardStatus:
     maintenance: Maintenance | None
     proposals: tuple[ActProposed, ...]
     """Acts that wait for a second actor, oldest first."""
+    other_global_halts: tuple[Halt, ...] = ()
+    """The halts of everything beside `global_halt`, which lasts longest; they too the longest first."""
+
+    @property
+    def global_halts(self) -> tuple[Halt, ...]:
+        """Every operator's halt of everything, the longest first."""
+        return halts.all_of(self.global_halt, self.other_global_halts)
 
 
 def guard_status(state: GuardState, policy: Policy, now_ns: int) -> GuardStatus:
@@ -118,6 +133,7 @@ def status_with(state: GuardState, policy: Policy, markets: tuple[MarketStatus, 
         markets=markets,
         maintenance=state.maintenance,
         proposals=tuple(proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns),
+        other_global_halts=state.other_global_halts,
     )
 
 
@@ -132,7 +148,7 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         size=Decimal(-1),
         basis=Basis(trusted.mark_price, trusted.funding_index),
     )
-    findings = [*gates.evaluate(view, policy, state.global_breaker, state.global_halt), *evaluate_all(view, policy)]
+    findings = [*gates.evaluate(view, policy, state), *evaluate_all(view, policy)]
     return MarketStatus(
         market=market.market,
         market_class=policy.market_class,
@@ -164,6 +180,7 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         discarded=len(market.discarded),
         hull=view.references.hull,
         band=band.interval(view, policy),
+        other_halts=market.other_halts,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -13,8 +13,9 @@ from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import format_time
 from circuit_guard.core.gates import UNKNOWN_MARKET
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Check, Observation, OrderAction, OrdersCheck, PolicyCommand, Position, Tick
-from circuit_guard.core.market import FeedParameters, Halt, MarketState, Trusted, readable
+from circuit_guard.core.market import FeedParameters, MarketState, Trusted, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.reasons import info_of
 from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
@@ -100,10 +101,10 @@ def _with_state(reader: JournalReader, found: Checkpoint) -> Checkpoint | None:
 
 def holding(state: GuardState, policy: Policy) -> Iterator[Held]:
     """Yield, for everything and then market by market, what stops or slows closures and who may lift it."""
-    yield from _switches(GLOBAL_SCOPE, state.global_halt, state.global_breaker)
+    yield from _switches(GLOBAL_SCOPE, state.global_halts, state.global_breaker)
     for name in policy.markets:
         market = state.markets[name]
-        yield from _switches(name, market.halt, market.breaker)
+        yield from _switches(name, market.halts, market.breaker)
         phase = market.phase.effective()
         if phase is not Phase.OPEN:
             yield Held(name, f"phase {phase}, which the exchange or the guard's own evidence ends")
@@ -113,8 +114,8 @@ def holding(state: GuardState, policy: Policy) -> Iterator[Held]:
             )
 
 
-def _switches(scope: str, halt: Halt | None, breaker: Breaker) -> Iterator[Held]:
-    if halt is not None:
+def _switches(scope: str, halts: Sequence[Halt], breaker: Breaker) -> Iterator[Held]:
+    for halt in halts:
         yield Held(scope, f"halted by {halt.actor}: {halt.reason}; an operator must resume it")
     reasons = codes(breaker.findings)
     if breaker.state is BreakerState.OPEN and breaker.latched:
@@ -420,7 +421,8 @@ def _happening(at_ns: int, scope: str, value: object, *, shadow: bool) -> Happen
             kind = "stop" if value.after is BreakerState.OPEN else "open"
             return Happening(value.at_ns, named, _without_values(value, shadow=shadow), kind)
         case facts.HaltChanged():
-            return Happening(at_ns, value.scope, sentence(value), "stop" if value.halted else "open")
+            kind = "" if value.stays else "stop" if value.halted else "open"
+            return Happening(at_ns, value.scope, sentence(value), kind)
         case facts.PhaseChanged():
             return Happening(at_ns, value.market, sentence(value))
         case facts.MarketReopened():

@@ -71,7 +71,7 @@ class StatusRefresh:
             self.board.show(View(engine.now_ns(), tuple(engine.ready()), failed=True, status=None))
             return
         try:
-            self._metrics.show_guard(engine.state.global_breaker, engine.state.global_halt, vitals)
+            self._metrics.show_guard(engine.state.global_breaker, engine.state.global_halts, vitals)
             self._metrics.show_state(engine.state, engine.now_ns())
             markets = await self._markets()
             now_ns = engine.now_ns()

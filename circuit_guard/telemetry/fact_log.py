@@ -183,6 +183,7 @@ class FactLog:
                 fields |= {"reasons": _distinct(findings), "findings": _sentences(findings)}
             case facts.HaltChanged():
                 event = "halt" if fact.halted else "resume"
+                fields |= {"stays": True} if fact.stays else {}
                 fields |= {} if fact.expires_ns is None else {"expires_at": rfc3339(fact.expires_ns)}
             case facts.MarketReopened():
                 fields["held_s"] = fact.held_ns / SECOND_NS

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from circuit_guard.core import facts
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import Fact
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import REASONS
 from circuit_guard.core.state import GuardState
@@ -87,9 +87,9 @@ class Metrics:
         """Set the gauges of one market of the policy."""
         self._states[status.market].show(status)
 
-    def show_guard(self, breaker: Breaker, halt: Halt | None, vitals: Vitals) -> None:
-        """Set the gauges of the GLOBAL breaker and halt and of the process."""
-        self._global.show(breaker, halt)
+    def show_guard(self, breaker: Breaker, halts: Sequence[Halt], vitals: Vitals) -> None:
+        """Set the gauges of the GLOBAL breaker and halts and of the process."""
+        self._global.show(breaker, halts)
         self.show_vitals(vitals)
 
     def show_vitals(self, vitals: Vitals) -> None:

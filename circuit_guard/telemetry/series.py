@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import product
 from math import inf, nan
@@ -10,7 +11,7 @@ from prometheus_client import Gauge
 
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.gates import ACCOUNT_TAINTED, BREAKER_OPEN, OPERATOR_HALT, PHASE_DENIES
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.status import BreakerStatus, MarketStatus
 from circuit_guard.core.types import (
@@ -100,7 +101,7 @@ class MarketCounts:
 
 
 class ScopeSeries:
-    """The breaker and the halt of a market, or of GLOBAL, and one series for each reason that holds it now."""
+    """The breaker and the halts of a market, or of GLOBAL, and one series for each reason that holds it now."""
 
     def __init__(self, families: Families, scope: str) -> None:
         counters, gauges = families.counters, families.gauges
@@ -113,12 +114,12 @@ class ScopeSeries:
         self._shown: Held = {}
         _unknown(*self._state.values(), self._latched, self._halted)
 
-    def show(self, breaker: Breaker | BreakerStatus, halt: Halt | None, closed_since_ns: int | None = None) -> None:
+    def show(self, breaker: Breaker | BreakerStatus, halts: Sequence[Halt], closed_since_ns: int | None = None) -> None:
         """Set the gauges; `closed_since_ns`: since when a phase denies closures, None where it does not."""
         _choose(self._state, breaker.state)
         self._latched.set(breaker.latched)
-        self._halted.set(halt is not None)
-        held = _held(breaker, halt)
+        self._halted.set(bool(halts))
+        held = _held(breaker, halts)
         if closed_since_ns is not None:
             held[PHASE_DENIES, Lift.EXCHANGE] = closed_since_ns
         if held == self._shown:
@@ -151,7 +152,7 @@ class MarketGauges:
     def show(self, status: MarketStatus) -> None:
         """Set the gauges."""
         closed = status.phase in DENYING_PHASES
-        self.scope.show(status.breaker, status.halt, status.phase_since_ns if closed else None)
+        self.scope.show(status.breaker, status.halts, status.phase_since_ns if closed else None)
         _choose(self._phase, status.phase)
         self._warm.set(status.warm)
         self._fresh_references.set(status.reference_count)
@@ -167,15 +168,15 @@ class MarketGauges:
         self._held.set(held_ns / SECOND_NS)
 
 
-def _held(breaker: Breaker | BreakerStatus, halt: Halt | None) -> Held:
+def _held(breaker: Breaker | BreakerStatus, halts: Sequence[Halt]) -> Held:
     held: Held = {}
     if breaker.state is BreakerState.OPEN:
         lifted_by = Lift.OPERATOR if breaker.latched else Lift.EVIDENCE
         opened = [finding.reason for finding in breaker.findings if finding.severity >= Severity.TRIP]
         for reason in opened or [BREAKER_OPEN]:
             held[reason, lifted_by] = breaker.since_ns
-    if halt is not None:
-        held[OPERATOR_HALT, Lift.OPERATOR] = halt.since_ns
+    if halts:
+        held[OPERATOR_HALT, Lift.OPERATOR] = min(halt.since_ns for halt in halts)
     return held
 
 

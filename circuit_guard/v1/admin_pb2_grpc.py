@@ -85,15 +85,16 @@ class AdminServiceServicer:
     """
 
     def Halt(self, request, context):
-        """Halt denies every closure in the scopes until Resume, or until it expires. No rule lifts it. A second halt replaces
-        the first one's actor, reason and expiry.
+        """Halt denies every closure in the scopes until Resume, or until it expires. No rule lifts it. Halts of several
+        actors stand side by side, at most 100 per scope. An actor's new halt takes the place of their own, but never of
+        one that lasts longer: that one stays, and the event says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Resume(self, request, context):
-        """Resume lifts the halts of exactly the scopes named: resuming a market leaves a GLOBAL halt, and the other way round.
+        """Resume lifts every halt of exactly the scopes named: resuming a market leaves a GLOBAL halt, and the other way round.
         Breakers are not touched. A scope that is not halted is a FAILED_PRECONDITION, and nothing is resumed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

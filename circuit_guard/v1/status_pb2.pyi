@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class GuardStatus(_message.Message):
-    __slots__ = ("at", "policy_revision", "shadow", "ready", "not_ready_reasons", "global_breaker", "global_halt", "markets", "maintenance", "proposals")
+    __slots__ = ("at", "policy_revision", "shadow", "ready", "not_ready_reasons", "global_breaker", "global_halt", "markets", "maintenance", "proposals", "other_global_halts")
     AT_FIELD_NUMBER: _ClassVar[int]
     POLICY_REVISION_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class GuardStatus(_message.Message):
     MARKETS_FIELD_NUMBER: _ClassVar[int]
     MAINTENANCE_FIELD_NUMBER: _ClassVar[int]
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_GLOBAL_HALTS_FIELD_NUMBER: _ClassVar[int]
     at: _timestamp_pb2.Timestamp
     policy_revision: str
     shadow: bool
@@ -33,7 +34,8 @@ class GuardStatus(_message.Message):
     markets: _containers.RepeatedCompositeFieldContainer[MarketStatus]
     maintenance: MaintenanceStatus
     proposals: _containers.RepeatedCompositeFieldContainer[_types_pb2.Proposal]
-    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_revision: _Optional[str] = ..., shadow: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., global_breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., global_halt: _Optional[_Union[Halt, _Mapping]] = ..., markets: _Optional[_Iterable[_Union[MarketStatus, _Mapping]]] = ..., maintenance: _Optional[_Union[MaintenanceStatus, _Mapping]] = ..., proposals: _Optional[_Iterable[_Union[_types_pb2.Proposal, _Mapping]]] = ...) -> None: ...
+    other_global_halts: _containers.RepeatedCompositeFieldContainer[Halt]
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_revision: _Optional[str] = ..., shadow: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., global_breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., global_halt: _Optional[_Union[Halt, _Mapping]] = ..., markets: _Optional[_Iterable[_Union[MarketStatus, _Mapping]]] = ..., maintenance: _Optional[_Union[MaintenanceStatus, _Mapping]] = ..., proposals: _Optional[_Iterable[_Union[_types_pb2.Proposal, _Mapping]]] = ..., other_global_halts: _Optional[_Iterable[_Union[Halt, _Mapping]]] = ...) -> None: ...
 
 class MaintenanceStatus(_message.Message):
     __slots__ = ("actor", "reason", "since", "checkpoint_name", "validated_at", "clean_count", "not_clean_count")
@@ -96,7 +98,7 @@ class Headroom(_message.Message):
     def __init__(self, rule: _Optional[str] = ..., left_ratio: _Optional[float] = ...) -> None: ...
 
 class MarketStatus(_message.Message):
-    __slots__ = ("market", "market_class", "required", "warm", "phase", "commanded_phase", "phase_since", "phase_note", "breaker", "halt", "denying", "mark_price", "mark_age", "index_price", "funding_index", "funding_age", "funding_envelope", "reference_price", "references_fresh", "mark_limits", "headroom", "held_since", "overdue", "ramp_share", "discarded_intervals")
+    __slots__ = ("market", "market_class", "required", "warm", "phase", "commanded_phase", "phase_since", "phase_note", "breaker", "halt", "denying", "mark_price", "mark_age", "index_price", "funding_index", "funding_age", "funding_envelope", "reference_price", "references_fresh", "mark_limits", "headroom", "held_since", "overdue", "ramp_share", "discarded_intervals", "other_halts")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     MARKET_CLASS_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +124,7 @@ class MarketStatus(_message.Message):
     OVERDUE_FIELD_NUMBER: _ClassVar[int]
     RAMP_SHARE_FIELD_NUMBER: _ClassVar[int]
     DISCARDED_INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_HALTS_FIELD_NUMBER: _ClassVar[int]
     market: str
     market_class: str
     required: bool
@@ -147,4 +150,5 @@ class MarketStatus(_message.Message):
     overdue: bool
     ramp_share: float
     discarded_intervals: int
-    def __init__(self, market: _Optional[str] = ..., market_class: _Optional[str] = ..., required: _Optional[bool] = ..., warm: _Optional[bool] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., commanded_phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., phase_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., phase_note: _Optional[str] = ..., breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., halt: _Optional[_Union[Halt, _Mapping]] = ..., denying: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., mark_price: _Optional[str] = ..., mark_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., index_price: _Optional[str] = ..., funding_index: _Optional[str] = ..., funding_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., funding_envelope: _Optional[_Union[Interval, _Mapping]] = ..., reference_price: _Optional[str] = ..., references_fresh: _Optional[int] = ..., mark_limits: _Optional[_Union[Interval, _Mapping]] = ..., headroom: _Optional[_Iterable[_Union[Headroom, _Mapping]]] = ..., held_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overdue: _Optional[bool] = ..., ramp_share: _Optional[float] = ..., discarded_intervals: _Optional[int] = ...) -> None: ...
+    other_halts: _containers.RepeatedCompositeFieldContainer[Halt]
+    def __init__(self, market: _Optional[str] = ..., market_class: _Optional[str] = ..., required: _Optional[bool] = ..., warm: _Optional[bool] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., commanded_phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., phase_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., phase_note: _Optional[str] = ..., breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., halt: _Optional[_Union[Halt, _Mapping]] = ..., denying: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., mark_price: _Optional[str] = ..., mark_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., index_price: _Optional[str] = ..., funding_index: _Optional[str] = ..., funding_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., funding_envelope: _Optional[_Union[Interval, _Mapping]] = ..., reference_price: _Optional[str] = ..., references_fresh: _Optional[int] = ..., mark_limits: _Optional[_Union[Interval, _Mapping]] = ..., headroom: _Optional[_Iterable[_Union[Headroom, _Mapping]]] = ..., held_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overdue: _Optional[bool] = ..., ramp_share: _Optional[float] = ..., discarded_intervals: _Optional[int] = ..., other_halts: _Optional[_Iterable[_Union[Halt, _Mapping]]] = ...) -> None: ...

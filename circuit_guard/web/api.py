@@ -13,7 +13,7 @@ from typing import Any
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.formatting import rfc3339
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.reasons import lift, sentence
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
@@ -50,6 +50,7 @@ def _guard(status: GuardStatus) -> Json:
         "markets_denying": sum(bool(market.denying) for market in status.markets),
         "global_breaker": _breaker(status.global_breaker),
         "global_halt": _halt(status.global_halt),
+        "other_global_halts": list(map(_halt, status.other_global_halts)),
         "maintenance": running
         and {
             "actor": running.actor,
@@ -83,6 +84,7 @@ def _market(status: MarketStatus) -> Json:
         "phase_since": rfc3339(status.phase_since_ns),
         "breaker": _breaker(status.breaker),
         "halt": _halt(status.halt),
+        "other_halts": list(map(_halt, status.other_halts)),
         "denying": _findings(status.denying),
         "held_since": _instant(status.held_since_ns),
         "overdue": status.overdue,

@@ -81,10 +81,10 @@ def _state_of(view: View) -> object:
     if status is None:
         return (view.not_ready, view.failed)
     markets = tuple(
-        (market.market, market.phase, market.breaker.generation, market.halt, tuple(f.reason for f in market.denying))
+        (market.market, market.phase, market.breaker.generation, market.halts, tuple(f.reason for f in market.denying))
         for market in status.markets
     )
-    whole = (status.policy_revision, status.shadow, status.global_breaker.generation, status.global_halt)
+    whole = (status.policy_revision, status.shadow, status.global_breaker.generation, status.global_halts)
     return (view.not_ready, view.failed, view.outdated, *whole, status.maintenance, status.proposals, markets)
 
 

@@ -153,7 +153,7 @@ def tone_of(event: Event) -> str:
     match event:
         case BreakerChanged():
             return {BreakerState.OPEN: "bad", BreakerState.CLOSED: "good"}.get(event.after, "")
-        case HaltChanged():
+        case HaltChanged(stays=False):
             return "bad" if event.halted else "good"
         case _:
             return ""
@@ -214,7 +214,7 @@ def _mark(event: Event, scope: str) -> Mark | None:
             return Mark(at_s, "trip", f"{scope}{'latched' if event.latched else 'tripped'} {when} {reason}")
         case BreakerChanged(after=BreakerState.CLOSED):
             return Mark(at_s, "reset", f"{scope}closed {when}")
-        case HaltChanged():
+        case HaltChanged(stays=False):
             return Mark(at_s, "halt", f"{scope}{'halted' if event.halted else 'resumed'} {when}")
         case _:
             return None

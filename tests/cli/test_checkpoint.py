@@ -28,6 +28,7 @@ async def record(directory: Path) -> int:
         now_ns = guard.engine.now_ns()
         guard.engine.step(HaltCommand(now_ns, (BTC,), "alice", "odd", now_ns + 900 * SECOND_NS))
         guard.engine.step(HaltCommand(now_ns, (), "bob", "stop"))
+        guard.engine.step(HaltCommand(now_ns, (), "carol", "stop, too"))
         checkpoint = await guard.engine.checkpoint("maintenance-1")
     assert checkpoint is not None
     return checkpoint.sequence
@@ -62,7 +63,7 @@ def test_show_when_asked_then_every_market_is_a_line(kept: tuple[str, str]) -> N
 
     assert lines[0] == f"checkpoint {number}, maintenance-1, of 2026-01-19T00:00:41Z"
     assert lines[1].endswith(f", policy {FIRST.revision}")
-    assert lines[2] == "GLOBAL breaker CLOSED, halted by bob: stop"
+    assert lines[2] == "GLOBAL breaker CLOSED, halted by bob: stop (and 1 more halt by carol)"
     assert lines[3].split() == ["MARKET", "PHASE", "BREAKER", "HALT", "MARK", "INDEX", "FUNDING", "INDEX", "AS", "OF"]
     btc, eth = lines[4:]
     assert btc.split()[:4] == [BTC, "OPEN", "OPEN", "(denying),"]
@@ -83,6 +84,7 @@ def test_show_when_asked_for_json_then_everything_is_there(kept: tuple[str, str]
         "since": "2026-01-19T00:00:41Z",
         "expires": None,
     }
+    assert [other["actor"] for other in shown["global"]["other_halts"]] == ["carol"]
     assert (btc["market"], btc["phase"], btc["breaker"]["state"], btc["breaker"]["latched"]) == (
         BTC,
         "OPEN",

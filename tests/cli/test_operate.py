@@ -28,6 +28,27 @@ def test_halt_when_markets_are_named_then_they_are_halted_and_nothing_else(guard
     assert [m["market"] for m in json.loads(guard.run("status", "--json").stdout)["markets"] if "halt" in m] == [BTC]
 
 
+def test_halt_when_others_have_halted_then_it_says_whose_is_longest_and_what_a_resume_lifts(guard: Guard) -> None:
+    guard.observe(BTC, times=3)
+    guard.run("halt", BTC, *WHO)
+
+    result = guard.run("halt", BTC, "--for", "60s", "--actor", "bob", "--reason", "a look")
+    again = guard.run("halt", BTC, "--for", "60s", *WHO)
+
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, again.exit_code) == (0, 0)
+    assert f" {BTC}: closures halted by bob until " in lines[0]
+    assert lines[5].startswith("  why    alice halted it at ")
+    assert lines[6].strip().startswith("and 1 more halt by bob until ")
+    assert "An operator must resume it, which lifts all 2 halts: " in result.stdout
+    assert (
+        f" {BTC}: closures stay halted by alice: the halt that stands lasts longer (drill), and one until "
+        in (again.stdout.splitlines()[0])
+    )
+    shown = json.loads(guard.run("status", BTC, "--json").stdout)
+    assert (shown["halt"]["actor"], [other["actor"] for other in shown["other_halts"]]) == ("alice", ["bob"])
+
+
 @pytest.mark.parametrize(("given", "lasts"), [("90s", "1 min 30 s"), ("15m", "15 min 0 s"), ("168h", "7 d")])
 def test_halt_when_it_is_for_some_time_then_it_says_until_when(guard: Guard, given: str, lasts: str) -> None:
     result = guard.run("halt", BTC, "--for", given, *WHO)

@@ -45,6 +45,22 @@ def test_status_when_an_operator_has_halted_then_it_says_who_why_and_how_to_resu
     assert lines[start + 3] == f"  next   An operator must resume it: circuit-guard resume {BTC} {AUDIT}"
 
 
+def test_status_when_several_operators_have_halted_then_a_market_in_detail_says_why_each_did(guard: Guard) -> None:
+    guard.observe(BTC, times=3)
+    guard.run("halt", BTC, "--for", "10m", "--actor", "bob", "--reason", "a look")
+    guard.run("halt", BTC, "--actor", "alice", "--reason", "odd prints")
+
+    lines = guard.run("status", BTC).stdout.splitlines()
+    overview = guard.run("status").stdout.splitlines()
+
+    start = lines.index(f"{BTC}   HALTED by an operator, breaker CLOSED, phase RECOVERING")
+    assert lines[start + 2].endswith("Z: odd prints")
+    assert lines[start + 3].strip().startswith("bob halted it at ")
+    assert lines[start + 3].endswith("Z: a look")
+    assert any(line.strip().startswith("and 1 more halt by bob until ") for line in overview)
+    assert not any("a look" in line for line in overview[:6])
+
+
 def test_status_when_everything_is_halted_then_global_is_explained_once_and_first(guard: Guard) -> None:
     for market in (BTC, ETH, PAXG):
         guard.observe(market, times=3)

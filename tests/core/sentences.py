@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from circuit_guard.core import facts as f
-from circuit_guard.core import formatting, sentences
+from circuit_guard.core import formatting, halts, sentences
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.reasons import ask_again_ns, lift, sentence
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
@@ -57,7 +57,7 @@ def summary(facts: Iterable[Fact]) -> Iterator[str]:
 
 def status_lines(status: GuardStatus) -> Iterator[str]:
     """Return the status as on-call reads it."""
-    halt = f", halted by {status.global_halt.actor}" if status.global_halt else ""
+    halt = f", {halts.said(status.global_halts)}" if status.global_halts else ""
     shadow = ", in shadow" if status.shadow else ""
     waiting = f", waiting for {', '.join(status.not_ready)}" if status.not_ready else ""
     yield f"GLOBAL {_breaker(status.global_breaker)}{halt}{shadow}, policy {status.policy_revision}{waiting}"
@@ -67,7 +67,7 @@ def status_lines(status: GuardStatus) -> Iterator[str]:
 
 def _market_lines(market: MarketStatus) -> Iterator[str]:
     warm = "" if market.warm else ", warming"
-    halt = f", halted by {market.halt.actor}: {market.halt.reason}" if market.halt else ""
+    halt = f", {halts.said(market.halts)}" if market.halts else ""
     ramp = "" if market.ramp_share is None else f", ramp at {market.ramp_share:.0%}"
     held = "" if market.held_since_ns is None else f", held since {world.clock(market.held_since_ns)}"
     held += ", overdue" if market.overdue else ""

@@ -15,7 +15,7 @@ from circuit_guard.core.explain import (
     reasons_of,
 )
 from circuit_guard.core.facts import ActProposed, StateValidated
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import (
@@ -216,6 +216,49 @@ def test_explanation_when_a_halt_expires_then_it_says_when() -> None:
         f"An operator must resume it: circuit-guard resume AAA {BY}",
         "The halt ends by itself at 2026-01-19 05:21:00Z",
     ]
+
+
+def test_explanation_when_several_halted_then_the_longest_is_shown_and_in_full_each() -> None:
+    others = (Halt("bob", "a look", AT, AT + 60 * SECOND_NS), Halt("cat", "too", AT - SECOND_NS, AT + 30 * SECOND_NS))
+    halted = replace(market("AAA", finding("operator_halt", "AAA")), halt=Halt("ann", "odd", AT), other_halts=others)
+
+    one = explain_market(halted, in_maintenance=False, in_full=False)
+
+    assert one.why == (
+        "ann halted it at 2026-01-19 05:20:00Z: odd",
+        "and 2 more halts by bob, cat, the last until 2026-01-19 05:21:00Z",
+    )
+    assert explain_market(halted, in_maintenance=False).why == (
+        "ann halted it at 2026-01-19 05:20:00Z: odd",
+        "bob halted it at 2026-01-19 05:20:00Z: a look",
+        "cat halted it at 2026-01-19 05:19:59Z: too",
+    )
+    assert one.since_ns == AT - SECOND_NS
+    assert endings(one) == [f"An operator must resume it, which lifts all 3 halts: circuit-guard resume AAA {BY}"]
+
+
+def test_explanation_when_all_of_several_halts_expire_then_it_says_when_the_last_does() -> None:
+    ann, bob = Halt("ann", "odd", AT, AT + 90 * SECOND_NS), Halt("bob", "a look", AT, AT + 60 * SECOND_NS)
+    halted = replace(status(market("AAA")), global_halt=ann, other_global_halts=(bob,))
+
+    [one] = explanations(halted)
+
+    assert one.why[1] == "and 1 more halt by bob until 2026-01-19 05:21:00Z"
+    assert endings(one) == [
+        f"An operator must resume it, which lifts all 2 halts: circuit-guard resume --all {BY}",
+        "The last halt ends by itself at 2026-01-19 05:21:30Z",
+    ]
+
+
+def test_explanation_when_very_many_halted_then_in_full_they_still_fit_on_a_screen() -> None:
+    others = tuple(Halt(f"o{number}", "too", AT) for number in range(99))
+    halted = replace(status(market("AAA")), global_halt=Halt("ann", "odd", AT), other_global_halts=others)
+
+    whole = explain_global(halted)
+
+    assert whole is not None
+    assert len(whole.why) == 7
+    assert whole.why[-1] == "and 94 more halts by o5, o6, o7, o8, o9, o10 and 88 more"
 
 
 def test_explanation_when_a_market_waits_at_first_sight_then_a_rebaseline_is_named() -> None:

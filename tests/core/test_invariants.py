@@ -98,13 +98,14 @@ class AnySequence(RuleBasedStateMachine):
         scopes=scopes,
         phase=st.sampled_from(list(Phase)),
         flag=st.booleans(),
-        actor=st.sampled_from(("alice", "bob")),
+        actor=st.sampled_from(("alice", "bob", "carol")),
+        lasts_s=st.sampled_from((5, 10, 20)),
     )
-    def operator(self, act: str, scopes: tuple[str, ...], phase: Phase, flag: bool, actor: str) -> None:
+    def operator(self, act: str, scopes: tuple[str, ...], phase: Phase, flag: bool, actor: str, lasts_s: int) -> None:
         markets = tuple(scope for scope in scopes if scope != GLOBAL_SCOPE)
         match act:
             case "halt":
-                expires_ns = self.now_ns + 10 * SECOND_NS if flag else None
+                expires_ns = self.now_ns + lasts_s * SECOND_NS if flag else None
                 self.step(i.HaltCommand(self.now_ns, markets, actor, "a test", expires_ns))
             case "resume":
                 self.step(i.ResumeCommand(self.now_ns, markets, actor, "a test"))

@@ -78,6 +78,7 @@ LINES: tuple[tuple[f.Fact, str], ...] = (
         "GLOBAL: closures halted by alice until 2026-01-19 04:34:00Z: odd",
     ),
     (f.HaltChanged(AT, "BTC", False, "", "it expired"), "BTC: closures resumed: it expired"),
+    (f.HaltChanged(AT, "BTC", True, "", "one expired", stays=True), "BTC: closures stay halted: one expired"),
     (f.MarketWarm(AT, "BTC"), "BTC: market is warm: its closures are judged from now on"),
     (
         f.MarketReopened(AT, "BTC", 420 * SECOND_NS),

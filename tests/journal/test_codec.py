@@ -19,7 +19,7 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 
 from circuit_guard.core import guard
-from circuit_guard.core.facts import Fact, MarketWarm
+from circuit_guard.core.facts import Fact, HaltChanged, MarketWarm
 from circuit_guard.core.inputs import Basis, Check, HaltCommand, Input, OrdersCheck, PhaseCommand, Reference, Tick
 from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
@@ -233,6 +233,40 @@ def lived_in() -> tuple[Policy, GuardState, dict[str, world.Feed], int]:
     guard.step(state, HaltCommand(now_ns, (world.ETH,), "bob", "another"), policy)
     guard.step(state, PhaseCommand(now_ns, Phase.POST_ONLY, (world.BTC,), rollback=True), policy)
     return policy, state, feeds, now_ns
+
+
+def before_halts_stood_side_by_side(text: str) -> str:
+    """Return the text of a state as it was written when a scope had one halt at most."""
+    plain = json.loads(text)
+    whole = plain["GuardState"]
+    del whole["other_global_halts"]
+    for market in whole["markets"].values():
+        del market["other_halts"]
+    for halt in (whole["global_halt"], *(market["halt"] for market in whole["markets"].values())):
+        if halt is not None:
+            del halt["identity"]
+    return json.dumps(plain, separators=(",", ":"))
+
+
+def test_state_when_a_scope_had_one_halt_at_most_then_that_one_stands() -> None:
+    policy, state, _, now_ns = lived_in()
+    old = before_halts_stood_side_by_side(encode(state))
+
+    opened = decode_as(GuardState, old)
+
+    assert "other_" not in old
+    assert exactly(opened) == exactly(state)
+    assert [halt.actor for halt in opened.global_halts] == ["alice"]
+    assert [halt.actor for halt in opened.markets[world.ETH].halts] == ["bob"]
+    guard.step(opened, HaltCommand(now_ns, (world.ETH,), "carol", "too", now_ns + SECOND_NS), policy)
+    assert [halt.actor for halt in opened.markets[world.ETH].halts] == ["bob", "carol"]
+
+
+def test_halt_when_recorded_before_it_had_an_identity_then_it_is_of_the_actor_named() -> None:
+    old = '{"HaltCommand":{"at_ns":5,"markets":[],"actor":"alice","reason":"odd","expires_ns":null}}'
+    assert decode(old) == HaltCommand(5, (), "alice", "odd")
+    old = '{"HaltChanged":{"at_ns":5,"scope":"A","halted":true,"actor":"alice","reason":"odd","expires_ns":null}}'
+    assert decode(old) == HaltChanged(5, "A", True, "alice", "odd")
 
 
 def texts(facts: list[Fact]) -> list[str]:

@@ -175,11 +175,13 @@ async def test_market_when_halted_or_silent_then_the_report_says_so_at_its_end(t
     async with RecordedGuard(tmp_path, FIRST) as guard:
         guard.run(10, BTC, ETH)
         guard.engine.step(HaltCommand(guard.engine.now_ns(), (ETH,), "alice", "thin book"))
+        guard.engine.step(HaltCommand(guard.engine.now_ns(), (ETH,), "bob", "me too"))
         guard.run(60, BTC)
 
     text = reconcile(read_incident(tmp_path, WHOLE_DAY))
 
     assert f"{ETH}, at the end of the window: halted by alice: thin book; an operator must resume it." in text
+    assert f"{ETH}, at the end of the window: halted by bob: me too; an operator must resume it." in text
     assert "No observation from " in text
     assert f" to the end: {ETH}." in text
 

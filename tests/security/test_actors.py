@@ -69,6 +69,19 @@ async def test_maintenance_when_the_caller_is_known_then_each_of_its_acts_names_
     assert [outcome.market for outcome in validated.outcomes] == [BTC]
 
 
+async def test_halt_when_two_identities_halt_then_each_has_one_whatever_names_it_gives(start: Start) -> None:
+    driver = Driver(policy_of(BTC))
+    driver.run(40, BTC)
+    guard = await start(driver, security=two_operators())
+
+    await guard.admin.Halt(commands.halt(actor="alice"), metadata=OPERATOR)
+    await guard.admin.Halt(commands.halt(actor="bob"), metadata=OPERATOR)
+    await guard.admin.Halt(commands.halt(actor="bob"), metadata=bearer(SECOND))
+
+    standing = [halt.actor for halt in driver.engine.state.markets[BTC].halts]
+    assert standing == ["bastion (as bob)", "laptop (as bob)"]
+
+
 async def test_reload_when_the_caller_is_known_then_its_log_line_names_the_identity(guard: Harness) -> None:
     with structlog.testing.capture_logs() as lines:
         await guard.admin.ReloadPolicy(commands.reload_policy(), metadata=OPERATOR)

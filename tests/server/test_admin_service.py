@@ -8,9 +8,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.facts import HaltChanged
+from circuit_guard.core.halts import HALTS_MAX
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.types import SECOND_NS, Phase
-from circuit_guard.server.convert import events
+from circuit_guard.server.convert import events, received
 from circuit_guard.v1 import admin_pb2, types_pb2
 from tests.driver import BTC, ETH, Driver, policy_of
 from tests.server.commands import halt, reset, resume, set_phase
@@ -68,6 +69,50 @@ async def test_halt_when_it_is_to_expire_then_it_says_when_and_ends_by_itself(gu
     assert (expired.at, expired.halt_changed.halted, expired.halt_changed.actor) == (expires_at, False, "")
     assert expired.halt_changed.reason == "the halt of alice expired: looking into it"
     assert allowed.verdict == types_pb2.VERDICT_ALLOW
+
+
+async def test_halt_when_another_halts_for_less_then_the_longer_stands_and_both_are_shown(guard: Harness) -> None:
+    for scope in (BTC, "GLOBAL"):
+        await guard.admin.Halt(halt(scopes=[scope], reason="until I say"))
+        await guard.admin.Halt(halt(scopes=[scope], actor="bob", expires_after=Duration(seconds=60)))
+    status = (await guard.admin.GetStatus(admin_pb2.GetStatusRequest())).status
+    shown = received.guard(status)
+    guard.driver.run(61, BTC)
+    denied = await guard.decide(check())
+
+    [market] = [market for market in status.markets if market.market == BTC]
+    for longest, others in ((market.halt, market.other_halts), (status.global_halt, status.other_global_halts)):
+        [other] = others
+        assert (longest.actor, longest.reason, longest.HasField("expires_at")) == ("alice", "until I say", False)
+        assert (other.actor, other.reason, other.HasField("expires_at")) == ("bob", "looking into it", True)
+    assert [halt.actor for halt in shown.global_halts] == ["alice", "bob"]
+    assert denied.verdict == types_pb2.VERDICT_DENY
+    observed = [found.observed for found in denied.findings if found.reason == "operator_halt"]
+    assert observed == ["halted by alice: until I say"] * 2
+
+
+async def test_halt_when_the_actor_has_a_longer_one_then_the_answer_says_that_it_stays(guard: Harness) -> None:
+    await guard.admin.Halt(halt(reason="until I say"))
+    again = await guard.admin.Halt(halt(expires_after=Duration(seconds=60)))
+
+    [event] = again.events
+    changed = event.halt_changed
+    assert (changed.halted, changed.stays, changed.actor) == (True, True, "alice")
+    assert not changed.HasField("expires_at")
+    assert changed.reason.startswith("the halt that stands lasts longer (until I say), and one until ")
+    assert changed.reason.endswith(" changes nothing: looking into it")
+    [stands] = guard.engine.state.markets[BTC].halts
+    assert (stands.reason, stands.expires_ns) == ("until I say", None)
+
+
+async def test_halt_when_a_scope_has_as_many_as_it_takes_then_one_more_is_refused(guard: Harness) -> None:
+    for number in range(HALTS_MAX):
+        await guard.admin.Halt(halt(actor=f"operator {number}"))
+
+    code, info, details = await refused(guard.admin.Halt(halt(actor="one more")))
+
+    assert (code, info.reason, info.metadata["value"]) == (grpc.StatusCode.FAILED_PRECONDITION, "COMMAND_REFUSED", BTC)
+    assert "expected scopes with fewer than 100 halts of other actors: resume first; nothing was changed" in details
 
 
 async def test_halt_when_no_expiry_is_given_then_it_has_none(guard: Harness) -> None:

@@ -20,7 +20,7 @@ from circuit_guard.core.facts import (
     ReferenceJudged,
     StateValidated,
 )
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.reasons import REASONS
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance

@@ -35,7 +35,7 @@ class Measured:
 
     def show(self, vitals: Vitals = STEADY) -> None:
         engine = self.driver.engine
-        self.metrics.show_guard(engine.state.global_breaker, engine.state.global_halt, vitals)
+        self.metrics.show_guard(engine.state.global_breaker, engine.state.global_halts, vitals)
         self.metrics.show_state(engine.state, engine.now_ns())
         for market in engine.policy.markets:
             self.metrics.show_market(engine.market_status(market))

@@ -218,6 +218,16 @@ def test_operator_when_they_halt_and_resume_then_the_lines_name_them(warm: Logge
     assert (refused["event"], refused["observed"]) == ("command_refused", "GLOBAL")
 
 
+def test_operator_when_a_halt_adds_nothing_then_the_line_says_that_the_longer_one_stays(warm: Logged) -> None:
+    engine = warm.driver.engine
+    engine.step(HaltCommand(engine.now_ns(), (), "ana", "upgrade"))
+    engine.step(HaltCommand(engine.now_ns(), (), "ana", "short", engine.now_ns() + 1))
+
+    first, second = warm.lines()
+    assert "stays" not in first
+    assert (second["event"], second["actor"], second["stays"]) == ("halt", "ana", True)
+
+
 def test_markets_when_they_warm_up_and_recover_then_each_step_is_one_line(logged: Logged) -> None:
     logged.driver.run(40, BTC)
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from circuit_guard.core.inputs import Account, HaltCommand, PhaseCommand, Position, ResetCommand, ResumeCommand
+from circuit_guard.core.inputs import Account, HaltCommand, PhaseCommand, Position, ResetCommand, ResumeCommand, Tick
 from circuit_guard.core.types import SECOND_NS, Explanation, Phase
 from circuit_guard.telemetry import series
 from tests.driver import BTC, ETH, INDEX, START_NS, policy_of
@@ -90,6 +90,20 @@ def test_holds_when_operators_and_phases_hold_then_each_stands_beside_the_other(
     engine.step(ResumeCommand(engine.now_ns(), (), "ana", "test"))
     engine.step(ResumeCommand(engine.now_ns(), (ETH,), "ana", "test"))
     assert set(holds(warm)) == {(ETH, "phase_denies", "EXCHANGE")}
+
+
+def test_holds_when_two_operators_halt_then_it_is_since_the_first_that_still_does(warm: Measured) -> None:
+    engine = warm.driver.engine
+    engine.step(HaltCommand(engine.now_ns(), (ETH,), "ana", "test", engine.now_ns() + 10 * SECOND_NS))
+    warm.driver.clock.advance(7)
+    engine.step(HaltCommand(engine.now_ns(), (ETH,), "bob", "test"))
+    both = holds(warm)
+    warm.driver.clock.advance(7)
+    engine.step(Tick(engine.now_ns()))
+
+    assert both == {(ETH, "operator_halt", "OPERATOR"): WARM_S}
+    assert holds(warm) == {(ETH, "operator_halt", "OPERATOR"): WARM_S + 7}
+    assert warm.value("halted", scope=ETH) == 1
 
 
 def test_holds_when_a_held_market_leaves_the_policy_then_its_series_goes(warm: Measured) -> None:

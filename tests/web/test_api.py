@@ -54,6 +54,22 @@ async def test_api_when_an_operator_halted_then_it_says_who_and_why() -> None:
     since = "2026-01-19T00:00:40+00:00"
     assert halts == {BTC: {"actor": "alice", "reason": "looking", "since": since, "expires_at": None}, ETH: None}
     assert document["global_halt"]["actor"] == "bob"
+    assert document["other_global_halts"] == []
+
+
+async def test_api_when_several_operators_halted_then_the_longest_is_the_halt_and_the_others_follow() -> None:
+    async with web() as guard:
+        await guard.run(40, BTC, ETH)
+        for actor in ("alice", "bob"):
+            guard.halt(BTC, actor=actor, reason="looking")
+            guard.halt(actor=actor, reason="everything")
+        await guard.tick()
+        document = await status(guard)
+
+    [halted] = [market for market in document["markets"] if market["market"] == BTC]
+    assert (halted["halt"]["actor"], [other["actor"] for other in halted["other_halts"]]) == ("alice", ["bob"])
+    [other] = document["other_global_halts"]
+    assert (document["global_halt"]["actor"], other["actor"], other["reason"]) == ("alice", "bob", "everything")
 
 
 async def test_api_when_the_engine_refuses_then_it_says_why_and_has_no_market() -> None:

@@ -8,7 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from circuit_guard.core.inputs import Account, Basis, Position
+from circuit_guard.core.inputs import Account, Basis, HaltCommand, Position
+from circuit_guard.core.types import SECOND_NS
 from tests.driver import BTC, ETH, INDEX, PRICE, policy_of
 from tests.web.harness import Page, Web, web
 
@@ -106,6 +107,21 @@ async def test_market_when_things_happened_then_they_are_listed_newest_first(tri
     assert happened[0] == ("2026-01-19 00:01:02Z", "GLOBAL: closures halted by bob: checking")
     assert happened[1][1].startswith("breaker OPEN (denying), latched for funding_jump, until an operator resets it: ")
     assert happened[-1][1] == "market is warm: its closures are judged from now on"
+
+
+async def test_market_when_a_shorter_halt_changed_nothing_then_it_is_listed_and_neither_denies_nor_lifts(
+    tripped: Web,
+) -> None:
+    tripped.halt(actor="bob", reason="checking")
+    engine = tripped.driver.engine
+    engine.step(HaltCommand(engine.now_ns(), (), "bob", "still", engine.now_ns() + SECOND_NS))
+    await tripped.tick()
+    page = await tripped.get(f"/markets/{BTC}")
+
+    happened = re.findall(r'<li class="(.*?)"><time>2026[^<]*</time> <span>(.*?)</span>', page.html)
+    [(before, _), (tone, said)] = [one for one in happened if "halted by bob" in one[1]]
+    assert said.startswith("GLOBAL: closures stay halted by bob: the halt that stands lasts longer (checking)")
+    assert (tone, before) == ("", "bad")
 
 
 @pytest.mark.parametrize("name", ["NOPE-USD-PERP", "GLOBAL", "btc-usd-perp", "..%2f..%2fetc%2fpasswd", "<b>x"])

@@ -55,6 +55,23 @@ async def test_overview_when_everything_is_halted_then_global_is_explained_befor
     assert page.html.index('id="global"') < page.html.index(f'id="market-{BTC}"')
 
 
+async def test_overview_when_several_operators_halted_then_each_says_why() -> None:
+    async with web() as guard:
+        await guard.run(40, BTC, ETH)
+        guard.halt(ETH, actor="alice", reason="thin book")
+        guard.halt(ETH, actor="bob", reason="me too")
+        await guard.tick()
+        guard.driver.decide(market=ETH, request_id="held")
+        await guard.tick()
+        overview, market = await guard.get("/"), await guard.get(f"/markets/{ETH}")
+
+    assert "alice halted it at 2026-01-19 00:00:40Z: thin book" in overview
+    assert "bob halted it at 2026-01-19 00:00:40Z: me too" in overview
+    assert "An operator must resume it, which lifts all 2 halts: " in overview
+    assert "bob halted it at 2026-01-19 00:00:40Z: me too" in market
+    assert "halted by alice: thin book (and 1 more halt by bob)" in market
+
+
 async def test_overview_when_people_write_markup_then_it_stays_text() -> None:
     async with web() as guard:
         await guard.run(40, BTC, ETH)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import ActProposed
-from circuit_guard.core.market import Halt
+from circuit_guard.core.halts import Halt
 from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
@@ -20,6 +20,7 @@ INTERVAL = records.Record(Interval, status_pb2.Interval, low=records.DECIMAL, hi
 HALT = records.Record(
     Halt, status_pb2.Halt, since_ns=records.TIME.named("since"), expires_ns=records.TIME.named("expires_at").or_none()
 )
+HALTS = records.Codec(lambda halts: list(map(HALT.write, halts)), lambda messages: tuple(map(HALT.read, messages)))
 PROPOSAL = records.Record(ActProposed, types_pb2.Proposal, expires_ns=records.TIME.named("expires_at"))
 BREAKER = records.Record(
     BreakerStatus, status_pb2.BreakerStatus, since_ns=records.TIME.named("since"), findings=FINDINGS
@@ -63,9 +64,14 @@ MARKET = records.Record(
     held_since_ns=records.TIME.named("held_since").or_none(),
     ramp_share=records.RATIO.or_none(),
     discarded=records.SAME.named("discarded_intervals"),
+    other_halts=HALTS,
 )
 GUARD = records.Record(
-    GuardStatus, status_pb2.GuardStatus, at_ns=records.TIME.named("at"), global_halt=HALT.one().or_none()
+    GuardStatus,
+    status_pb2.GuardStatus,
+    at_ns=records.TIME.named("at"),
+    global_halt=HALT.one().or_none(),
+    other_global_halts=HALTS,
 )
 
 

@@ -178,7 +178,7 @@ def signed(act: Act) -> Act:
     caller = CALLER.get()
     if caller is None:
         return act
-    if isinstance(act, inputs.ResumeCommand | inputs.ResetCommand | inputs.RebaselineCommand):
+    if isinstance(act, inputs.HaltCommand | inputs.ResumeCommand | inputs.ResetCommand | inputs.RebaselineCommand):
         return replace(act, actor=recorded(act.actor), identity=caller.name)
     return replace(act, actor=recorded(act.actor))
 
