@@ -19,7 +19,7 @@ from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassT
 from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.parameters import Parameters, parameters_of
-from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, Policy
+from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, GlobalBreakerParameters, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, SECOND_NS
 from circuit_guard.errors import PolicyError, Problem, shown
@@ -172,9 +172,14 @@ def resolved(document: PolicyDocument) -> Policy:
         remembered_requests_max=document.guard.remembered_requests_max,
         markets=markets,
         two_actors=frozenset(document.guard.two_actors),
-        two_actors_within_ns=int(ARITHMETIC.multiply(document.guard.two_actors_within_s, Decimal(SECOND_NS))),
+        two_actors_within_ns=_nanoseconds(document.guard.two_actors_within_s),
+        remembered_allow_max_ns=_nanoseconds(document.guard.remembered_allow_max_s),
     )
     return replace(policy, revision=revision_of(policy))
+
+
+def _nanoseconds(written: Decimal) -> int:
+    return int(ARITHMETIC.multiply(written, Decimal(SECOND_NS)))
 
 
 def _market(class_name: str, table: ClassTable) -> MarketPolicy:
@@ -190,6 +195,8 @@ def _group(group: type[P], table: Table) -> P:
 def revision_of(policy: Policy) -> str:
     """Return the revision of a policy: a digest of what it means, of 12 hexadecimal digits."""
     values = {one.name: getattr(policy, one.name) for one in fields(policy)}
+    if policy.remembered_allow_max_ns == REMEMBERED_ALLOW_MAX_NS:  # it came later: see FOUNDING
+        del values["remembered_allow_max_ns"]
     values["global_breaker"] = asdict(policy.global_breaker)
     values["markets"] = {name: _counted(market) for name, market in policy.markets.items()}
     return hashlib.sha256(_canonical(values).encode()).hexdigest()[:_REVISION_DIGITS]
