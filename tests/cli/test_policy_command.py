@@ -135,8 +135,8 @@ def test_policy_check_when_something_valid_may_not_be_meant_then_it_warns_and_su
         "references.sources is empty for BBB: any name may publish references. Name the sources that may.",
         (
             "classes.major does not inherit from classes.default and keeps built-in values: divergence.base 0.01 "
-            '(classes.default has 0.02), references.sources [] (classes.default has ["a", "b", "c"]). If its markets are '
-            "meant too, write the keys into [classes.major]."
+            '(classes.default has 0.02), references.sources [] (classes.default has ["a", "b", "c"]). If its markets '
+            "are meant too, write the keys into [classes.major]."
         ),
     ]
     assert json.loads(document.stdout)["warnings"] == warnings
