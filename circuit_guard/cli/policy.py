@@ -14,7 +14,7 @@ from rich.table import Table
 
 from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, bundled, display, print_json, screen, table
-from circuit_guard.config.policy import load_policy, policy_json_schema
+from circuit_guard.config.policy import PolicyFile, policy_json_schema, read_policy_file
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.coverage import delays, enforced, notes, passing
 from circuit_guard.core.envelope import FundingParameters
@@ -51,18 +51,25 @@ _DIGITS = Context(prec=6)
 
 @app.command("check")
 def check(file: File, json: options.Json = False) -> None:
-    """Load a policy as the guard would, and list everything that is wrong with it. Exit code 1: not valid."""
-    policy = _loaded(file)
+    """Load a policy as the guard would, and list everything that is wrong with it. Exit code 1: not valid.
+
+    Warnings name what is valid and may not be meant: markets for which any source may publish references, and values of
+    [classes.default] that other classes do not have. They do not change the exit code.
+    """
+    written = _read(file)
+    policy, warnings = written.policy(), written.warnings()
     if json:
         values = {name: dict(resolved(market)) for name, market in policy.markets.items()}
         acts, within_s = sorted(policy.two_actors), policy.two_actors_within_ns / SECOND_NS
         for_all = {"shadow": policy.shadow, "two_actors": acts, "two_actors_within_s": within_s}
-        print_json({"file": str(file), "revision": policy.revision, **for_all, "markets": values})
+        print_json({"file": str(file), "revision": policy.revision, **for_all, "warnings": warnings, "markets": values})
         return
     console = screen()
     console.print(f"{file}: valid, revision {policy.revision}", style="green")
     for note in _notes(policy):
         console.print(note)
+    for warning in warnings:
+        console.print(f"WARNING: {warning}", style="yellow")
     limits = ("FUNDING CAP", "MARK TOLERANCE", "BAND", "QUORUM", "STALE AFTER", "RAMP", "SHADOW")
     rows = ((name, market.market_class, *_limits(market)) for name, market in policy.markets.items())
     display(table(console, "MARKET", "CLASS", *limits, rows=rows))
@@ -139,11 +146,15 @@ def _readable(key: str, value: object) -> tuple[str, object]:
     return key, str(value) if isinstance(value, Decimal) else value
 
 
-def _loaded(file: Path) -> Policy:
+def _read(file: Path) -> PolicyFile:
     try:
-        return load_policy(file)
+        return read_policy_file(file)
     except PolicyError as error:
         raise CommandError(str(error), ExitCode.DENIED) from error
+
+
+def _loaded(file: Path) -> Policy:
+    return _read(file).policy()
 
 
 def _market(policy: Policy, market: str) -> MarketPolicy:

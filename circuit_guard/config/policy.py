@@ -19,7 +19,7 @@ from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassT
 from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.parameters import Parameters, parameters_of
-from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, Policy
+from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, GlobalBreakerParameters, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, SECOND_NS
 from circuit_guard.errors import PolicyError, Problem, shown
@@ -79,6 +79,10 @@ class PolicyFile:
     def policy(self) -> Policy:
         """Return what the document means, resolved for each market."""
         return resolved(self.document)
+
+    def warnings(self) -> list[str]:
+        """Return what is valid and may not be what its author means, one sentence or two each."""
+        return [*_open_references(self.document), *_not_inherited(self.document)]
 
     def with_markets(self, facts: Mapping[str, MarketFacts]) -> Policy:
         """Return the policy with these markets beside its own, for a replay.
@@ -157,13 +161,17 @@ def class_of(document: PolicyDocument, market: MarketTable) -> str:
     return market.market_class or document.guard.default_class
 
 
+def _table_of(document: PolicyDocument, market: MarketTable) -> ClassTable:
+    """Return the values of a market: its class's, and over them its own."""
+    return merged(document.classes[class_of(document, market)], market)
+
+
 def resolved(document: PolicyDocument) -> Policy:
     """Return the policy that a valid document means; equal meaning has an equal revision, whatever the wording."""
     markets: dict[str, MarketPolicy] = {}
     alike: dict[str, MarketPolicy] = {}  # equal values are shared: checks in many markets touch less memory
     for name, market in document.markets.items():
-        class_name = class_of(document, market)
-        own = _market(class_name, merged(document.classes[class_name], market))
+        own = _market(class_of(document, market), _table_of(document, market))
         markets[name] = alike.setdefault(_canonical(own.plain()), own)
     policy = Policy(
         revision="",
@@ -172,9 +180,66 @@ def resolved(document: PolicyDocument) -> Policy:
         remembered_requests_max=document.guard.remembered_requests_max,
         markets=markets,
         two_actors=frozenset(document.guard.two_actors),
-        two_actors_within_ns=int(ARITHMETIC.multiply(document.guard.two_actors_within_s, Decimal(SECOND_NS))),
+        two_actors_within_ns=_nanoseconds(document.guard.two_actors_within_s),
+        remembered_allow_max_ns=_nanoseconds(document.guard.remembered_allow_max_s),
     )
     return replace(policy, revision=revision_of(policy))
+
+
+def _open_references(document: PolicyDocument) -> Iterator[str]:
+    tables = {name: _table_of(document, market) for name, market in document.markets.items()}
+    if admitting := [name for name, table in tables.items() if not table.references.sources]:
+        yield (
+            f"references.sources is empty for {', '.join(admitting)}: any name may publish references. "
+            "Name the sources that may."
+        )
+
+
+def _not_inherited(document: PolicyDocument) -> Iterator[str]:
+    """Warn for each class in use that keeps a built-in value where [classes.default] has another."""
+    default = document.classes.get("default", ClassTable())
+    built_in = dict(_values(ClassTable()))
+    changed = {key: value for key, value in _values(default) if value != built_in[key]}
+    users: dict[str, list[MarketTable]] = {}
+    for market in document.markets.values():
+        users.setdefault(class_of(document, market), []).append(market)
+    users.pop("default", None)
+    for name, markets in users.items():
+        kept = [
+            f"{dotted(key)} {_as_written(built_in[key])} (classes.default has {_as_written(value)})"
+            for key, value in changed.items()
+            if not _gives(document.classes[name], key) and not all(_gives(market, key) for market in markets)
+        ]
+        if kept:
+            yield (
+                f"{dotted(('classes', name))} does not inherit from classes.default and keeps built-in values: "
+                f"{', '.join(kept)}. If its markets are meant too, write the keys into [{dotted(('classes', name))}]."
+            )
+
+
+def _values(table: Table) -> Iterator[tuple[Key, object]]:
+    """Yield every value of a table and of the tables in it."""
+    for name, value in table:
+        if isinstance(value, Table):
+            yield from (((name, *key), inner) for key, inner in _values(value))
+        else:
+            yield (name,), value
+
+
+def _gives(table: Table, key: Key) -> bool:
+    """Return whether a value was written in a table, and not left to its default."""
+    first, *rest = key
+    if first not in table.model_fields_set:
+        return False
+    return not rest or _gives(getattr(table, str(first)), tuple(rest))
+
+
+def _as_written(value: object) -> str:
+    return _plain(value) if isinstance(value, Decimal) else json.dumps(value)
+
+
+def _nanoseconds(written: Decimal) -> int:
+    return int(ARITHMETIC.multiply(written, Decimal(SECOND_NS)))
 
 
 def _market(class_name: str, table: ClassTable) -> MarketPolicy:
@@ -190,6 +255,8 @@ def _group(group: type[P], table: Table) -> P:
 def revision_of(policy: Policy) -> str:
     """Return the revision of a policy: a digest of what it means, of 12 hexadecimal digits."""
     values = {one.name: getattr(policy, one.name) for one in fields(policy)}
+    if policy.remembered_allow_max_ns == REMEMBERED_ALLOW_MAX_NS:  # it came later: see FOUNDING
+        del values["remembered_allow_max_ns"]
     values["global_breaker"] = asdict(policy.global_breaker)
     values["markets"] = {name: _counted(market) for name, market in policy.markets.items()}
     return hashlib.sha256(_canonical(values).encode()).hexdigest()[:_REVISION_DIGITS]

@@ -55,7 +55,11 @@ class IdentityTable(Table):
     token_sha256: TokenHashes = ()
     """SHA-256 hashes of its bearer tokens; two while one replaces the other. `circuit-guard token new` makes one."""
     sources: Sources = ()
-    """The sources that it may publish for, and nobody else: for publishers, and only for them."""
+    """The source that it may publish for, and nobody else: for publishers, and only for them. More than one need
+    several_sources."""
+    several_sources: Switch = False
+    """Let it have more than one source: with two of a market's three references it decides their median alone, and with
+    the exchange's source and a reference it confirms itself. Every start says so."""
 
 
 class SecuritySettings(Table):
@@ -107,6 +111,12 @@ class LimitSettings(Table):
     are not limited."""
 
 
+_ONE_SOURCE = (
+    "one source: a publisher with two of a market's three references decides their median alone; give each source an "
+    "identity of its own, or set several_sources = true"
+)
+
+
 def security_problems(security: SecuritySettings) -> Iterator[Problem]:
     """Return what contradicts itself in the table."""
     yield from _files(security)
@@ -123,6 +133,8 @@ def security_problems(security: SecuritySettings) -> Iterator[Problem]:
         publishes = Role.PUBLISHER in identity.roles
         if publishes and not identity.sources:
             yield Problem(f"{path}.sources", "not given", "the sources that this publisher may publish for")
+        if len(identity.sources) > 1 and not identity.several_sources:
+            yield Problem(f"{path}.sources", f"{len(identity.sources)} sources", _ONE_SOURCE)
         if identity.sources and not publishes:
             yield Problem(f"{path}.sources", "given", "none without the role publisher")
     yield from _twice(security)

@@ -73,7 +73,7 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     """Answer one check: facts with exactly one DecisionMade, or with one CheckRefused.
 
     The same request_id gets the same decision as long as it is remembered (`remembered_requests_max`); with another
-    content it is refused.
+    content it is refused. An ALLOW that is too old, or whose market or GLOBAL is latched or halted now, is judged anew.
     """
     facts = _move_time(state, check.at_ns)
     known = state.remembered.get(check.request_id)
@@ -82,7 +82,9 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         differing = [name for name, value in check.content().items() if asked[name] != value]
         if differing:
             return [*facts, CheckRefused(check.at_ns, check.request_id, ", ".join(differing))]
-        return [*facts, DecisionMade(check.at_ns, decision, repeated=True)]
+        if not _outlived(state, decision, policy):
+            return [*facts, DecisionMade(check.at_ns, decision, repeated=True)]
+        del state.remembered[check.request_id]  # what is remembered next is the newest
     outside = getcontext()
     setcontext(ARITHMETIC)  # `localcontext` would copy it, which a check would feel
     try:
@@ -136,6 +138,18 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     findings = _limited(view, check, findings, market_policy)
     facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state, view.explained))
     return facts
+
+
+def _outlived(state: GuardState, decision: Decision, policy: Policy) -> bool:
+    """Return whether a remembered decision no longer answers: an ALLOW speaks of the data of its moment."""
+    if decision.verdict is Verdict.DENY or policy.remembered_allow_max_ns is None:
+        return False
+    if state.now_ns - decision.at_ns > policy.remembered_allow_max_ns:
+        return True
+    market = state.markets.get(decision.market)
+    if state.global_halt is not None or state.global_breaker.latched:
+        return True
+    return market is not None and (market.halt is not None or market.breaker.latched)
 
 
 def _limited(view: MarketView, check: Check, findings: list[Finding], policy: MarketPolicy) -> list[Finding]:

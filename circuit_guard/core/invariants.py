@@ -106,12 +106,29 @@ def _forbidden(input_: Input | Check | OrdersCheck, before: GuardState, fact: Fa
                 yield f"{fact.market}: only a command leaves {left}, and {type(input_).__name__} did"
         case DecisionMade(decision=decision, repeated=False) if decision.verdict is Verdict.ALLOW:
             yield from _allowed_in_spite(before, decision, policy)
+        case DecisionMade(decision=decision) if decision.verdict is Verdict.ALLOW:
+            yield from _repeated_in_spite(before, decision, fact.at_ns, policy)
         case _:
             return
 
 
 def _breaker(state: GuardState, scope: str) -> Breaker:
     return state.global_breaker if scope == GLOBAL_SCOPE else state.markets[scope].breaker
+
+
+def _repeated_in_spite(before: GuardState, decision: Decision, now_ns: int, policy: Policy) -> Iterator[str]:
+    """Yield why a remembered ALLOW must not have answered."""
+    if policy.remembered_allow_max_ns is None:
+        return
+    if now_ns - decision.at_ns > policy.remembered_allow_max_ns:
+        yield f"{decision.market}: an ALLOW answered that was older than the policy lets it be"
+    market = before.markets.get(decision.market)
+    breakers = (before.global_breaker, market.breaker) if market else (before.global_breaker,)
+    halts = (before.global_halt, market.halt) if market else (before.global_halt,)
+    if any(breaker.latched for breaker in breakers):
+        yield f"{decision.market}: a remembered ALLOW answered although a breaker was latched"
+    if any(halt is not None and (halt.expires_ns is None or halt.expires_ns > now_ns) for halt in halts):
+        yield f"{decision.market}: a remembered ALLOW answered although an operator had halted closures"
 
 
 def _allowed_in_spite(before: GuardState, decision: Decision, policy: Policy) -> Iterator[str]:

@@ -212,7 +212,7 @@ class MarketState:
     ramp: Ramp | None = None
     """The rising limit after a hold; None where there is none."""
     discarded: deque[Interval] = field(default_factory=deque)
-    """Funding indices that were published and are not true: an account settled with one is tainted. Oldest first."""
+    """Funding indices that were published and are not true: an account settled with one is tainted."""
     funding_range: Interval | None = None
     """The hull of every funding index that was ever trusted here."""
     regained: Interval | None = None

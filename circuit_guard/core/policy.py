@@ -85,6 +85,10 @@ class GlobalBreakerParameters(Parameters):
     shadow: bool = flag(False, "Evaluate and record only: the GLOBAL breaker stays CLOSED.")
 
 
+REMEMBERED_ALLOW_MAX_NS = 60 * SECOND_NS
+"""How long an ALLOW answers the same request_id, where the policy does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One immutable revision of everything that is enforced."""
@@ -99,3 +103,6 @@ class Policy:
     """The acts for which a second actor has to ask for the same ..."""
     two_actors_within_ns: int = 600 * SECOND_NS
     """... within this time."""
+    remembered_allow_max_ns: int | None = REMEMBERED_ALLOW_MAX_NS
+    """An ALLOW older than this answers no more: the same check is judged again. None: as in version 0.2, whose policies
+    are recorded without it, every remembered ALLOW answers, whatever its age and even while its market is latched."""

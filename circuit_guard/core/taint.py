@@ -8,12 +8,14 @@ them. It cannot tell a wrong value from the same value published honestly at ano
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import MarketState, readable
 
 INTERVALS_MAX = 256
-"""So many are remembered for a market; beyond that the oldest is forgotten."""
+"""So many are remembered for a market. Beyond that the two nearest become one, and what is between them is tainted too:
+nothing that was discarded is forgotten."""
 NEAR_SHARE = Decimal("0.0001")
 """Wrong values within this share of the market's price of each other are one interval: a reset that then grows."""
 
@@ -83,8 +85,16 @@ def _remember(market: MarketState, found: Interval, reach: Decimal) -> None:
     for known in market.discarded:
         if known.low - reach <= found.high and found.low <= known.high + reach:
             market.discarded.remove(known)
-            found = Interval(min(known.low, found.low), max(known.high, found.high))
+            found = _joined(known, found)
             break
     market.discarded.append(found)
     if len(market.discarded) > INTERVALS_MAX:
-        market.discarded.popleft()
+        ordered = sorted(market.discarded, key=lambda interval: interval.low)
+        below, above = min(pairwise(ordered), key=lambda pair: pair[1].low - pair[0].high)
+        market.discarded.remove(below)
+        market.discarded.remove(above)
+        market.discarded.append(_joined(below, above))
+
+
+def _joined(one: Interval, other: Interval) -> Interval:
+    return Interval(min(one.low, other.low), max(one.high, other.high))

@@ -119,6 +119,7 @@ def _read(kind: Any, body: msgspec.Raw) -> Any:
 
 def _policy(plain: dict[str, Any]) -> Policy:
     """Return a policy. A market that lacks a group of parameters was recorded before its rule: that does not run."""
+    plain = {"remembered_allow_max_ns": None, **plain}
     markets = {name: _market_policy(dict(market)) for name, market in plain["markets"].items()}
     return replace(msgspec.convert({**plain, "markets": {}}, Policy, dec_hook=_built), markets=markets)
 

@@ -151,6 +151,9 @@ def announce(settings: Settings, address: str, metrics: AdmissionMetrics) -> Non
         _log.critical("insecure_network", listeners=insecure, means=means, override="security.insecure_network")
     if security.identities:
         _log.info("access_by_identity", identities=sorted(security.identities), mutual_tls=security.mutual)
+        if several := sorted(name for name, identity in security.identities.items() if len(identity.sources) > 1):
+            means = "each of them is more than one voice: two of a market's three references decide their median"
+            _log.warning("several_sources", identities=several, means=means, lifted_by="one identity for each source")
     else:
         means = (
             f"anyone who can connect to {address} may do everything, and the actor that a request names is not verified"

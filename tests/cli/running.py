@@ -42,7 +42,7 @@ class Guard:
         self.state_directory = folder / STATE
         self._sequence = 0
 
-    def observe(self, market: str = BTC, funding_index: str = INDEX, times: int = 1) -> None:
+    def observe(self, market: str = BTC, funding_index: str = INDEX, mark_price: str = PRICE, times: int = 1) -> None:
         """Publish observations, each with three references beside it."""
         with grpc.insecure_channel(self.address) as channel:
             stub = market_data_pb2_grpc.MarketDataServiceStub(channel)
@@ -59,7 +59,7 @@ class Guard:
                     epoch=1,
                     feed_sequence=self._sequence,
                     event_time=now(),
-                    mark_price=PRICE,
+                    mark_price=mark_price,
                     index_price=PRICE,
                     funding_index=funding_index,
                 )

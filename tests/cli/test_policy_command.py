@@ -30,10 +30,11 @@ def test_policy_check_when_it_is_valid_then_its_limits_are_summed_up() -> None:
     assert result.exit_code == 0
     assert lines[0] == f"{BUNDLED}: valid, revision {load_policy(Path(BUNDLED)).revision}"
     assert lines[1] == "GLOBAL latches when 3 markets and 20% of all latch within 60 s"
-    assert lines[3].split("  ")[0] == BTC
-    assert "2 % in 8 h" in lines[3]
-    assert "5 bps" in lines[3]
-    assert "50/s, 5000000/s from 10 % in 300 s" in lines[3]
+    assert lines[2].startswith("WARNING: references.sources is empty for BTC-USD-PERP, ETH-USD-PERP, ")
+    assert lines[4].split("  ")[0] == BTC
+    assert "2 % in 8 h" in lines[4]
+    assert "5 bps" in lines[4]
+    assert "50/s, 5000000/s from 10 % in 300 s" in lines[4]
 
 
 def test_policy_check_when_asked_for_json_then_every_resolved_value_is_there() -> None:
@@ -106,6 +107,47 @@ def test_policy_check_when_a_halt_lets_explained_closures_through_then_the_marke
     lines = run("policy", "check", str(path)).stdout.splitlines()
 
     assert lines[2] == "closures that trusted values justify go through an OPEN breaker: BBB"
+
+
+TWO_WARNINGS = """
+[global_breaker]
+latched_markets_min = 1
+[classes.default]
+divergence.base = "0.02"
+references.sources = ["a", "b", "c"]
+[classes.major]
+[markets.AAA]
+[markets.BBB]
+class = "major"
+"""
+
+
+def test_policy_check_when_something_valid_may_not_be_meant_then_it_warns_and_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(TWO_WARNINGS)
+
+    result = run("policy", "check", str(path))
+    document = run("policy", "check", str(path), "--json")
+
+    warnings = [line.removeprefix("WARNING: ") for line in result.stdout.splitlines() if line.startswith("WARNING: ")]
+    assert (result.exit_code, document.exit_code) == (0, 0)
+    assert warnings == [
+        "references.sources is empty for BBB: any name may publish references. Name the sources that may.",
+        (
+            "classes.major does not inherit from classes.default and keeps built-in values: divergence.base 0.01 "
+            '(classes.default has 0.02), references.sources [] (classes.default has ["a", "b", "c"]). If its markets '
+            "are meant too, write the keys into [classes.major]."
+        ),
+    ]
+    assert json.loads(document.stdout)["warnings"] == warnings
+
+
+def test_policy_check_when_nothing_is_left_open_then_it_warns_of_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(TWO_WARNINGS.replace('class = "major"\n', ""))
+
+    assert "WARNING" not in run("policy", "check", str(path)).stdout
+    assert json.loads(run("policy", "check", str(path), "--json").stdout)["warnings"] == []
 
 
 def test_policy_show_when_a_market_overrides_then_the_resolved_value_is_shown() -> None:

@@ -54,6 +54,7 @@ def test_policy_when_nothing_is_given_then_all_defaults_hold() -> None:
         markets={},
         two_actors=frozenset(),
         two_actors_within_ns=600 * SECOND_NS,
+        remembered_allow_max_ns=60 * SECOND_NS,
     )
 
 
@@ -161,6 +162,12 @@ def test_guard_when_acts_take_two_actors_then_those_and_the_time_are_in_force() 
     assert policy.two_actors_within_ns == 90 * SECOND_NS
 
 
+@pytest.mark.parametrize(("written", "in_force_ns"), [("0", 0), ('"0.5"', 500_000_000), ("3600", 3600 * SECOND_NS)])
+def test_guard_when_remembered_allows_are_bounded_then_that_age_is_in_force(written: str, in_force_ns: int) -> None:
+    policy = parse_policy(f"[guard]\nremembered_allow_max_s = {written}\n{ONE_MARKET}", "policy.toml")
+    assert policy.remembered_allow_max_ns == in_force_ns
+
+
 def test_deadline_when_equal_to_what_it_must_cover_then_it_is_valid() -> None:
     text = "breaker = { cooldown_s = 120, healthy_s = 120 }\nreopening.deadline_s = 120\n"
     assert market(ONE_MARKET + text).of(ReopeningParameters).deadline_ns == 120 * SECOND_NS
@@ -203,6 +210,7 @@ class = "major"
         BASE.replace("[markets.B]", '[markets.B]\nclass = "default"'),
         BASE + '[classes.unused]\nfunding.rate_max = "0.01"\n',
         BASE + "[guard]\ntwo_actors = []\n",
+        BASE + "[guard]\nremembered_allow_max_s = 60\n",
     ],
     ids=[
         "remark",
@@ -213,6 +221,7 @@ class = "major"
         "class written",
         "unused",
         "no acts",
+        "age of an allow",
     ],
 )
 def test_revision_when_only_the_wording_changes_then_it_stays(text: str) -> None:
@@ -231,6 +240,7 @@ def test_revision_when_only_the_wording_changes_then_it_stays(text: str) -> None
         BASE.replace('class = "major"\n', ""),
         BASE + '[guard]\ntwo_actors = ["reset"]\n',
         BASE + "[guard]\ntwo_actors_within_s = 601\n",
+        BASE + "[guard]\nremembered_allow_max_s = 61\n",
         BASE + 'first_sight = "operator"\n',
         BASE + "reopening.closures_per_s = 51\n",
         BASE + 'explained_loss.halted = "allow_explained"\n',
@@ -247,6 +257,7 @@ def test_revision_when_only_the_wording_changes_then_it_stays(text: str) -> None
         "class",
         "two actors",
         "their time",
+        "age of an allow",
         "first sight",
         "ramp",
         "explained in a halt",

@@ -24,7 +24,7 @@ FIELDS = {
     "premium": "funding_premium",
 }
 BASIS = ("mark", "funding")
-OF_THE_GUARD = ("global_breaker", "shadow", "two_actors", "two_actors_within")
+OF_THE_GUARD = ("global_breaker", "shadow", "two_actors", "two_actors_within", "remembered_allow_max")
 
 
 @dataclass

@@ -5,6 +5,7 @@ Each is a scenario in the language of `scenario_language`; only the last answer 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -136,15 +137,14 @@ def test_rejection_when_the_next_observation_lacks_the_rejected_value_then_it_st
     assert answer.startswith("DENY")
 
 
-def test_request_when_it_was_allowed_before_a_halt_then_asking_again_still_gets_that_answer() -> None:
-    # The contract, and its price: an engine must not take an old request_id for a new closure.
+def test_request_when_it_was_allowed_before_a_halt_then_asking_again_is_denied() -> None:
     answer = last_answer(f"""
         {WARM}
         check long id=a1 mark=92600 funding=20511.9489
         halt
         check long id=a1 mark=92600 funding=20511.9489
     """)
-    assert answer.startswith("ALLOW again")
+    assert answer.startswith("DENY |   operator_halt")
 
 
 # A genuine closure
@@ -284,6 +284,43 @@ def test_remembered_when_the_limit_is_lowered_then_the_memory_shrinks_to_it() ->
     list(answers(scenario, "check long"))
     assert scenario.state is not None
     assert len(scenario.state.remembered) == 3
+
+
+ASKED_BEFORE = "check long BTC-USD-PERP id=once mark=92600 funding=20511.95"
+
+
+def test_remembered_when_global_latches_then_an_allow_in_a_healthy_market_answers_no_more() -> None:
+    told = last_answer(f"""
+        policy markets=BTC-USD-PERP,ETH-USD-PERP global_breaker.latched_markets_min=1
+        {WARM}
+        {ASKED_BEFORE}
+        observe ETH-USD-PERP funding=0
+        {ASKED_BEFORE}
+    """)
+    assert told.startswith("DENY |   global_breaker_open")
+
+
+def test_remembered_when_the_age_of_an_allow_is_zero_then_it_answers_only_in_its_own_instant() -> None:
+    start = f"policy remembered_allow_max=0s\n{WARM}\n{ASKED_BEFORE}\n"
+    assert last_answer(start + ASKED_BEFORE) == "ALLOW again, as asked before"
+    assert last_answer(f"{start}10:01:00.001 {ASKED_BEFORE}") == "ALLOW"
+
+
+def test_remembered_when_the_policy_was_recorded_before_there_was_a_bound_then_it_answers_as_it_did() -> None:
+    scenario = Scenario()
+    scenario.rules = replace(scenario.rules, remembered_allow_max_ns=None)
+    for line in (WARM, ASKED_BEFORE, "10:09:00 halt"):
+        list(answers(scenario, line))
+    assert list(answers(scenario, ASKED_BEFORE)) == ["ALLOW again, as asked before"]
+
+
+def test_remembered_when_an_allow_is_judged_again_then_it_is_the_last_to_be_forgotten() -> None:
+    scenario = Scenario()
+    scenario.rules = replace(scenario.rules, remembered_requests_max=3)
+    for line in (WARM, ASKED_BEFORE, "check long id=b", "check long id=c", "halt", ASKED_BEFORE, "check long id=d"):
+        list(answers(scenario, line))
+    assert scenario.state is not None
+    assert list(scenario.state.remembered) == ["c", "once", "d"]
 
 
 def test_two_writers_when_the_clock_of_the_new_one_is_behind_then_interleaving_latches() -> None:

@@ -42,6 +42,7 @@ class AnySequence(RuleBasedStateMachine):
         self.now_ns = self.state.now_ns
         self.before = self.state
         self.asked = 0
+        self.asked_last: i.Check | None = None
 
     @rule(passed_s=hostile.seconds)
     def honest(self, passed_s: float) -> None:
@@ -92,6 +93,13 @@ class AnySequence(RuleBasedStateMachine):
         check = i.Check(self.now_ns, str(self.asked), "a", market, Decimal(-1), kind, basis=basis)
         self.decide(check)
         self.decide(check)
+        self.asked_last = check
+
+    @rule(passed_s=hostile.seconds)
+    def asked_again_later(self, passed_s: float) -> None:
+        self.pass_time(passed_s)
+        if self.asked_last is not None:
+            self.decide(replace(self.asked_last, at_ns=self.now_ns))
 
     @rule(
         act=st.sampled_from(ACTS),

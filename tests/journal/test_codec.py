@@ -125,6 +125,15 @@ def test_record_when_older_than_a_field_then_it_has_the_default() -> None:
     assert decode(old) == PhaseCommand(5, Phase.OPEN)
 
 
+def test_policy_when_recorded_before_remembered_allows_were_bounded_then_none_of_them_is() -> None:
+    policy = world.policy()
+    text = encode(policy)
+    assert decode(text) == policy
+    old = text.replace(',"remembered_allow_max_ns":60000000000', "")
+    assert old != text
+    assert decode_as(Policy, old).remembered_allow_max_ns is None
+
+
 def _reference(price: str) -> str:
     return f'{{"Reference":{{"at_ns":1,"market":"","source":"","event_time_ns":1,"price":{price}}}}}'
 

@@ -18,6 +18,7 @@ def identity(role: Role, **changes: Any) -> IdentityTable:
     """Return the identity of a role, known by its token, changed."""
     sources = SOURCES if role is Role.PUBLISHER else ()
     fields: dict[str, Any] = {"roles": (role,), "token_sha256": (token_sha256(TOKENS[role]),)}
+    fields["several_sources"] = len(sources) > 1
     return IdentityTable.model_construct(**({"certificates": (), "sources": sources} | fields | changes))
 
 

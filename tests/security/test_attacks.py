@@ -231,7 +231,6 @@ async def test_request_id_when_it_is_replayed_then_the_same_question_gets_its_an
 ) -> None:
     guard = await warm(start)
     first = await guard.decide(check())
-    await guard.admin.Halt(commands.halt())
     before = guard.state()
 
     again = await guard.decide(check())
@@ -240,6 +239,18 @@ async def test_request_id_when_it_is_replayed_then_the_same_question_gets_its_an
     assert (again.decision_id, again.verdict, again.repeated) == (first.decision_id, first.verdict, True)
     assert (code, info.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_CONFLICT")
     assert guard.state() == before
+
+
+async def test_request_id_when_an_allow_is_replayed_in_a_halt_then_it_is_judged_again_and_denied(start: Start) -> None:
+    guard = await warm(start)
+    first = await guard.decide(check())
+    await guard.admin.Halt(commands.halt())
+
+    judged = await guard.decide(check())
+    again = await guard.decide(check())
+
+    assert (first.verdict, judged.verdict, judged.repeated) == (types_pb2.VERDICT_ALLOW, types_pb2.VERDICT_DENY, False)
+    assert (again.decision_id, again.repeated) == (judged.decision_id, True)
 
 
 async def test_message_when_it_is_too_large_then_it_is_refused_and_the_connection_serves_on(start: Start) -> None:

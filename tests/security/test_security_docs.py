@@ -45,4 +45,4 @@ def test_page_when_it_shows_settings_then_they_are_valid(tmp_path: Path) -> None
     path = tmp_path / "settings.toml"
     path.write_text(block)
 
-    assert set(load_settings(path, {}).security.identities) == {"engine", "feed", "bastion", "dashboard"}
+    assert set(load_settings(path, {}).security.identities) == {"engine", "feed", "binance", "bastion", "dashboard"}

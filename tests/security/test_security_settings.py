@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from circuit_guard.config.security import Role
 from circuit_guard.config.settings import exposed, load_settings
 from circuit_guard.errors import SettingsError
+from circuit_guard.server.admission import announce
+from circuit_guard.telemetry.admission import AdmissionMetrics
+from circuit_guard.telemetry.families import Families
 
 HASH = "0" * 64
 FILES = 'server_certificate = "a.pem"\nserver_key = "b.pem"\n'
@@ -99,6 +104,29 @@ def test_security_when_it_contradicts_itself_then_it_is_refused_where_it_does(
     [problem] = caught.value.problems
     assert problem.path == path
     assert expected in problem.expected
+
+
+FEED = f'[security.identities.venues]\nroles = ["publisher"]\ntoken_sha256 = ["{HASH}"]\nsources = ["a", "b"]\n'
+
+
+def test_publisher_when_it_has_two_sources_then_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(of_text(tmp_path, FEED), {})
+
+    [problem] = caught.value.problems
+    assert (problem.path, problem.value) == ("security.identities.venues.sources", "2 sources")
+    assert problem.expected.startswith("one source: a publisher with two of a market's three references decides")
+    assert problem.expected.endswith("or set several_sources = true")
+
+
+def test_publisher_when_several_sources_are_written_down_as_meant_then_it_has_them(tmp_path: Path) -> None:
+    settings = load_settings(of_text(tmp_path, f"{FEED}several_sources = true\n"), {})
+
+    assert settings.security.identities["venues"].sources == ("a", "b")
+    with capture_logs() as lines:
+        announce(settings, "127.0.0.1:50051", AdmissionMetrics(Families(CollectorRegistry())))
+    [warning] = [line for line in lines if line["event"] == "several_sources"]
+    assert (warning["log_level"], warning["identities"]) == ("warning", ["venues"]), "every start says which"
 
 
 @pytest.mark.parametrize("what", ["token", "hash"])
