@@ -29,16 +29,18 @@ from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, DivergenceParameters, mark_interval
 from circuit_guard.core.rules.funding_continuity import JUMPS
-from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER
+from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER, SEQUENCE_LATE
 from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
 from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP, StalenessParameters
 from circuit_guard.core.rules.validity import NOT_A_NUMBER, PRICE_NOT_POSITIVE, UNKNOWN_SOURCE
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.tripping import trip
-from circuit_guard.core.types import Finding, Phase, Severity, show, show_seconds
+from circuit_guard.core.types import SECOND_NS, Finding, Phase, Severity, show, show_seconds
 from circuit_guard.core.view import MarketView
 
+BASIS_NS = 5 * SECOND_NS
+"""The time constant of the distance between mark and reference price: longer lags it, shorter takes noise for it."""
 MISTIMED = frozenset({EVENT_TIME_BACK, FUTURE_STAMP})
 """One with one of these says where it stands, but not when: believing that would condemn the next one."""
 
@@ -66,6 +68,9 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     view.path = None if accrual is None else moved(market.funding.point, accrual, market_policy.of(FundingParameters))
     findings = tuple(evaluate_all(view, market_policy))
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
+    if not rejecting and any(finding.reason == SEQUENCE_LATE for finding in findings):
+        market.feed.remember(Judged(observation, True, findings))  # the later one that overtook it is trusted already
+        return [*facts, _judged(observation, findings, accepted=True)]
     _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
     market.feed.remember(Judged(observation, not rejecting, findings))
     unanswered = _unanswered(market.rejections, observation)
@@ -252,7 +257,7 @@ def _confirm(view: MarketView, policy: MarketPolicy) -> None:
     trusted.confirmed_mark, trusted.confirmed_ns = mark, now_ns
     trusted.confirmed_index = view.published.index_price or trusted.index_price
     if view.phase is Phase.OPEN and references.quorum and references.price:
-        weight = min(Decimal(since_ns) / policy.of(HullParameters).window_ns, Decimal(1))
+        weight = min(Decimal(since_ns) / BASIS_NS, Decimal(1))
         trusted.basis += (mark / references.price - trusted.basis) * weight
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from circuit_guard.core.market import FeedParameters
+from circuit_guard.core.inputs import Observation
+from circuit_guard.core.market import Feed, FeedParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Reason, Rule
 from circuit_guard.core.types import Finding, Severity, show_seconds
@@ -14,13 +15,21 @@ SEQUENCE_BACK = "sequence_back"
 SEQUENCE_CONFLICT = "sequence_conflict"
 EVENT_TIME_BACK = "event_time_back"
 EPOCH_INTERLEAVED = "epoch_interleaved"
+SEQUENCE_LATE = "sequence_late"
+
+OVERTAKEN_MAX = 8
+"""Calls of one publisher that are in flight at once arrive in any order: so many may overtake one."""
 
 OUT_OF_ORDER = frozenset({SEQUENCE_BACK, SEQUENCE_CONFLICT, EPOCH_INTERLEAVED})
 """An observation with one of these does not say where the feed stands."""
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
-    """Latch on a sequence or an epoch that goes back; an event time a moment back only denies, clocks jitter."""
+    """Latch on a sequence or an epoch that goes back. An event time that goes back denies until time has caught up.
+
+    A clock that is set back, or a publisher that begins with the state it stored last, is no second writer: if the
+    values conflict as well, the rules for values latch.
+    """
     observation, feed = view.observation, view.state.feed
     if observation is None or feed.event_time_ns is None:
         return
@@ -28,14 +37,26 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         yield Finding(EPOCH_INTERLEAVED, Severity.LATCH, "epoch", str(observation.epoch), f">= {feed.epoch}")
     elif observation.epoch == feed.epoch and observation.feed_sequence <= feed.feed_sequence:
         known = (observation.epoch, observation.feed_sequence) in feed.recent
-        reason = SEQUENCE_CONFLICT if known else SEQUENCE_BACK
-        limit = f"> {feed.feed_sequence}" + (", or the content that was published with it before" if known else "")
-        yield Finding(reason, Severity.LATCH, "feed_sequence", str(observation.feed_sequence), limit)
+        sequence, limit = str(observation.feed_sequence), f"> {feed.feed_sequence}"
+        if not known and _overtaken(observation, feed, policy):
+            yield Finding(SEQUENCE_LATE, Severity.WARN, "feed_sequence", sequence, limit)
+            return
+        if known:
+            limit += ", or the content that was published with it before"
+        yield Finding(SEQUENCE_CONFLICT if known else SEQUENCE_BACK, Severity.LATCH, "feed_sequence", sequence, limit)
     back_ns = feed.event_time_ns - observation.event_time_ns
     if back_ns > 0:
-        severity = Severity.LATCH if back_ns > policy.of(FeedParameters).future_skew_ns else Severity.DENY
         observed = f"{show_seconds(back_ns)} before the last one"
-        yield Finding(EVENT_TIME_BACK, severity, "event_time", observed, "not before the last one")
+        yield Finding(EVENT_TIME_BACK, Severity.DENY, "event_time", observed, "not before the last one")
+
+
+def _overtaken(observation: Observation, feed: Feed, policy: MarketPolicy) -> bool:
+    """Return whether an observation was overtaken on the way: the ones around it are known, and it is hardly late."""
+    skew_ns, place = policy.of(FeedParameters).future_skew_ns, observation.feed_sequence
+    around = (observation.epoch, place - 1) in feed.recent and feed.feed_sequence - place <= OVERTAKEN_MAX
+    stamped_ns, received_ns = feed.event_time_ns or 0, feed.received_ns or 0
+    in_time = observation.at_ns - received_ns <= skew_ns and stamped_ns - observation.event_time_ns <= skew_ns
+    return around and in_time
 
 
 def _delays(policy: MarketPolicy) -> Iterator[Delay]:
@@ -45,13 +66,14 @@ def _delays(policy: MarketPolicy) -> Iterator[Delay]:
 RULE = Rule(
     name="ordering",
     rank=20,
-    catches="A feed sequence or event time that goes back, one sequence with two contents, two epochs that interleave "
-    "(two writers: the restart race itself). Latches.",
+    catches="A feed sequence that goes back, one sequence with two contents, two epochs that interleave (two writers: "
+    "the restart race itself). Latches. An event time that goes back denies.",
     judges=Judges.DATA,
     reasons={
         SEQUENCE_BACK: Reason("the feed sequence went back", FRESH, Excuse.EXPLAINED),
         SEQUENCE_CONFLICT: Reason("one feed sequence was published with two contents", FRESH, Excuse.EXPLAINED),
         EVENT_TIME_BACK: Reason("the event time went back", FRESH, Excuse.EXPLAINED),
+        SEQUENCE_LATE: Reason("an observation was overtaken by later ones on its way", FRESH),
         EPOCH_INTERLEAVED: Reason(
             "an older publishing process is still writing: there are two writers", FRESH, Excuse.EXPLAINED
         ),
