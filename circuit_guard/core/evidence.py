@@ -82,8 +82,10 @@ class Accounts:
     def note(self, account_id: str, now_ns: int, kept_ns: int) -> None:
         """Take note of an account unless it is known: a retry is no other ask. Forget those older than `kept_ns`."""
         seen_ns, start_ns = self.seen_ns, now_ns - kept_ns
+        while seen_ns and next(iter(seen_ns.values())) < start_ns:
+            seen_ns.popitem(last=False)
         seen_ns.setdefault(account_id, now_ns)
-        while next(iter(seen_ns.values())) < start_ns or len(seen_ns) > ACCOUNTS_MAX:
+        if len(seen_ns) > ACCOUNTS_MAX:
             seen_ns.popitem(last=False)
 
     def count(self, now_ns: int, window_ns: int) -> int:
