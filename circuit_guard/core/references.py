@@ -295,7 +295,7 @@ class ReferenceBook:
             hull = Interval(min(lasted.low, price), max(lasted.high, price))
             within = min(max(price, lasted.low), lasted.high)
             rise, fall = within - lasted.low, lasted.high - within
-            spread = self.spread * policy.of(HullParameters).spread_widths
+            spread = self.spread and self.spread * policy.of(HullParameters).spread_widths
             return ReferenceView(len(fresh), True, price, hull, hull, rise, fall, spread, *last)
         middle = median(fresh) if fresh else None
         rise, fall = self._moved(now_ns, policy)

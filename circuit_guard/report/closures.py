@@ -272,7 +272,7 @@ def _assess(ask: Ask, tainted: tuple[str, ...], *, when_resettled: bool | None) 
         return Assessment.UNDECIDED, f"{ask.check.kind} closes healthy accounts as well: compare the prices"
     verdict = explained.verdict
     if verdict is Explanation.NOT_EVALUATED:
-        return Assessment.UNDECIDED, f"nothing was trusted of {', '.join(explained.unknown)}"
+        return Assessment.UNDECIDED, "the account has a value that is no finite number"
     if verdict is Explanation.UNEXPLAINED:
         return Assessment.WRONGFUL, "healthy at every value that can honestly be"
     if tainted:
@@ -284,4 +284,6 @@ def _assess(ask: Ask, tainted: tuple[str, ...], *, when_resettled: bool | None) 
         return Assessment.JUSTIFIED, f"{settled}; under water with the true one as well"
     if verdict is Explanation.EXPLAINED:
         return Assessment.JUSTIFIED, "under water at every value that can honestly be"
+    if explained.unknown:
+        return Assessment.UNDECIDED, f"nothing was trusted of {', '.join(explained.unknown)}, which decides"
     return Assessment.UNDECIDED, "healthy at some values that can honestly be, under water at others"

@@ -209,9 +209,12 @@ def _explained_loss(loss: ExplainedLoss | None) -> dict[str, str | list[str]]:
     """Return what trusted values say of the account: the verdict, and its surplus's bounds or why there are none."""
     if loss is None:
         return {}
-    if loss.low is None or loss.high is None:
-        return {"explained_loss": loss.verdict, "unknown_markets": list(loss.unknown[:SHOWN_MAX])}
-    return {"explained_loss": loss.verdict, "surplus_low": show(loss.low), "surplus_high": show(loss.high)}
+    fields: dict[str, str | list[str]] = {"explained_loss": loss.verdict}
+    if loss.unknown:
+        fields["unknown_markets"] = list(loss.unknown[:SHOWN_MAX])
+    if loss.low is not None and loss.high is not None:
+        fields |= {"surplus_low": show(loss.low), "surplus_high": show(loss.high)}
+    return fields
 
 
 def _sentences(findings: Iterable[Finding]) -> list[str]:

@@ -91,12 +91,17 @@ def test_check_when_the_margin_is_an_amount_in_a_file_with_a_mark_of_its_encodin
     assert loss_line(result.stdout).startswith("EXPLAINED: under water at every admissible value, by at least 370")
 
 
-def test_check_when_a_market_of_the_account_is_cold_then_nothing_can_be_said(untouched: Guard, tmp_path: Path) -> None:
+def test_check_when_a_market_of_the_account_is_cold_then_it_leaves_it_undecided_and_is_named(
+    untouched: Guard, tmp_path: Path
+) -> None:
     account = changed("positions.0.market", ETH)
 
     result = untouched.run(*HONEST, "--account-file", written(tmp_path, account))
 
-    assert loss_line(result.stdout) == f"NOT_EVALUATED: nothing is trusted of {ETH}, so nothing can be said"
+    assert loss_line(result.stdout) == (
+        "INDETERMINATE: under water by 46000.000 at the worst admissible values, healthy by 47060.000 at the best; "
+        f"nothing is trusted of {ETH}"
+    )
     assert result.exit_code == 1
 
 
@@ -106,8 +111,12 @@ def test_check_when_asked_for_json_then_the_loss_is_a_part_of_the_document(untou
     given = json.loads(untouched.run(*HONEST, "--account-file", file, "--json").stdout)
     absent = json.loads(untouched.run(*HONEST, "--json").stdout)
 
-    unknown = {"verdict": "EXPLANATION_NOT_EVALUATED", "low": "", "high": "", "unknown_markets": [BTC]}
-    assert given["explained_loss"] == unknown
+    assert given["explained_loss"] == {
+        "verdict": "EXPLANATION_INDETERMINATE",
+        "low": "-46000.000",
+        "high": "47060.000",
+        "unknown_markets": [BTC],
+    }
     assert "explained_loss" not in absent
 
 

@@ -24,7 +24,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.sampled_from(
 )  # fmt: skip
 MARKET = ("state", "markets", "SOL-USD-PERP")
 BEYOND_THE_CORE = [
-    ((*MARKET, "references", "points", 0, 1), "NaN", "InvalidOperation"),
+    ((*MARKET, "references", "lasted", "low"), "NaN", "InvalidOperation"),
     (("policy", "markets", "SOL-USD-PERP", "funding", "rate_max"), "1E+999999", "Overflow"),
     (("policy", "remembered_requests_max"), -1, "KeyError"),
     (("policy", "markets", "SOL-USD-PERP", "slow_walk", "lag_ns"), -1, "IndexError"),

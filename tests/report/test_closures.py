@@ -99,8 +99,8 @@ async def test_closure_when_it_takes_more_than_the_account_held_then_the_rest_is
         ),
         ({"account": account("463")}, "healthy at some values that can honestly be, under water at others"),
         (
-            {"account": Account(Decimal(9), (Position("DOGE", Decimal(1), Decimal(1), Decimal(0), Decimal(0)),))},
-            "nothing was trusted of DOGE",
+            {"account": Account(Decimal("0.5"), (Position("DOGE", Decimal(1), Decimal(1), Decimal(0), Decimal(0)),))},
+            "nothing was trusted of DOGE, which decides",
         ),
     ],
 )

@@ -84,8 +84,8 @@ async def test_loss_when_nothing_is_trusted_of_a_market_of_the_account_then_it_i
 
     loss = (await guard.decide(check(account=account(position(), unknown)))).explained_loss
 
-    assert loss.verdict == liquidation_pb2.EXPLANATION_NOT_EVALUATED
-    assert (loss.low, loss.high, list(loss.unknown_markets)) == ("", "", ["DOGE-USD-PERP"])
+    assert loss.verdict == liquidation_pb2.EXPLANATION_INDETERMINATE
+    assert list(loss.unknown_markets) == ["DOGE-USD-PERP"]
 
 
 @pytest.mark.parametrize("asked", [check(account=None), check(market="DOGE-USD-PERP")])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import replace
 from decimal import Decimal
 from math import inf, isnan
 
@@ -150,7 +149,7 @@ def test_explained_losses_when_checks_come_with_accounts_then_each_verdict_count
     for collateral in ("1000", "1163", "90000"):
         warm.driver.decide(request_id=collateral, account=Account(Decimal(collateral), (held,)))
     warm.driver.decide(request_id="1000", account=Account(Decimal(1000), (held,)))
-    warm.driver.decide(request_id="unknown", account=Account(Decimal(1), (replace(held, market="NO-USD-PERP"),)))
+    warm.driver.decide(request_id="unreadable", account=Account(Decimal("NaN"), (held,)))
     warm.driver.decide(request_id="without")
 
     counted = {verdict: warm.value("explained_losses_total", market=BTC, verdict=verdict) for verdict in Explanation}
