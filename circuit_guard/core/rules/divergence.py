@@ -1,8 +1,9 @@
 """divergence: a price outside what the references explain.
 
 The hull of the reference price over 30 s, widened by a base, by the spread of the venues, and by its own width in the
-direction of its move: in a crash it is wide and a leader is not held; in calm it is narrow and 1 % is seen. A leader and a single venue's wick look alike until the
-others have moved or not, so the first doubtful observation denies, and only what lasts, or is far outside, trips.
+direction of its move: in a crash it is wide and a leader is not held; in calm it is narrow and 1 % is seen. A leader
+and a single venue's wick look alike until the others have moved or not, so the first doubtful observation denies, and
+only what lasts, or is far outside, trips.
 """
 
 from __future__ import annotations
@@ -180,8 +181,8 @@ RULE = Rule(
     rank=60,
     catches="A mark price (or a caller's) outside what the references explain: the hull of the **median** of the fresh "
     "references, widened by a base, by the spread of the venues, and by its own width in the direction of its move. Not "
-    "the hull of all of them: a single venue's wick would carry it (Deribit 2019, BitMEX 2019). Denies at once, trips "
-    "when it lasts, trips at once when far outside.",
+    "the hull of all of them: a single venue's wick would carry it (Deribit 2019, BitMEX 2019). Denies at once, "
+    "trips when it lasts, trips at once when far outside.",
     judges=Judges.BOTH,
     parameters=DivergenceParameters,
     reasons={
