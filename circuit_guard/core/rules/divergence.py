@@ -180,9 +180,9 @@ RULE = Rule(
     name="divergence",
     rank=60,
     catches="A mark price (or a caller's) outside what the references explain: the hull of the **median** of the fresh "
-    "references, widened by a base, by the spread of the venues, and by its own width in the direction of its move. Not "
-    "the hull of all of them: a single venue's wick would carry it (Deribit 2019, BitMEX 2019). Denies at once, "
-    "trips when it lasts, trips at once when far outside.",
+    "references, widened by a base, by the spread of the venues, and by its own width in the direction of its move. "
+    "Not the hull of all of them: a single venue's wick would carry it (Deribit 2019, BitMEX 2019). Denies at "
+    "once, trips when it lasts, trips at once when far outside.",
     judges=Judges.BOTH,
     parameters=DivergenceParameters,
     reasons={
