@@ -17,7 +17,7 @@ from circuit_guard.core.facts import (
     ReferenceJudged,
     ShadowWould,
 )
-from circuit_guard.core.funding import Accrual, PathPoint, moved
+from circuit_guard.core.funding import OPENING, Accrual, PathPoint, moved
 from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published, readable
@@ -128,8 +128,10 @@ def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
         premium = values.funding_rate * (values.index_price or price)
     mark, index = values.mark_price, values.index_price
     basis = None if mark is None or index is None else mark - index
-    silent = feed.event_time_ns is not None and until_ns - feed.event_time_ns > policy.of(FundingParameters).gap_ns
-    return Accrual(elapsed_ns, price, premium, basis, silent)
+    gap_ns = policy.of(FundingParameters).gap_ns
+    over_ns = 0 if feed.event_time_ns is None else until_ns - feed.event_time_ns - gap_ns
+    unknown = min(Decimal(max(over_ns, 0)) / (gap_ns * OPENING), Decimal(1))
+    return Accrual(elapsed_ns, price, premium, basis, unknown)
 
 
 def _follow(
@@ -156,7 +158,7 @@ def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *
         return view.path
     doubted = () if trusted is None else (trusted,)
     if accrual.premium is None or not doubted:
-        accrual = accrual._replace(gap=True)
+        accrual = accrual._replace(unknown=Decimal(1))
     return moved(point, accrual, policy.of(FundingParameters), doubted)
 
 

@@ -8,7 +8,8 @@ Three accounts of the same accrual run beside each other, each integrated over t
 - `explained_low` to `explained_high`, (mark - index price) * dt / period within the cap: what the prices explain.
 
 An index is held against where it was a step ago, and 1 min, 10 min and 1 h ago. What clocks may differ by is granted
-once for each of these anchors, so many small steps that each pass do not add up (DESIGN 3).
+once for each of these anchors, so many small steps that each pass do not add up (DESIGN 3). What prices explain is held
+against anchors every 10 min of the last hour: a quiet hour saves nothing up for the next.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ ZERO = Decimal(0)
 
 HORIZONS_NS = (60 * SECOND_NS, 600 * SECOND_NS, 3600 * SECOND_NS)
 """How long ago the anchors lie, at least; at most twice as long."""
+EVERY_NS = 600 * SECOND_NS
+"""How far apart the anchors of the last hour lie."""
+OPENING = 10
+"""A gap this many times longer than the first in which a premium predicts leaves all that funding can reach open."""
 
 
 class PathPoint(NamedTuple):
@@ -60,8 +65,8 @@ class Accrual(NamedTuple):
     price: Decimal
     premium: Decimal | None
     basis: Decimal | None
-    gap: bool
-    """Nothing was published for so long that no premium predicts what accrued."""
+    unknown: Decimal = ZERO
+    """How much of the reach the premiums leave open, 0 to 1: nothing was published for so long."""
 
 
 @dataclass(slots=True)
@@ -73,6 +78,8 @@ class FundingPath:
     """The index trusted last."""
     anchors: tuple[tuple[Anchor, Anchor], ...] = ()
     """For each horizon the anchor, and the one that takes its place next."""
+    hour: tuple[Anchor, ...] = ()
+    """Anchors of the last hour, the oldest first and a little older than that."""
     rejected: Anchor | None = None
     """The index that jumped last, while none was trusted since: what goes on from there is rejected, too."""
 
@@ -80,6 +87,10 @@ class FundingPath:
         """Note that the index of the last observation is trusted."""
         here = Anchor(self.point, index)
         self.last, self.rejected = here, None
+        if not self.hour or self.point.accrual_ns - self.hour[-1].point.accrual_ns >= EVERY_NS:
+            self.hour = (*self.hour, here)
+        while len(self.hour) > 1 and self.point.accrual_ns - self.hour[1].point.accrual_ns >= HORIZONS_NS[-1]:
+            self.hour = self.hour[1:]
         if not self.anchors:
             self.anchors = ((here, here),) * len(HORIZONS_NS)
             return
@@ -95,7 +106,7 @@ class FundingPath:
 
     def begin(self, index: Decimal) -> None:
         """Begin anew at an index that is true by an operator's word, or at first sight."""
-        self.point, self.anchors = ORIGIN, ()
+        self.point, self.anchors, self.hour = ORIGIN, (), ()
         self.trust(index)
 
 
@@ -103,14 +114,14 @@ def moved(
     point: PathPoint, accrual: Accrual, policy: FundingParameters, doubted: tuple[Decimal, ...] = ()
 ) -> PathPoint:
     """Return the point after an accrual. `doubted`: premiums that may be the true ones while the observation is not."""
-    elapsed_ns, price, premium, basis, gap = accrual
+    elapsed_ns, price, premium, basis, unknown = accrual
     cap = policy.rate_max * price
     reach = policy.slack * cap * elapsed_ns / policy.period_ns
     known = point.premium if premium is None else max(-cap, min(cap, premium))
     explains = point.basis if basis is None else max(-cap, min(cap, basis))
     low, high, held_ns = point.low, point.high, 0
     ends = [one for one in (point.premium, known) if one is not None]
-    if gap or not ends:
+    if not ends:
         low, high = low - reach, high + reach
     elif premium is None and not doubted:
         held_ns = point.held_ns + elapsed_ns
@@ -122,15 +133,16 @@ def moved(
         low += (min(ends) * span_ns - held) / policy.period_ns
         high += (max(ends) * span_ns - held) / policy.period_ns
     between = [one for one in (point.basis, explains) if one is not None]
-    if gap or not between:
-        between = [-policy.slack * cap, policy.slack * cap]
+    opened = reach * unknown
+    unexplained = opened if between else reach
+    between = between or [ZERO]
     return PathPoint(
         point.accrual_ns + elapsed_ns,
         point.reach + reach,
-        low,
-        high,
-        point.explained_low + min(between) * elapsed_ns / policy.period_ns,
-        point.explained_high + max(between) * elapsed_ns / policy.period_ns,
+        low - opened,
+        high + opened,
+        point.explained_low + min(between) * elapsed_ns / policy.period_ns - unexplained,
+        point.explained_high + max(between) * elapsed_ns / policy.period_ns + unexplained,
         known,
         held_ns,
         explains,

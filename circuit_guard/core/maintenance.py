@@ -236,7 +236,7 @@ def _path(view: MarketView, until_ns: int, policy: MarketPolicy) -> PathPoint | 
     if price is None:
         return None
     elapsed_ns = state.feed.accrual_ns(until_ns, policy, view.now_ns) - state.feed.accrued_ns
-    accrual = Accrual(elapsed_ns, price, None, None, gap=False)
+    accrual = Accrual(elapsed_ns, price, None, None)
     return moved(state.funding.point, accrual, policy.of(FundingParameters), (Decimal(0),))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from circuit_guard.core import taint
 from circuit_guard.core.envelope import FundingParameters, GapMode
 from circuit_guard.core.facts import CommandRefused, Fact, Rebaselined
@@ -73,6 +75,6 @@ def _trust(market: MarketState, baseline: Baseline, policy: MarketPolicy, now_ns
     market.funding.begin(baseline.funding_index)
     price = trusted.funding_price()
     if price is not None and not frozen:
-        accrual = Accrual(gap_ns, price, None, None, gap=True)
+        accrual = Accrual(gap_ns, price, None, None, Decimal(1))
         market.funding.point = moved(market.funding.point, accrual, policy.of(FundingParameters))
     market.was_warm = True

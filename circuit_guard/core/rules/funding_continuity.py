@@ -51,7 +51,7 @@ class ContinuityParameters(Parameters):
     )
     bound_share: Decimal = share("0.02", "... plus this fraction of the bound; beyond that it is denied (DESIGN 3).")
     basis_share_per_h: Decimal = share(
-        "0.0009",
+        "0.0008",
         "Over an hour, an index whose premium is published may miss what mark and index price explain by this fraction "
         "of the price. Exchanges that average their premium over hours lag after a crash: raise it there. 1: not "
         "looked at, and a premium and an index that are wrong together pass.",
@@ -124,17 +124,19 @@ class _Judged:
         """Return the same where, over an hour, mark and index price explain neither the move nor its premium."""
         if self.here.premium is None:
             return FUNDING_UNEXPLAINED, "", ""
-        anchor, here = self.anchors[-1], self.here
-        explained = Interval(
-            min(here.explained_low - anchor.point.explained_low, Decimal(0)),
-            max(here.explained_high - anchor.point.explained_high, Decimal(0)),
-        )
-        tolerance = self.rule.basis_share_per_h * self._price_hours(anchor)
-        step = self.index - anchor.value
-        if explained.distance(step) <= tolerance:
-            return FUNDING_UNEXPLAINED, "", ""
-        observed = f"{show(self.index)}, a step of {show(step)}{self._ago(anchor)}"
-        return FUNDING_UNEXPLAINED, observed, f"a step of {_about(explained)} +/- {show(tolerance)}"
+        for anchor in self.view.state.funding.hour:
+            here, since = self.here, anchor.point
+            explained = Interval(
+                min(here.explained_low - since.explained_low, Decimal(0)),
+                max(here.explained_high - since.explained_high, Decimal(0)),
+            )
+            tolerance = self.rule.basis_share_per_h * self._price_hours(anchor)
+            step = self.index - anchor.value
+            if explained.distance(step) > tolerance:
+                elapsed = short_seconds(here.accrual_ns - since.accrual_ns)
+                observed = f"{show(self.index)}, a step of {show(step)} in {elapsed}"
+                return FUNDING_UNEXPLAINED, observed, f"a step of {_about(explained)} +/- {show(tolerance)}"
+        return FUNDING_UNEXPLAINED, "", ""
 
     def _price_hours(self, anchor: Anchor) -> Decimal:
         """Return the price since the anchor times the hours since, an hour at least; a crash takes the price away."""
