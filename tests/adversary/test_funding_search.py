@@ -21,7 +21,7 @@ from tests.adversary.exchange import CLASSES, PERIOD_S, Books, Exchange, Held, s
 MARKET, PRICE, INDEX = "ALT-USD-PERP", 100.0, 20.0
 HOUR_S, PIECE_S, PIECES = 3600, 600, 12
 WARM_S = 60
-ROUNDS = 6
+ROUNDS = 2
 SAYS = ("true premium", "premium and rate lie together", "nothing published")
 REQUIRED = {"true premium": 0.0005, "premium and rate lie together": 0.001, "nothing published": 0.0094}
 """Shares of the price per hour that the default class has to see beyond."""
