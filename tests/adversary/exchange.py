@@ -168,9 +168,13 @@ class Exchange:
         told = self._noted(guard.decide(self.state, check, self.policy))
         [made] = [fact.decision for fact in told if isinstance(fact, DecisionMade)]
         reasons = tuple(sorted({finding.reason for finding in made.findings if finding.severity >= Severity.DENY}))
-        return Answer(made.verdict is Verdict.ALLOW, reasons, made.explained and made.explained.verdict)
+        return Answer(
+            made.verdict is Verdict.ALLOW, reasons, None if made.explained is None else made.explained.verdict
+        )
 
-    def warm(self, market: str, price: float, funding: float, seconds: int = 60, *, premium: float | None = None) -> None:
+    def warm(
+        self, market: str, price: float, funding: float, seconds: int = 60, *, premium: float | None = None
+    ) -> None:
         """Let a market be honest and calm for a minute, once a second."""
         until = self.now + seconds
         while self.now < until:

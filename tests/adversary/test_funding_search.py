@@ -21,7 +21,7 @@ from tests.adversary.exchange import CLASSES, PERIOD_S, Books, Exchange, Held, s
 MARKET, PRICE, INDEX = "ALT-USD-PERP", 100.0, 20.0
 HOUR_S, PIECE_S, PIECES = 3600, 600, 12
 WARM_S = 60
-ROUNDS = 2
+ROUNDS = 1
 SAYS = ("true premium", "premium and rate lie together", "nothing published")
 REQUIRED = {"true premium": 0.0005, "premium and rate lie together": 0.001, "nothing published": 0.0094}
 """Shares of the price per hour that the default class has to see beyond."""
@@ -61,7 +61,13 @@ class Run:
 
 
 def run(
-    market_class: str, says: str, speed: Callable[[float], float], *, step_s: float, length_s: float, price: float = PRICE
+    market_class: str,
+    says: str,
+    speed: Callable[[float], float],
+    *,
+    step_s: float,
+    length_s: float,
+    price: float = PRICE,
 ) -> Run:
     """Publish every `step_s` an index that drifts at so much of the price per hour. Mark and index price are true."""
     exchange, index = Exchange(shipped({MARKET: market_class})), INDEX
@@ -105,7 +111,7 @@ SHAPES: tuple[Plan, ...] = (
     (0.99,) * PIECES,
     (0.0,) * 5 + (5.9,) + (0.99,) * 6,
     (0.0,) * 5 + (1.9,) + (0.99,) * 6,
-    (0.0,) * 6 + (1.19,) + (0.99,) * 5,
+    (0.0,) * 5 + (1.0,) * 7,
     (0.0,) * 10 + (5.0,) * 2,
 )
 """Steadily; quietly, and all that has been saved at once, early and late in the hour."""
@@ -121,7 +127,7 @@ def worst(market_class: str, says: str, step_s: float = 10.0, rounds: int = ROUN
         for piece in random.sample(range(PIECES), 2):
             plan[piece] = max(0.0, plan[piece] + random.choice((-0.5, -0.05, 0.03, 0.1, 0.5)))
         best = max(best, (tried(market_class, says, tuple(plan), step_s), tuple(plan)))
-    print(f"{market_class}, {says}, every {step_s:g} s: {best[0]:.4%} of notional per hour unseen, {best[1]}")
+    print(f"{market_class}, {says}, every {step_s:g} s: {best[0]:.4%} of notional per hour unseen, {best[1]}")  # noqa: T201 - for -s
     return best
 
 
@@ -142,7 +148,7 @@ def steadily(market_class: str, says: str, step_s: float, length_s: float) -> fl
 @pytest.mark.parametrize("market_class", CLASSES)
 def test_drift_when_it_is_steady_for_an_hour_then_it_is_at_most_what_is_printed(market_class: str, says: str) -> None:
     hourly = steadily(market_class, says, 10.0, HOUR_S) * printed(market_class, says)
-    print(f"{market_class}, {says}, steadily: {hourly:.4%} of notional per hour unseen")
+    print(f"{market_class}, {says}, steadily: {hourly:.4%} of notional per hour unseen")  # noqa: T201 - for -s
     assert hourly <= printed(market_class, says) * 1.03  # the anchor is the minute before the hour
 
 
@@ -177,7 +183,7 @@ SAVED_UP = pytest.mark.xfail(
 @pytest.mark.parametrize("says", [SAYS[0], pytest.param(SAYS[1], marks=SAVED_UP), SAYS[2]])
 @pytest.mark.parametrize("market_class", ["default", "major"])
 def test_drift_when_a_quiet_hour_comes_before_then_it_is_at_most_what_is_printed(market_class: str, says: str) -> None:
-    assert worst(market_class, says)[0] <= printed(market_class, says) * 1.1
+    assert worst(market_class, says)[0] <= printed(market_class, says) * 1.1  # two quiet minutes run too
 
 
 @pytest.mark.slow
@@ -193,8 +199,8 @@ def test_drift_when_it_is_searched_for_long_then_it_is_at_most_what_is_printed(
 
 @pytest.mark.xfail(
     strict=True,
-    reason="over more than funding.gap_s (30 s) no premium predicts, so an exchange that publishes every 31 s moves its "
-    "index at the whole cap, 0.93 % of the price in an hour, and the closures of healthy accounts are allowed",
+    reason="over more than funding.gap_s (30 s) no premium predicts, so an exchange that publishes every 31 s moves "
+    "its index at the whole cap, 0.93 % of the price in an hour, and the closures of healthy accounts are allowed",
 )
 def test_drift_when_a_true_premium_is_published_every_31_s_then_no_wrongful_closure_is_allowed() -> None:
     exchange, index, wrongful = Exchange(shipped({MARKET: "default"})), INDEX, 0

@@ -151,20 +151,21 @@ def worst(measure: Measure, market_class: str, scene: str, step_s: float, rounds
     found, best = max((measure(market_class, scene, one, step_s), number) for number, one in enumerate(starts))
     attack = starts[best]
     for _ in range(rounds):
-        change = random.choice(
-            [
-                {"lie": attack.lie + random.choice((-0.01, -0.0005, 0.0005, 0.01))} if attack.lie else {"lag_s": 0.0},
-                {"lag_s": random.choice((0.0, 1.0, 2.0, 3.0))},
-                {"age_s": random.choice((0.0, 5.0, 9.0))},
-                {"margin": random.choice((0.005, 0.02, 0.1))},
-                {"side": -attack.side, "lie": -attack.lie},
-            ]
+        further = attack.lie + random.choice((-0.01, -0.0005, 0.0005, 0.01))
+        other = random.choice(
+            (
+                replace(attack, lie=further) if attack.lie else replace(attack, lag_s=0.0),
+                replace(attack, lag_s=random.choice((0.0, 1.0, 2.0, 3.0))),
+                replace(attack, age_s=random.choice((0.0, 5.0, 9.0))),
+                replace(attack, margin=random.choice((0.005, 0.02, 0.1))),
+                replace(attack, side=-attack.side, lie=-attack.lie),
+            )
         )
-        other = replace(attack, **change)
         got = measure(market_class, scene, other, step_s)
         if got > found:
             found, attack = got, other
-    print(f"{market_class}, {scene}, every {step_s:g} s: {measure.__name__} {found[1]:.3%} of notional at once, {attack}")
+    what = f"{market_class}, {scene}, every {step_s:g} s: {measure.__name__}"
+    print(f"{what} {found[1]:.3%} of notional at once, {attack}")  # noqa: T201 - for -s
     return found[0], attack, moment(market_class, scene, attack, step_s).moved
 
 
@@ -206,7 +207,7 @@ ALL = [
 def test_mark_price_when_it_is_as_wrong_as_passes_then_that_is_printed(
     market_class: str, scene: str, step_s: float
 ) -> None:
-    found, attack, moved = worst(error, market_class, scene, step_s, 2)
+    found, attack, moved = worst(error, market_class, scene, step_s, 1)
     assert found <= mark_printed(market_class, scene, attack, moved)
 
 
@@ -214,7 +215,7 @@ def test_mark_price_when_it_is_as_wrong_as_passes_then_that_is_printed(
 def test_account_when_it_is_as_healthy_as_is_closed_then_that_is_printed(
     market_class: str, scene: str, step_s: float
 ) -> None:
-    found, attack, moved = worst(surplus, market_class, scene, step_s, 2)
+    found, attack, moved = worst(surplus, market_class, scene, step_s, 1)
     assert found > 0
     assert found <= account_printed(market_class, scene, attack, moved)
 
