@@ -29,7 +29,7 @@ def latches(reason: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(strict=True, reason=f"{reason} latches")
 
 
-BACK = latches("an event time that goes back by more than 3 s")
+BACK = latches("an event time that goes back by more than staleness.future_skew_s (2 s)")
 
 
 class Genuine:

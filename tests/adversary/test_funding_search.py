@@ -180,8 +180,14 @@ SAVED_UP = pytest.mark.xfail(
 )
 
 
-@pytest.mark.parametrize("says", [SAYS[0], pytest.param(SAYS[1], marks=SAVED_UP), SAYS[2]])
-@pytest.mark.parametrize("market_class", ["default", "major"])
+SEARCHED = [
+    pytest.param(market_class, says, marks=SAVED_UP if says == SAYS[1] and market_class != "tradfi" else ())
+    for market_class in CLASSES  # tradfi: no premium within its cap moves an index that far
+    for says in SAYS
+]
+
+
+@pytest.mark.parametrize(("market_class", "says"), SEARCHED[:3] + SEARCHED[-3:])
 def test_drift_when_a_quiet_hour_comes_before_then_it_is_at_most_what_is_printed(market_class: str, says: str) -> None:
     assert worst(market_class, says)[0] <= printed(market_class, says) * 1.1  # two quiet minutes run too
 
@@ -189,12 +195,11 @@ def test_drift_when_a_quiet_hour_comes_before_then_it_is_at_most_what_is_printed
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("step_s", [1.0, 10.0])
-@pytest.mark.parametrize("says", [SAYS[0], pytest.param(SAYS[1], marks=SAVED_UP), SAYS[2]])
-@pytest.mark.parametrize("market_class", CLASSES)
+@pytest.mark.parametrize(("market_class", "says"), SEARCHED)
 def test_drift_when_it_is_searched_for_long_then_it_is_at_most_what_is_printed(
     market_class: str, says: str, step_s: float
 ) -> None:
-    assert worst(market_class, says, step_s, 60)[0] <= printed(market_class, says) * 1.1
+    assert worst(market_class, says, step_s, 20)[0] <= printed(market_class, says) * 1.1
 
 
 @pytest.mark.xfail(
