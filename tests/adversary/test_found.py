@@ -24,14 +24,6 @@ def ruined(market: str, size: float, price: float, settled: float) -> Books:
     return Books(price * abs(size) * 0.02, (Held(market, size, price * (1.1 if size > 0 else 0.9), settled),))
 
 
-def latches(reason: str) -> pytest.MarkDecorator:
-    """Mark what is not solved: an honest event that latches, so that an operator is needed."""
-    return pytest.mark.xfail(strict=True, reason=f"{reason} latches")
-
-
-BACK = latches("an event time that goes back by more than staleness.future_skew_s (2 s)")
-
-
 class Genuine:
     """Accounts under water, each asked about once a second until its closure is allowed."""
 
@@ -278,7 +270,7 @@ def test_b02_recovering_when_a_venue_is_down_then_a_restarted_publisher_is_open_
     assert genuine.all_closed()
 
 
-@pytest.mark.parametrize("back_s", [pytest.param(3.5, marks=BACK), pytest.param(4.2, marks=BACK), 2.6])
+@pytest.mark.parametrize("back_s", [3.5, 4.2, 2.6])
 def test_b05_clock_when_it_is_set_back_some_seconds_then_nothing_is_latched(back_s: float) -> None:
     markets = {BTC: "major", ALT: "default", GOLD: "pegged", STOCK: "tradfi"}
     exchange, genuine = Exchange(shipped(markets)), Genuine()
@@ -319,7 +311,6 @@ def test_b05_stamp_when_one_of_many_is_late_then_a_tripped_market_opens_again(
     assert genuine.all_closed()
 
 
-@latches("a feed sequence that goes back, be it by one and for a moment,")
 @pytest.mark.parametrize("gap_s", [0.01, 0.2, 0.9])
 def test_b05_publish_calls_when_two_arrive_swapped_then_nothing_is_latched(gap_s: float) -> None:
     exchange = Exchange(shipped({BTC: "major"}))
@@ -336,7 +327,7 @@ def test_b05_publish_calls_when_two_arrive_swapped_then_nothing_is_latched(gap_s
     assert genuine_closure(exchange, BTC, 100.0, 1.0).allowed
 
 
-@pytest.mark.parametrize("old_s", [pytest.param(3.5, marks=BACK), pytest.param(7.0, marks=BACK), 2.8])
+@pytest.mark.parametrize("old_s", [3.5, 7.0, 2.8])
 def test_b05_publisher_when_it_restarts_with_its_last_stored_state_then_nothing_is_latched(old_s: float) -> None:
     exchange = Exchange(shipped({BTC: "major"}))
     exchange.warm(BTC, 100.0, 1.0)
