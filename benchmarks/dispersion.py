@@ -47,10 +47,10 @@ class Split(NamedTuple):
     correlations: tuple[float | None, float | None]
 
 
-def prices(path: Path) -> dict[str, Series]:
-    """Return the log price of each venue every 5 s; None where its last one is older than 10 s."""
-    latest: dict[str, tuple[int, float]] = {}
-    grid: defaultdict[str, Series] = defaultdict(list)
+def prices(path: Path) -> dict[tuple[str, str], Series]:
+    """Return the log price of each market and venue every 5 s; None where its last one is older than 10 s."""
+    latest: dict[tuple[str, str], tuple[int, float]] = {}
+    grid: defaultdict[tuple[str, str], Series] = defaultdict(list)
     next_ns, steps = 0, 0
     for entry in read_recording(path).entries():
         while next_ns and entry.at_ns >= next_ns:
@@ -61,15 +61,17 @@ def prices(path: Path) -> dict[str, Series]:
             steps, next_ns = steps + 1, next_ns + STEP_NS
         next_ns = next_ns or entry.at_ns + STEP_NS
         if isinstance(entry, Reference):
-            latest[entry.source] = entry.at_ns, log(entry.price)
+            latest[entry.market, entry.source] = entry.at_ns, log(entry.price)
         elif isinstance(entry, Observation) and entry.mark_price:
-            latest["mark"] = entry.at_ns, log(entry.mark_price)
+            latest[entry.market, "mark"] = entry.at_ns, log(entry.mark_price)
     return grid
 
 
-def splits(grid: dict[str, Series]) -> Iterator[Split]:
-    """Yield every pair of venues that are not copies of each other."""
+def splits(grid: dict[tuple[str, str], Series]) -> Iterator[Split]:
+    """Yield every pair of venues of one market that are not copies of each other."""
     for first, second in combinations(sorted(grid), 2):
+        if first[0] != second[0]:
+            continue
         apart = [None if a is None or b is None else a - b for a, b in zip(grid[first], grid[second], strict=False)]
         known = [value for value in apart if value is not None]
         if not any(known):
