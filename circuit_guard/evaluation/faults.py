@@ -232,18 +232,18 @@ def rollback(site: Site) -> FaultedFeed:
     return replace(faulted, truth=Values.of(faulted.observed))
 
 
-CAP = Decimal("0.02")
-"""The funding rate cap of the majors, per 8 h."""
+CAP, HIGH_CAP = Decimal("0.02"), Decimal("0.05")
+"""The funding rate caps of majors and of others, per 8 h."""
 _JITTER_NS = 2 * SECOND_NS
 _SLACK = Decimal("1.5")
 
 
 def index_walk(site: Site) -> FaultedFeed:
-    """Walk indices the wrong way, each step at the cap and with what clocks may differ by; half without a premium.
+    """Walk indices the wrong way, each step at the cap and with what clocks may differ by; half without premiums.
 
     From no incident: the furthest that a bound per step lets an index go, a receiver's sign in small steps.
     """
-    share, silent = site.uniform(0.7, 1), site.random.random() < 0.5
+    share, cap = site.uniform(0.7, 1), site.random.choice((CAP, HIGH_CAP))
     walked: dict[str, tuple[int, Decimal]] = {}
 
     def change(entry: Observation) -> Observation:
@@ -254,13 +254,24 @@ def index_walk(site: Site) -> FaultedFeed:
         elapsed_ns = max(entry.event_time_ns - last_ns, 0) + _JITTER_NS
         wrong_way = -site.accrual(entry.market, elapsed_ns)
         mark = site.feed.values.mark(entry.market, entry.at_ns)
-        index = short(last + (share * _SLACK * CAP * abs(mark) * elapsed_ns / FUNDING_PERIOD_NS).copy_sign(wrong_way))
+        index = short(last + (share * _SLACK * cap * abs(mark) * elapsed_ns / FUNDING_PERIOD_NS).copy_sign(wrong_way))
         walked[entry.market] = entry.event_time_ns, index
-        premium = None if silent else entry.funding_premium
-        return replace(entry, funding_index=index, funding_premium=premium)
+        return replace(entry, funding_index=index)
 
     lasting = site.until_the_end()
-    return lasting.faulted(lasting.changed(change))
+    return lasting.faulted(_perhaps_without_premiums(site, lasting.changed(change)))
+
+
+def _perhaps_without_premiums(site: Site, entries: tuple[FeedEntry, ...]) -> tuple[FeedEntry, ...]:
+    """Return entries of an exchange that publishes no premium of the fault's markets, in half of the faults."""
+    if site.random.random() < 0.5:
+        return entries
+    return tuple(
+        replace(entry, funding_premium=None)
+        if isinstance(entry, Observation) and entry.market in site.markets
+        else entry
+        for entry in entries
+    )
 
 
 def premium_and_index(site: Site) -> FaultedFeed:
@@ -286,17 +297,18 @@ def premium_and_index(site: Site) -> FaultedFeed:
 
 
 def rejected_lineage(site: Site) -> FaultedFeed:
-    """Set indices back by 0.02 to 0.2 % of the price, and have them grow from there for good.
+    """Set indices off by 0.01 to 0.1 % of the price, and have them grow from there for good; half without premiums.
 
     A restart from a backup of hours before that nobody repairs (dYdX, 10 October 2025). Within a quarter of an hour
     funding at its cap could have moved the true index as far, so a bound that only grows lets the wrong one in.
     """
     back = {
-        market: short(site.feed.values.mark(market, site.at_ns) * site.uniform(0.0002, 0.002)) * site.sign()
+        market: short(site.feed.values.mark(market, site.at_ns) * site.uniform(0.0001, 0.001)) * site.sign()
         for market in site.markets
     }
     lasting = site.until_the_end()
-    return lasting.faulted(lasting.changed(indexed(lambda market, index: index + back[market])))
+    published = lasting.changed(indexed(lambda market, index: index + back[market]))
+    return lasting.faulted(_perhaps_without_premiums(site, published))
 
 
 # Corruptions of the mark price, and of references while the exchange is right.
