@@ -25,7 +25,9 @@ FAULTS = (
     "rate_over_cap, rollback, mark_swap, cross_contamination, mark_zero, scale_1000, decimals, freeze, "
     "mark_bias, slow_walk, thin_post_only_book, single_venue_wick_followed, references_corrupt_x10, "
     "references_silent, references_late_10s, two_writers, partial_write, future_stamp, stale_stamps, "
-    "guard_restart, reset_while_guard_down, caller_corrupt, caller_stale, caller_margin_table"
+    "guard_restart, reset_while_guard_down, caller_corrupt, caller_stale, caller_margin_table, "
+    "index_walk, premium_and_index, rejected_lineage, mark_against_crash, unreferenced_half, references_split, "
+    "venue_down_restart, dust_in_trouble, odd_stamps_after_trip"
 )
 """The kinds of faults, for the help; a test compares them with the catalogue, which is imported where it runs."""
 PLOT_SUFFIXES = (".png", ".svg")

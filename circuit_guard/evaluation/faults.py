@@ -232,6 +232,85 @@ def rollback(site: Site) -> FaultedFeed:
     return replace(faulted, truth=Values.of(faulted.observed))
 
 
+CAP, HIGH_CAP = Decimal("0.02"), Decimal("0.05")
+"""The funding rate caps of majors and of others, per 8 h."""
+_JITTER_NS = 2 * SECOND_NS
+_SLACK = Decimal("1.5")
+
+
+def index_walk(site: Site) -> FaultedFeed:
+    """Walk indices the wrong way, each step at the cap and with what clocks may differ by; half without premiums.
+
+    From no incident: the furthest that a bound per step lets an index go, a receiver's sign in small steps.
+    """
+    share, cap = site.uniform(0.7, 1), site.random.choice((CAP, HIGH_CAP))
+    walked: dict[str, tuple[int, Decimal]] = {}
+
+    def change(entry: Observation) -> Observation:
+        if entry.funding_index is None:
+            return entry
+        before = site.standing(entry.market, site.at_ns - 1)
+        last_ns, last = walked.get(entry.market, (before.event_time_ns, before.funding_index or Decimal(0)))
+        elapsed_ns = max(entry.event_time_ns - last_ns, 0) + _JITTER_NS
+        wrong_way = -site.accrual(entry.market, elapsed_ns)
+        mark = site.feed.values.mark(entry.market, entry.at_ns)
+        index = short(last + (share * _SLACK * cap * abs(mark) * elapsed_ns / FUNDING_PERIOD_NS).copy_sign(wrong_way))
+        walked[entry.market] = entry.event_time_ns, index
+        return replace(entry, funding_index=index)
+
+    lasting = site.until_the_end()
+    return lasting.faulted(_perhaps_without_premiums(site, lasting.changed(change)))
+
+
+def _perhaps_without_premiums(site: Site, entries: tuple[FeedEntry, ...]) -> tuple[FeedEntry, ...]:
+    """Return entries of an exchange that publishes no premium of the fault's markets, in half of the faults."""
+    if site.random.random() < 0.5:
+        return entries
+    return tuple(
+        replace(entry, funding_premium=None)
+        if isinstance(entry, Observation) and entry.market in site.markets
+        else entry
+        for entry in entries
+    )
+
+
+def premium_and_index(site: Site) -> FaultedFeed:
+    """Publish a premium, a rate and an index that agree with each other and with nothing else, up to the cap.
+
+    All three come from one premium index, an average of impact prices: where that is wrong, they are wrong together.
+    """
+    rates = {
+        market: (CAP * site.uniform(0.5, 1)).copy_sign(-site.accrual(market, SECOND_NS)) for market in site.markets
+    }
+
+    def change(entry: Observation) -> Observation:
+        if entry.funding_index is None:
+            return entry
+        rate, market = rates[entry.market], entry.market
+        premium = short(rate * (entry.index_price or site.feed.values.mark(market, entry.at_ns)))
+        grown = short(premium * (entry.at_ns - site.at_ns) / FUNDING_PERIOD_NS)
+        index = site.feed.values.funding(market, site.at_ns) + grown
+        return replace(entry, funding_rate=rate, funding_premium=premium, funding_index=index)
+
+    lasting = site.until_the_end()
+    return lasting.faulted(lasting.changed(change))
+
+
+def rejected_lineage(site: Site) -> FaultedFeed:
+    """Set indices off by 0.01 to 0.1 % of the price, and have them grow from there for good; half without premiums.
+
+    A restart from a backup of hours before that nobody repairs (dYdX, 10 October 2025). Within a quarter of an hour
+    funding at its cap could have moved the true index as far, so a bound that only grows lets the wrong one in.
+    """
+    back = {
+        market: short(site.feed.values.mark(market, site.at_ns) * site.uniform(0.0001, 0.001)) * site.sign()
+        for market in site.markets
+    }
+    lasting = site.until_the_end()
+    published = lasting.changed(indexed(lambda market, index: index + back[market]))
+    return lasting.faulted(_perhaps_without_premiums(site, published))
+
+
 # Corruptions of the mark price, and of references while the exchange is right.
 
 CAPO_BIAS = Decimal("-0.0285")
@@ -392,6 +471,91 @@ def single_venue_wick_followed(site: Site) -> FaultedFeed:
     return site.faulted(site.referred(wick, site.changed(moved(factor, index_too=index_too))))
 
 
+def mark_against_crash(site: Site) -> FaultedFeed:
+    """Bias prices by 1 to 6 % against the direction in which the market moves, in its worst minute.
+
+    The lag of an oracle in a crash (MakerDAO, 12 March 2020), and more than a lag: a crash widens what is believed.
+    """
+    size = site.uniform(0.01, 0.06)
+    index_too = site.random.random() < 0.5
+    against = {market: _against(site, market, size) for market in site.markets}
+
+    def factor(entry: Observation) -> Decimal:
+        return 1 + against[entry.market] * min(entry.at_ns - site.at_ns + _RAMP_NS // 3, _RAMP_NS) / _RAMP_NS
+
+    return site.faulted(site.changed(moved(factor, index_too=index_too)))
+
+
+def _against(site: Site, market: str, size: Decimal) -> Decimal:
+    """Return a size with the sign that the market's largest move of the fault's time does not have."""
+    marks = site.feed.values.marks[market]
+    begin = marks.at(site.at_ns)
+    during = (marks.at(at_ns) for at_ns in range(site.at_ns, site.until_ns, 5 * SECOND_NS))
+    furthest = max(during, key=lambda mark: abs(mark - begin))
+    return size if furthest <= begin else -size
+
+
+def unreferenced_half(site: Site) -> FaultedFeed:
+    """Halve the mark of a market whose venues have all fallen silent; cross-margin accounts lose in all their markets.
+
+    Mango, 11 October 2022, and USTC in May 2022: collateral of a market that nobody else prices any more. Those who
+    hold some of it are closed in their largest position, which is often in a clean market.
+    """
+    silent = replace(site, at_ns=max(site.at_ns - site.seconds_ns(15, 60), site.feed.start_ns))
+    factor = Decimal("0.5")
+    published = silent.referred(lambda _: None, site.changed(moved(lambda _: factor, index_too=True)))
+    return site.faulted(published)
+
+
+_SPLIT_STEP_NS = SECOND_NS
+
+
+def references_split(site: Site) -> FaultedFeed:
+    """Have all venues part as real ones do, all along: steadily, slowly to and fro, and by prices polled late.
+
+    Sizes and times are those that `python -m benchmarks.dispersion` measures in five real recordings of 2018 and 2023
+    (docs/evaluation.md). The mark is a mean of the venues, with weights of its own.
+    """
+    everywhere = replace(site, at_ns=site.feed.start_ns, until_ns=site.feed.end_ns + 1)
+    size, lasting_ns = site.seconds_ns(0.0015, 0.007) / SECOND_NS, site.seconds_ns(500, 3_600)
+    basis, polled_ns = site.seconds_ns(0.0002, 0.009) / SECOND_NS, site.seconds_ns(1, 28)
+    paths = {market: _split(everywhere, size, lasting_ns, basis) for market in site.markets}
+    polled: dict[tuple[str, str], tuple[int, Decimal]] = {}
+
+    def change(entry: Reference) -> Reference:
+        key = entry.market, entry.source
+        last_ns, last = polled.get(key, (entry.at_ns - site.random.randint(0, polled_ns), entry.price))
+        if key not in polled or entry.at_ns - last_ns >= polled_ns:
+            place = (entry.at_ns - everywhere.at_ns) // _SPLIT_STEP_NS
+            last_ns = last_ns if key not in polled else entry.at_ns
+            last = short(entry.price * paths[entry.market][entry.source][place])
+            polled[key] = last_ns, last
+        return replace(entry, price=last)
+
+    return site.faulted(everywhere.referred(change, site.feed.entries), harmless=True)
+
+
+def _split(site: Site, size: float, lasting_ns: int, basis: float) -> dict[str, list[Decimal]]:
+    """Return each venue's factor, second by second: a steady basis and an Ornstein-Uhlenbeck process.
+
+    Their weighted mean is 1 all along.
+    """
+    random, sources = site.random, site.feed.sources
+    weights = [random.expovariate(1) for _ in sources]
+    bases = [random.gauss(0, basis) for _ in sources]
+    apart = [random.gauss(0, size) for _ in sources]
+    kept = exp(-_SPLIT_STEP_NS / lasting_ns)
+    fresh = size * (1 - kept**2) ** 0.5
+    paths: dict[str, list[Decimal]] = {source: [] for source in sources}
+    for _ in range((site.until_ns - site.at_ns) // _SPLIT_STEP_NS + 1):
+        apart = [value * kept + random.gauss(0, fresh) for value in apart]
+        offsets = [own + value for own, value in zip(bases, apart, strict=True)]
+        centre = sum(weight * offset for weight, offset in zip(weights, offsets, strict=True)) / sum(weights)
+        for source, offset in zip(sources, offsets, strict=True):
+            paths[source].append(Decimal(f"{exp(offset - centre):.7f}"))
+    return paths
+
+
 LATENESS_NS = 10 * SECOND_NS
 
 
@@ -527,6 +691,63 @@ def reset_while_guard_down(site: Site) -> FaultedFeed:
     return replace(faulted, published=heard, restarts_ns=(up_ns,), guard_down_ns=((down_ns, up_ns),))
 
 
+def venue_down_restart(site: Site) -> FaultedFeed:
+    """Silence one of three venues in all markets, and restart the publisher meanwhile: a new epoch after 6 to 20 s.
+
+    Deribit, 31 October 2019, less a venue; each deployment restarts a publisher. The guard reopens on two venues.
+    """
+    venue = site.random.choice(site.feed.sources)
+    down_ns = site.at_ns + (site.until_ns - site.at_ns) // 4
+    up_ns = down_ns + site.seconds_ns(6, 20)
+    epoch = 1 + max(entry.epoch for own in site.feed.observations.values() for entry in own)
+    sequences = dict.fromkeys(site.feed.markets, 0)
+    published: list[FeedEntry] = []
+    for entry in site.referred(lambda one: None if one.source == venue else one, site.feed.entries):
+        if not isinstance(entry, Observation) or entry.at_ns < down_ns:
+            published.append(entry)
+        elif entry.at_ns >= up_ns:
+            sequences[entry.market] += 1
+            published.append(replace(entry, epoch=epoch, feed_sequence=sequences[entry.market]))
+    return site.faulted(published, harmless=True)
+
+
+def dust_in_trouble(site: Site) -> FaultedFeed:
+    """Bring a market into trouble in which every account holds dust: its index or its mark reads zero.
+
+    The dust that airdrops and partial fills leave in every account. It decides nothing, so closures in other markets
+    are genuine; the truth is what is published.
+    """
+    trouble = site.random.choice((INDEX_ZERO, replaced(lambda _: Decimal(0), index_too=True)))
+    lasting = site.until_the_end()
+    faulted = lasting.faulted(lasting.changed(trouble))
+    return replace(faulted, truth=Values.of(faulted.observed), dust_markets=site.markets)
+
+
+_TRIPS_AFTER_NS = 45 * SECOND_NS
+_ODD_EVERY_NS = 25 * SECOND_NS
+
+
+def odd_stamps_after_trip(site: Site) -> FaultedFeed:
+    """Double the rates beside right premiums until markets trip, and from then on stamp one observation in 25 s wrong.
+
+    No value that an engine uses is wrong, and closures are genuine. Stamps are 3 to 4 s ahead, more than clocks may
+    differ by: a host whose clock is stepped now and then (Cloudflare, 1 January 2017).
+    """
+    ahead_ns = site.random.randint(3 * SECOND_NS, 4 * SECOND_NS)
+    stamped: dict[str, int] = {}
+
+    def change(entry: Observation) -> Observation:
+        if entry.at_ns < site.at_ns + _TRIPS_AFTER_NS:
+            return replace(entry, funding_rate=scaled(entry.funding_rate, Decimal(2)))
+        if entry.at_ns < stamped.get(entry.market, 0) + _ODD_EVERY_NS:
+            return entry
+        stamped[entry.market] = entry.at_ns
+        return replace(entry, event_time_ns=entry.event_time_ns + ahead_ns)
+
+    lasting = site.until_the_end()
+    return lasting.faulted(lasting.changed(change))
+
+
 def caller_corrupt(site: Site) -> FaultedFeed:
     """Have the engine alone read funding indices of zero: what is published is as it should be.
 
@@ -605,6 +826,15 @@ CATALOGUE: dict[str, Kind] = {
     "caller_corrupt": Kind(caller_corrupt, lasting_s=_BRIEF),
     "caller_stale": Kind(caller_stale, lasting_s=_LONG, aimed=True),
     "caller_margin_table": Kind(caller_margin_table),
+    "index_walk": Kind(index_walk),
+    "premium_and_index": Kind(premium_and_index),
+    "rejected_lineage": Kind(rejected_lineage),
+    "mark_against_crash": Kind(mark_against_crash, lasting_s=_LONG, aimed=True),
+    "unreferenced_half": Kind(unreferenced_half, markets=(1, 1), lasting_s=_LONG, other_markets=1),
+    "references_split": Kind(references_split, markets=None, venues=3),
+    "venue_down_restart": Kind(venue_down_restart, markets=None, lasting_s=_LONG, aimed=True, venues=3),
+    "dust_in_trouble": Kind(dust_in_trouble, markets=(1, 1), other_markets=1),
+    "odd_stamps_after_trip": Kind(odd_stamps_after_trip),
 }
 KINDS: tuple[str, ...] = tuple(CATALOGUE)
 

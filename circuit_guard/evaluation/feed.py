@@ -142,6 +142,8 @@ class FaultedFeed:
     """From when to when there is no guard: nothing is published to it, and a check then is denied by the client."""
     fills_at_mark: bool = False
     """Whether the book itself is skewed, so that closures fill near the mark seen and not near the true one."""
+    dust_markets: tuple[str, ...] = ()
+    """Markets in which every account holds dust, and none holds more."""
     maintenance_factor: Decimal = Decimal(1)
     """By how much the engine overstates the maintenance margin in the markets of the fault while it lasts."""
 

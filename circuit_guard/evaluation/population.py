@@ -28,6 +28,8 @@ CROSS_SHARE = 0.3
 """Accounts with several positions under one collateral."""
 FRESH_SHARE = 0.25
 """Accounts that open their positions later, in the course of the feed: what they cache then may be corrupt."""
+DUST = 1
+"""What a position of no account is worth, in quote currency."""
 EXPOSED_SHARE = 0.35
 """Of the other accounts, those that the feed's own path is likely to put under water."""
 _DIGITS = Context(prec=12)
@@ -243,6 +245,7 @@ def closures(faulted: FaultedFeed, population: Sequence[ModelAccount]) -> list[C
     an account with several positions may go under between two of them.
     """
     with localcontext(ARITHMETIC):
+        population = _dusted(faulted, population)
         seen = [
             SeenAccount(number, _cached(model, faulted.seen), model.opened_ns)
             for number, model in enumerate(population)
@@ -263,6 +266,25 @@ def closures(faulted: FaultedFeed, population: Sequence[ModelAccount]) -> list[C
         closure for closure in asked if closure.wanted_until_ns is None or closure.at_ns < closure.wanted_until_ns
     )
     return sorted(wanted, key=attrgetter("at_ns"))
+
+
+def _dusted(faulted: FaultedFeed, population: Sequence[ModelAccount]) -> Sequence[ModelAccount]:
+    """Return the population with dust in the markets meant for it, without those who hold more there."""
+    markets = faulted.dust_markets
+    if not markets:
+        return population
+    dusted = []
+    for model in population:
+        held = model.account.positions
+        if not any(position.market in markets for position in held):
+            dust = (_dust(faulted.honest, market, model.opened_ns) for market in markets)
+            dusted.append(replace(model, account=replace(model.account, positions=(*held, *dust))))
+    return dusted
+
+
+def _dust(feed: Feed, market: str, opened_ns: int) -> Position:
+    mark, cached = feed.values.mark(market, opened_ns), feed.values.funding(market, opened_ns)
+    return Position(market, Context(prec=4).divide(DUST, mark), mark, cached, TIERS[0][1])
 
 
 def true_surplus(faulted: FaultedFeed, model: ModelAccount, at_ns: int) -> Decimal:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import fields
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,12 @@ from tests.evaluation.honest_feed import honest_feed
 
 FEED = honest_feed()
 SMALL = honest_feed(markets=4)
-HARMLESS = {"none", "references_corrupt_x10", "references_silent", "references_late_10s"}
-LASTING = {"restore_jump", "rollback"}
+CONTROLS = {"references_split", "venue_down_restart"}
+HARMLESS = {"none", "references_corrupt_x10", "references_silent", "references_late_10s", *CONTROLS}
+WALKS = {"index_walk", "premium_and_index", "rejected_lineage"}
+LASTING = {"restore_jump", "rollback", "dust_in_trouble", "odd_stamps_after_trip", *WALKS}
+TRUTH_AS_PUBLISHED = {"rollback", "dust_in_trouble"}
+NOBODY_LOSES = {"freeze", "rate_over_cap", "rollback", "dust_in_trouble", "odd_stamps_after_trip"}
 OF_THE_GUARD = {"reset_while_guard_down"}
 OF_THE_CALLER = {"caller_corrupt", "caller_stale", "caller_margin_table"}
 INDEX = {"funding_index"}
@@ -35,6 +40,12 @@ MAY_CHANGE: dict[str, set[str]] = {
     "rate_over_cap": FUNDING,
     "future_stamp": INDEX | {"event_time_ns"},
     **dict.fromkeys(("partial_write", "stale_stamps"), PRICES | FUNDING),
+    "index_walk": {"funding_index", "funding_premium"},
+    "premium_and_index": FUNDING,
+    "rejected_lineage": {"funding_index", "funding_premium"},
+    **dict.fromkeys(("mark_against_crash", "unreferenced_half"), PRICES),
+    "dust_in_trouble": PRICES | INDEX,
+    "odd_stamps_after_trip": {"funding_rate", "event_time_ns"},
 }
 """The fields of observations that a fault may change; those of others stay as they are, all of them."""
 
@@ -123,12 +134,14 @@ def test_fault_when_laid_then_it_changes_only_what_it_says(kind: str, seed: int)
     faulted = lay(kind, FEED, seed)
     for honest, published in changed(faulted):
         assert changed_fields(honest, published) <= MAY_CHANGE.get(kind, set()), (honest, published)
-        assert is_inside(faulted, published) or kind == "restore_jump"
+        without_premium = changed_fields(honest, published) == {"funding_premium"}
+        assert is_inside(faulted, published) or kind == "restore_jump" or (kind in WALKS and without_premium)
     added = observations(faulted.published).keys() - observations(FEED.entries).keys()
     lost = observations(FEED.entries).keys() - observations(faulted.published).keys()
-    assert bool(added) == (kind == "two_writers")
-    assert not lost or kind in OF_THE_GUARD
-    if "references" not in kind and kind not in {"single_venue_wick_followed", *OF_THE_GUARD}:
+    assert bool(added) == (kind in {"two_writers", "venue_down_restart"})
+    assert not lost or kind in {"venue_down_restart", *OF_THE_GUARD}
+    venues = {"single_venue_wick_followed", "venue_down_restart", "unreferenced_half"}
+    if "references" not in kind and kind not in {*venues, *OF_THE_GUARD}:
         assert others(faulted.published, Reference) == others(FEED.entries, Reference)
     if kind != "thin_post_only_book":
         assert not others(faulted.published, PhaseCommand)
@@ -141,8 +154,9 @@ def test_fault_when_laid_then_the_truth_is_the_honest_feed(kind: str, seed: int)
     faulted = lay(kind, FEED, seed)
     for market, own in FEED.observations.items():
         for entry in own:
-            assert faulted.truth.mark(market, entry.at_ns) == entry.mark_price
-            if kind != "rollback":
+            if kind != "dust_in_trouble" or market not in faulted.dust_markets:
+                assert faulted.truth.mark(market, entry.at_ns) == entry.mark_price
+            if kind not in TRUTH_AS_PUBLISHED:
                 assert faulted.truth.funding(market, entry.at_ns) == entry.funding_index
 
 
@@ -174,13 +188,13 @@ def test_fault_when_laid_then_every_value_is_one_that_the_wire_can_carry(kind: s
             assert value == 0 or abs(value.adjusted()) <= EXPONENT_MAX
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - HARMLESS - {"freeze", "rate_over_cap", "rollback"}))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - HARMLESS - NOBODY_LOSES))
 def test_fault_when_it_is_one_then_it_costs_some_account_its_position(kind: str) -> None:
     asked = (closures(lay(kind, SMALL, seed), accounts(SMALL, seed, 60)) for seed in range(20))
     assert any(closure.label == "wrongful" for several in asked for closure in several)
 
 
-@pytest.mark.parametrize("kind", sorted({*HARMLESS, "rollback"}))
+@pytest.mark.parametrize("kind", sorted({*HARMLESS, "rollback", "dust_in_trouble", "odd_stamps_after_trip"}))
 def test_fault_when_the_exchange_is_right_then_all_that_is_asked_is_genuine(kind: str) -> None:
     for seed in range(4):
         asked = closures(lay(kind, SMALL, seed), accounts(SMALL, seed, 60))
@@ -376,7 +390,9 @@ def test_guard_when_it_is_down_at_the_reset_then_it_hears_nothing_of_it_until_it
 
 def test_kinds_when_a_feed_has_one_market_then_those_that_need_two_do_not_apply() -> None:
     lone = honest_feed(markets=1)
-    assert {kind for kind in KINDS if not applicable(kind, lone)} == {"swap", "mark_swap", "cross_contamination"}
+    assert {kind for kind in KINDS if not applicable(kind, lone)} == {
+        *("swap", "mark_swap", "cross_contamination", "unreferenced_half", "dust_in_trouble")
+    }
     for kind in KINDS:
         if applicable(kind, lone):
             lay(kind, lone, 1)
@@ -389,4 +405,125 @@ def test_kinds_when_a_feed_has_two_venues_then_those_of_venues_do_not_apply() ->
 
 def test_kinds_when_listed_then_each_has_a_sentence_and_all_of_the_issue_are_there() -> None:
     assert all(kind.lay.__doc__ for kind in CATALOGUE.values())
-    assert len(KINDS) == 32
+    assert len(KINDS) == 41
+
+
+def test_index_walk_when_laid_then_each_step_is_small_and_goes_against_the_premium() -> None:
+    for seed in range(4):
+        steps: dict[str, Decimal] = {}
+        faulted = lay("index_walk", FEED, seed)
+        inside = (pair for pair in changed(faulted) if is_inside(faulted, pair[1]))
+        for honest, after in sorted(inside, key=lambda pair: pair[1].at_ns):
+            assert honest.funding_index is not None and after.funding_index is not None  # noqa: PT018
+            assert honest.mark_price is not None
+            step = (after.funding_index - honest.funding_index) / honest.mark_price
+            assert -Decimal("0.00005") < step - steps.get(after.market, Decimal(0)) <= 0
+            steps[after.market] = step
+        assert min(steps.values()) < -Decimal("0.0002")
+
+
+def test_premium_and_index_when_laid_then_all_three_agree_and_none_is_over_the_cap() -> None:
+    pairs = changed(lay("premium_and_index", FEED, 3))
+    assert pairs
+    for honest, after in pairs:
+        assert after.funding_rate is not None and after.index_price is not None  # noqa: PT018
+        assert -Decimal("0.02") <= after.funding_rate < 0 < honest.funding_rate  # type: ignore[operator]
+        assert after.funding_premium == after.funding_rate * after.index_price
+
+
+def test_rejected_lineage_when_laid_then_the_index_goes_on_from_where_it_was_set_to_the_end() -> None:
+    faulted = lay("rejected_lineage", FEED, 3)
+    apart: defaultdict[str, set[Decimal]] = defaultdict(set)
+    for honest, after in changed(faulted):
+        if is_inside(faulted, after):
+            apart[after.market].add(after.funding_index - honest.funding_index)  # type: ignore[operator]
+    for market, sizes in apart.items():
+        [size] = sizes
+        assert Decimal("0.00009") < abs(size) / FEED.values.mark(market, FEED.start_ns) < Decimal("0.0012")
+        own = [entry for entry in faulted.observed if entry.market == market]
+        assert own[-1].funding_index == FEED.observations[market][-1].funding_index + size  # type: ignore[operator]
+
+
+def test_mark_against_crash_when_a_market_falls_then_its_mark_is_too_high() -> None:
+    crash = honest_feed(fall=0.3)
+    pairs = changed(lay("mark_against_crash", crash, 3))
+    assert pairs
+    assert all(after.mark_price > honest.mark_price for honest, after in pairs)  # type: ignore[operator]
+
+
+def test_unreferenced_half_when_laid_then_the_market_has_no_references_and_clean_ones_are_closed() -> None:
+    faulted = lay("unreferenced_half", FEED, 3)
+    assert faulted.fault is not None
+    [market] = faulted.fault.markets
+    assert all(after.mark_price == honest.mark_price / 2 for honest, after in changed(faulted))  # type: ignore[operator]
+    heard = [e for e in faulted.published if isinstance(e, Reference) and is_inside(faulted, e)]
+    assert not heard
+    several = (closures(lay("unreferenced_half", FEED, seed), accounts(FEED, seed, 100)) for seed in range(10))
+    wrongful = [closure for asked in several for closure in asked if closure.label == "wrongful"]
+    assert any(closure.check.market != market for closure in wrongful)
+
+
+def test_references_split_when_laid_then_the_mark_stays_within_their_range() -> None:
+    wide = 0
+    for seed in range(6):
+        faulted = lay("references_split", FEED, seed)
+        shares: defaultdict[tuple[str, str], list[Decimal]] = defaultdict(list)
+        for entry in faulted.published:
+            if isinstance(entry, Reference):
+                mark = faulted.truth.mark(entry.market, entry.at_ns)
+                shares[entry.market, entry.source].append(entry.price / mark - 1)
+        for market in FEED.markets:
+            own = [sum(values, Decimal(0)) / len(values) for (of, _), values in shares.items() if of == market]
+            assert -Decimal("0.06") < min(own) < Decimal("0.002")
+            assert -Decimal("0.002") < max(own) < Decimal("0.06")
+            wide += max(own) - min(own) > Decimal("0.005")
+    assert wide >= 6
+
+
+def test_venue_down_when_the_publisher_restarts_then_a_new_epoch_follows_a_pause() -> None:
+    faulted = lay("venue_down_restart", FEED, 3)
+    for market in FEED.markets:
+        own = [e for e in faulted.observed if e.market == market]
+        first = next(e for e in own if e.epoch == 2)
+        assert first.feed_sequence == 1
+        assert first.at_ns - max(e.at_ns for e in own if e.epoch == 1) >= 6 * SECOND_NS
+        assert own[-1].epoch == 2
+    missing = set(others(FEED.entries, Reference)) - set(others(faulted.published, Reference))
+    assert len({e.source for e in missing if isinstance(e, Reference)}) == 1
+
+
+def test_dust_when_its_market_is_in_trouble_then_accounts_hold_dust_there_and_nothing_else() -> None:
+    faulted = lay("dust_in_trouble", SMALL, 3)
+    [market] = faulted.dust_markets
+    asked = closures(faulted, accounts(SMALL, 3, 60))
+    assert asked
+    for closure in asked:
+        assert closure.check.market != market
+        [dust] = [position for position in closure.account.account.positions if position.market == market]
+        assert abs(dust.size * dust.entry_price - 1) < Decimal("0.01")
+
+
+def test_odd_stamps_when_laid_then_rates_are_wrong_first_and_then_one_stamp_in_25_s() -> None:
+    faulted = lay("odd_stamps_after_trip", FEED, 3)
+    assert faulted.fault is not None
+    ahead: defaultdict[str, list[int]] = defaultdict(list)
+    for honest, after in sorted(changed(faulted), key=lambda pair: pair[1].at_ns):
+        late = after.at_ns >= faulted.fault.at_ns + 45 * SECOND_NS
+        assert changed_fields(honest, after) == ({"event_time_ns"} if late else {"funding_rate"})
+        if late:
+            assert 2 * SECOND_NS < after.event_time_ns - after.at_ns < 5 * SECOND_NS
+            ahead[after.market].append(after.at_ns)
+    assert all(later - earlier >= 25 * SECOND_NS for own in ahead.values() for earlier, later in pairwise(own))
+
+
+@pytest.mark.parametrize("kind", ["index_walk", "rejected_lineage"])
+def test_index_when_wrong_then_half_of_the_exchanges_publish_no_premium_at_all(kind: str) -> None:
+    published: list[bool] = []
+    for seed in range(12):
+        faulted = lay(kind, SMALL, seed)
+        assert faulted.fault is not None
+        own = [entry for entry in faulted.observed if entry.market in faulted.fault.markets]
+        given = {entry.funding_premium is not None for entry in own}
+        assert len(given) == 1
+        published += given
+    assert 2 <= published.count(True) <= 10
