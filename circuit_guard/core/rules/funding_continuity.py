@@ -18,7 +18,7 @@ from circuit_guard.core.envelope import (
     accrued_max,
     funding_bound,
 )
-from circuit_guard.core.funding import ORIGIN, Anchor, PathPoint
+from circuit_guard.core.funding import OPENING, ORIGIN, Anchor, PathPoint
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters, number, share
 from circuit_guard.core.policy import FirstSight, MarketPolicy
@@ -214,7 +214,10 @@ class FundingLimit:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far a funding index can drift from the true one in an hour, at any cadence, each step passing."""
+    """How far a funding index can drift from the true one in an hour, each step passing.
+
+    At any cadence up to `funding.gap_s`; one that is published more seldom drifts towards `unpublished`.
+    """
 
     unpublished: Decimal
     """Where the exchange publishes no premium."""
@@ -286,8 +289,9 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         f"hour it can drift from the true one by {show_percent(drift.unpublished)} where the exchange publishes no "
         f"premium; where it publishes the true one, by {show_percent(drift.premium_zero)} while that is zero and by "
         f"{show_percent(drift.premium_at_cap)} at the cap; where the premium is wrong as well, by "
-        f"{show_percent(drift.premium_wrong_too)} beyond what mark and index price explain. The test of an account "
-        "drifts with it."
+        f"{show_percent(drift.premium_wrong_too)} beyond what mark and index price explain. Published less "
+        f"often than every {short_seconds(rule.gap_ns)}, no premium predicts all of it, and the first figure holds after "
+        f"{short_seconds(rule.gap_ns * (1 + OPENING))}. The test of an account drifts with it."
     )
     if rule.gap_mode is GapMode.FREEZE:
         yield f"After a gap of more than {short_seconds(rule.gap_ns)} in the published data, every step is a jump."

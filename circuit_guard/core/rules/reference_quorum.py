@@ -64,9 +64,10 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
             f"{show_percent(rule.outlier_share)} from the rest is reported."
         )
         yield (
-            f"With fewer than {rule.quorum} fresh ones, two at least, a price has to be between them, and nothing "
-            f"trips for diverging: one of two that lies has room of {show_percent(rule.pair_share)} and may put the "
-            "price anywhere in it. POST_ONLY denies closures then. With one, or two further apart, every phase does."
+            f"With fewer than {rule.quorum} fresh ones, two at least, a price has to be between them, within the usual "
+            "tolerance, and nothing trips for diverging: one of two that lies makes room of "
+            f"{show_percent(rule.pair_share)} more, for prices and for accounts. POST_ONLY denies closures then. With "
+            "one, or two further apart, every phase does."
         )
 
 
