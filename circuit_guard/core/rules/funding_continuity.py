@@ -290,7 +290,7 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         f"premium; where it publishes the true one, by {show_percent(drift.premium_zero)} while that is zero and by "
         f"{show_percent(drift.premium_at_cap)} at the cap; where the premium is wrong as well, by "
         f"{show_percent(drift.premium_wrong_too)} beyond what mark and index price explain. Published less "
-        f"often than every {short_seconds(rule.gap_ns)}, no premium predicts all of it, and the first figure holds after "
+        f"often than every {short_seconds(rule.gap_ns)}, no premium predicts all of it: the first figure holds after "
         f"{short_seconds(rule.gap_ns * (1 + OPENING))}. The test of an account drifts with it."
     )
     if rule.gap_mode is GapMode.FREEZE:
