@@ -73,16 +73,17 @@ def _numbers(account: Account) -> Iterator[Decimal]:
 
 
 def _in_trouble(view: MarketView, policy: MarketPolicy) -> World | None:
-    """Return what a market can be while its data are not to be trusted: its price far off, its index as before."""
-    state = view.state
+    """Return what a market can be while the exchange's data of it are not to be trusted; None where nothing is known.
+
+    Its price can be far off. Where the policy relies on explained closures, it is where the references admit it, unless
+    there are none or an operator halted the market for what the guard does not see.
+    """
+    state, funding, near = view.state, view.funding_envelope(policy), view.once(_admitted)
     marks = state.trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
-    funding = view.funding_envelope(policy)
-    if marks is None or funding is None or not state.was_warm:
-        return None
-    near = view.once(_admitted)
-    if near is not None:
-        marks = Interval(min(marks.low, near.low), max(marks.high, near.high))
-    return World(marks, funding)
+    if near is not None and marks is not None:
+        relied_on = policy.of(ExplainedLossParameters).halted is Halted.ALLOW_EXPLAINED and state.halt is None
+        marks = near if relied_on else Interval(min(marks.low, near.low), max(marks.high, near.high))
+    return None if marks is None or funding is None or not state.was_warm else World(marks, funding)
 
 
 def _settled_otherwise(world: World, position: Position) -> World:

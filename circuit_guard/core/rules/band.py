@@ -87,8 +87,13 @@ def interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
 
 
 def around(middle: Decimal, view: MarketView, policy: MarketPolicy) -> Interval:
-    """Return the band round a price: in a crash, references lag by as much as they have moved lately."""
+    """Return the band round a price: in a crash, references lag by as much as they have moved lately.
+
+    Not in POST_ONLY: a thin book in a crash is what skewed the prices of 19 January 2026.
+    """
     reach = abs(middle) * policy.of(BandParameters).share
+    if view.phase is Phase.POST_ONLY:
+        return Interval(middle - reach, middle + reach)
     return Interval(middle - reach - view.references.fall, middle + reach + view.references.rise)
 
 
