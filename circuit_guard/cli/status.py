@@ -24,7 +24,6 @@ from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation
 from circuit_guard.core.formatting import breaker, counted, instant, lasting, rounded, scopes
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import GuardStatus, MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, show, show_seconds
 from circuit_guard.server.convert import received
@@ -217,7 +216,7 @@ def _values(console: Console, found: GuardStatus, market: MarketStatus) -> Table
         "breaker": _breaker(market),
         "warm": "yes" if market.warm else "no",
         "mark price": _aged(market.mark_price, market.mark_age_ns),
-        "  may be": _interval(market.mark_limits) or "unknown: no fresh reference",
+        "  may be": _interval(market.mark_limits) or "unknown: too few fresh references",
         "index price": "none yet" if market.index_price is None else str(market.index_price),
         "reference price": f"{market.reference_price or 'none'} from {market.reference_count} fresh references",
         "funding index": _aged(market.funding_index, market.funding_age_ns),
@@ -238,7 +237,7 @@ def _aged(value: Decimal | None, age_ns: int | None) -> str:
     return "none yet" if value is None else f"{value}, {show_seconds(age_ns or 0)} old"
 
 
-def _interval(interval: Interval | Nowhere | None) -> str:
+def _interval(interval: Interval | None) -> str:
     return f"{show(interval.low)} to {show(interval.high)}" if interval else ""
 
 

@@ -74,6 +74,10 @@ class Interval:
         """Return how far outside the value lies; 0 inside."""
         return max(self.low - value, value - self.high, Decimal(0))
 
+    def including(self, value: Decimal) -> Interval:
+        """Return the interval stretched to reach the value."""
+        return Interval(min(self.low, value), max(self.high, value))
+
     def widened(self, share: Decimal, widths: Decimal = Decimal(0)) -> Interval:
         """Return the interval grown on both sides by a share of each end plus so many of its own widths."""
         own = (self.high - self.low) * widths

@@ -40,8 +40,11 @@ def views_of(
     }
 
 
-def explain(view: MarketView, account: Account, views: Mapping[str, MarketView], policy: Policy) -> ExplainedLoss:
-    """Return what the account of a check says. `views` are those of its markets, `view` that of the check's own.
+def explain(
+    view: MarketView, account: Account, views: Mapping[str, MarketView], policy: Policy, given: Decimal | None
+) -> ExplainedLoss:
+    """Return what the account of a check says. `views` are those of its markets, `view` that of the check's own, and
+    `given` the mark price that the check was computed with.
 
     A market in trouble is taken with all that its price can be meanwhile, so a position that matters little decides
     nothing, and one that matters leaves the account undecided.
@@ -52,7 +55,7 @@ def explain(view: MarketView, account: Account, views: Mapping[str, MarketView],
     for name, seen in views.items():
         market_policy = policy.markets[name]
         if seen is view:
-            worlds[name] = _world(seen, market_policy, None if view.closure is None else view.closure.basis.mark_price)
+            worlds[name] = _world(seen, market_policy, given)
         elif gates.trouble(seen, market_policy):
             worlds[name] = _in_trouble(seen, market_policy)
         else:

@@ -3,8 +3,8 @@
 Three accounts of the same accrual run beside each other, each integrated over the published stream:
 
 - `reach`, slack * rate cap * price * dt / period: the furthest that any index can have moved,
-- `low` to `high`, premium * dt / period: what the published premium predicts. Between two premiums the true one lies
-  between them, so the prediction is an interval (a Darboux sum),
+- `low` to `high`, premium * dt / period: what the published premium predicts. The true one lies between
+  two that are published, and where one is missing between the last one and what the prices explain: an interval,
 - `explained_low` to `explained_high`, (mark - index price) * dt / period within the cap: what the prices explain.
 
 An index is held against where it was a step ago, and 1 min, 10 min and 1 h ago. What clocks may differ by is granted
@@ -23,10 +23,10 @@ from circuit_guard.core.types import SECOND_NS
 
 ZERO = Decimal(0)
 
-HORIZONS_NS = (60 * SECOND_NS, 600 * SECOND_NS, 3600 * SECOND_NS)
-"""How long ago the anchors lie, at least; at most twice as long."""
-EVERY_NS = 600 * SECOND_NS
-"""How far apart the anchors of the last hour lie."""
+HORIZONS_NS = (60 * SECOND_NS, 600 * SECOND_NS)
+"""How long ago the nearer anchors lie, at least; at most twice as long."""
+EVERY_NS, HOUR_NS = 600 * SECOND_NS, 3600 * SECOND_NS
+"""How far apart the anchors of the last hour lie. The oldest is at most that much older than an hour."""
 OPENING = 10
 """A gap this many times longer than the first in which a premium predicts leaves all that funding can reach open."""
 
@@ -43,7 +43,9 @@ class PathPoint(NamedTuple):
     premium: Decimal | None = None
     """The premium known last, within the cap; None: none was ever published."""
     held_ns: int = 0
-    """Accrual time since that premium. Until the next one it predicts alone, then both do."""
+    held_low: Decimal = ZERO
+    held_high: Decimal = ZERO
+    """Accrual time since that premium, and what was predicted up to then: the next one may have been in force since."""
     basis: Decimal | None = None
     """Mark price less index price as known last, within the cap."""
 
@@ -76,7 +78,7 @@ class FundingPath:
     point: PathPoint = ORIGIN
     last: Anchor | None = None
     """The index trusted last."""
-    anchors: tuple[tuple[Anchor, Anchor], ...] = ()
+    nearer: tuple[tuple[Anchor, Anchor], ...] = ()
     """For each horizon the anchor, and the one that takes its place next."""
     hour: tuple[Anchor, ...] = ()
     """Anchors of the last hour, the oldest first and a little older than that."""
@@ -87,18 +89,20 @@ class FundingPath:
         """Note that the index of the last observation is trusted."""
         here = Anchor(self.point, index)
         self.last, self.rejected = here, None
-        if not self.hour or self.point.accrual_ns - self.hour[-1].point.accrual_ns >= EVERY_NS:
+        now_ns = self.point.accrual_ns
+        if not self.hour or now_ns - self.hour[-1].point.accrual_ns >= EVERY_NS:
             self.hour = (*self.hour, here)
-        while len(self.hour) > 1 and self.point.accrual_ns - self.hour[1].point.accrual_ns >= HORIZONS_NS[-1]:
+        while len(self.hour) > 1 and now_ns - self.hour[1].point.accrual_ns >= HOUR_NS:
             self.hour = self.hour[1:]
-        if not self.anchors:
-            self.anchors = ((here, here),) * len(HORIZONS_NS)
-            return
-        newest_ns = self.point.accrual_ns
-        self.anchors = tuple(
-            (newer, here) if newest_ns - newer.point.accrual_ns >= horizon_ns else (older, newer)
-            for horizon_ns, (older, newer) in zip(HORIZONS_NS, self.anchors, strict=True)
+        self.nearer = tuple(
+            (newer, here) if now_ns - newer.point.accrual_ns >= horizon_ns else (older, newer)
+            for horizon_ns, (older, newer) in zip(HORIZONS_NS, self.nearer or ((here, here),) * 2, strict=True)
         )
+
+    def anchors(self) -> list[Anchor]:
+        """Return what an index is held against: the one trusted last, those of 1 min, 10 min and 1 h ago."""
+        known = [self.last, *(older for older, _ in self.nearer), *self.hour[:1]]
+        return list(dict.fromkeys(anchor for anchor in known if anchor is not None))
 
     def reject(self, index: Decimal) -> None:
         """Note that the index of the last observation jumped."""
@@ -106,7 +110,7 @@ class FundingPath:
 
     def begin(self, index: Decimal) -> None:
         """Begin anew at an index that is true by an operator's word, or at first sight."""
-        self.point, self.anchors, self.hour = ORIGIN, (), ()
+        self.point, self.nearer, self.hour = ORIGIN, (), ()
         self.trust(index)
 
 
@@ -119,31 +123,27 @@ def moved(
     reach = policy.slack * cap * elapsed_ns / policy.period_ns
     known = point.premium if premium is None else max(-cap, min(cap, premium))
     explains = point.basis if basis is None else max(-cap, min(cap, basis))
-    low, high, held_ns = point.low, point.high, 0
-    ends = [one for one in (point.premium, known) if one is not None]
-    if not ends:
-        low, high = low - reach, high + reach
-    elif premium is None and not doubted:
-        held_ns = point.held_ns + elapsed_ns
-        low, high = (edge + ends[0] * elapsed_ns / policy.period_ns for edge in (low, high))
-    else:
-        ends += doubted
-        # What the premium before predicted alone since then, it now predicts together with this one.
-        held, span_ns = ends[0] * point.held_ns, point.held_ns + elapsed_ns
-        low += (min(ends) * span_ns - held) / policy.period_ns
-        high += (max(ends) * span_ns - held) / policy.period_ns
-    between = [one for one in (point.basis, explains) if one is not None]
-    opened = reach * unknown
-    unexplained = opened if between else reach
-    between = between or [ZERO]
+    premiums = [one for one in (point.premium, known) if one is not None]
+    bases = [one for one in (point.basis, explains) if one is not None]
+    periods, opened = Decimal(elapsed_ns) / policy.period_ns, reach * unknown
+    low, high = point.low - reach, point.high + reach
+    if premiums:
+        ends = [*premiums, *doubted] if premium is not None or doubted else [*premiums, *bases]
+        low, high = point.low + min(ends) * periods - opened, point.high + max(ends) * periods + opened
+        if premium is not None:
+            since = Decimal(point.held_ns + elapsed_ns) / policy.period_ns
+            low = min(low, point.held_low + min(premiums) * since)
+            high = max(high, point.held_high + max(premiums) * since)
+    held = (0, low, high) if premium is not None else (point.held_ns + elapsed_ns, point.held_low, point.held_high)
+    unexplained = opened if bases else reach
     return PathPoint(
         point.accrual_ns + elapsed_ns,
         point.reach + reach,
-        low - opened,
-        high + opened,
-        point.explained_low + min(between) * elapsed_ns / policy.period_ns - unexplained,
-        point.explained_high + max(between) * elapsed_ns / policy.period_ns + unexplained,
+        low,
+        high,
+        point.explained_low + min(bases, default=ZERO) * periods - unexplained,
+        point.explained_high + max(bases, default=ZERO) * periods + unexplained,
         known,
-        held_ns,
+        *held,
         explains,
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from decimal import getcontext, localcontext, setcontext
 
 from circuit_guard.core import commands, explained, gates, orders, reopening, taint
-from circuit_guard.core.evidence import Run, doubted, relieved
+from circuit_guard.core.evidence import doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNOWN_MARKET
@@ -120,7 +120,7 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     findings = [*gates.evaluate(view, market_policy, state)]
     if check.account is not None:
         views = explained.views_of(view, check.account, state.markets, policy)
-        view.explained = explained.explain(view, check.account, views, policy)
+        view.explained = explained.explain(view, check.account, views, policy, check.basis.mark_price)
         believed = market_policy.of(ExplainedLossParameters).deny
         findings += gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)
         halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in findings)
@@ -183,16 +183,16 @@ def _confirm_accounts(view: MarketView, markets: Mapping[str, MarketState], poli
     """Look again at accounts that looked healthy, now that the references have had their lag; a few with each check."""
     market, now_ns = view.state, view.now_ns
     rule = policy.markets[market.market].of(ExplainedLossParameters)
-    for _ in range(CONFIRMED_AT_ONCE):
-        if not market.unconfirmed:
-            return
+    for _ in range(min(CONFIRMED_AT_ONCE, len(market.unconfirmed))):
         account_id, (since_ns, account) = next(iter(market.unconfirmed.items()))
         if now_ns - since_ns < rule.confirm_after_ns:
             return
         del market.unconfirmed[account_id]
+        if now_ns - since_ns > rule.confirm_after_ns + rule.window_ns:
+            continue  # it was asked about so long ago that it is another account by now
         views = explained.views_of(view, account, markets, policy)
         doubtful = any(gates.trouble(seen, policy.markets[name]) for name, seen in views.items())
-        now = explained.explain(view, account, views, policy)
+        now = explained.explain(view, account, views, policy, given=None)
         if now.verdict is Explanation.UNEXPLAINED and not doubtful and MARK_DIVERGENCE not in market.standing:
             market.unexplained.note(account_id, now_ns, rule.window_ns)
 
@@ -244,8 +244,8 @@ def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPol
     if any(finding.reason == BASIS_FUNDING for finding in findings):
         taint.distrust(market, check.basis.funding_index)
     wrong = not market.rejections and any(f.reason in (BASIS_MARK, BASIS_FUNDING) for f in findings)
-    silent = doubt.since_ns is None or now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
-    before = None if silent or doubt.since_ns is None else Run(doubt.since_ns, doubt.last_ns, doubt.holds)
+    silent = now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
+    before = None if silent else doubt.run()
     after = doubted(before, now_ns) if wrong else before and relieved(before, now_ns)
     if after is None:
         doubt.since_ns, doubt.count = None, 0

@@ -23,7 +23,6 @@ from circuit_guard.core.market import FeedParameters, MarketState, published, re
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, view_of
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.rules import divergence, funding_continuity, validity
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.state import GuardState, Maintenance
@@ -244,7 +243,7 @@ class _Admitted(NamedTuple):
     """What a market's own values may be: its funding envelope, its mark by the references, its mark as before."""
 
     funding: Interval | None
-    referred: Interval | Nowhere | None
+    referred: Interval | None
     before: Interval | None
 
     def admits(self, value: Decimal, *, funding: bool) -> bool:

@@ -146,6 +146,10 @@ class BasisDoubt:
     holds: bool = True
     """Whether the last check was one of them."""
 
+    def run(self) -> Run | None:
+        """Return for how long they have come, by shares of time; None where there is no doubt."""
+        return None if self.since_ns is None else Run(self.since_ns, self.last_ns, self.holds)
+
 
 @dataclass(slots=True)
 class Ramp:

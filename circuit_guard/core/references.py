@@ -14,10 +14,10 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Reference
 from circuit_guard.core.parameters import Parameters, Relation, count, names, number, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.types import SECOND_NS, show
+from circuit_guard.core.types import SECOND_NS
 
 PAIR = 2
-"""One reference alone says nothing: it may be the one that is wrong."""
+"""One reference alone may be the one that is wrong: it counts only near what the last quorum said."""
 
 TREND_EVERY_NS = 10 * SECOND_NS
 
@@ -49,9 +49,10 @@ class ReferenceParameters(Parameters):
     outlier_share: Decimal = share("0.20", "A reference this far from the median of the others is reported.")
     pair_share: Decimal = share(
         "0.04",
-        "Fewer than a quorum, two at least: a price has to be between them, and if they are further apart than this "
-        "they say nothing and closures are denied. Wider: one that lies has more room. Narrower: venues that really "
-        "split while a third is down hold genuine closures.",
+        "Fewer than a quorum: a price has to be between two, or next to one that is left. Two that are further apart "
+        "than this, or one that is further from where the last quorum was, say nothing and closures are denied. Wider: "
+        "one that lies has more room. Narrower: venues that really split, or a crash while others are down, hold "
+        "genuine closures.",
     )
 
 
@@ -117,23 +118,6 @@ def median(prices: list[Decimal]) -> Decimal:
     return prices[middle] if len(prices) % 2 else (prices[middle - 1] + prices[middle]) / 2
 
 
-class Nowhere(NamedTuple):
-    """No price is near every reference: near the highest begins at `low`, above `high`, where the rest ends."""
-
-    low: Decimal
-    high: Decimal
-
-    def __contains__(self, value: object) -> bool:
-        return False
-
-    def distance(self, value: Decimal) -> Decimal:
-        """Return how far outside the value lies, at most."""
-        return max(self.low - value, value - self.high, Decimal(0))
-
-    def __str__(self) -> str:
-        return f"{show(self.low)} .. {show(self.high)}"
-
-
 @dataclass(slots=True)
 class ReferenceView:
     """What the references say at one instant."""
@@ -145,9 +129,11 @@ class ReferenceView:
     """The reference price: the median of the fresh ones; None without any."""
     hull: Interval | None
     """What the reference price has been within the window; None without a quorum."""
+    hull_since_ns: int
+    """Since when the hull is known, at most a little longer than the window; later than anything without a quorum."""
     anchors: Interval | None
-    """What a price is compared with: the hull, or without a quorum what is between the fresh ones; None where fewer
-    than two are fresh, or where those are too far apart."""
+    """What a price is compared with: the hull, or without a quorum what is between the fresh ones; None where none is
+    fresh, where those are too far apart, or where the only one is too far from the last quorum."""
     rise: Decimal
     """How far the reference price has risen from where it was lowest within the window, for as long as it lasted."""
     fall: Decimal
@@ -167,7 +153,8 @@ class ReferenceView:
     def agree(self, share: Decimal) -> bool:
         """Return whether there is a quorum, or at least two that are no further apart than a fraction of the price."""
         apart = None if self.anchors is None else self.anchors.high - self.anchors.low
-        return self.quorum or (apart is not None and self.price is not None and apart <= abs(self.price) * share)
+        near = apart is not None and self.price is not None and apart <= abs(self.price) * share
+        return self.quorum or (self.count >= PAIR and near)
 
     def limits(self, base: Decimal, widths: Decimal) -> Interval | None:
         """Return where a price may be: no further from the anchors than a fraction of them, and in the direction of a
@@ -179,12 +166,29 @@ class ReferenceView:
         return Interval(low - abs(low) * base - self.fall * widths, high + abs(high) * base + self.rise * widths)
 
 
-def _between(fresh: list[Decimal], policy: MarketPolicy) -> Interval | None:
-    """Return what is between references that are no quorum; None for one alone, and where they part too far."""
-    low, high = (min(fresh), max(fresh)) if len(fresh) >= PAIR else (None, None)
-    if low is None or high is None or high - low > abs(low) * policy.of(ReferenceParameters).pair_share:
-        return None
-    return Interval(low, high)
+def _between(fresh: list[Decimal], before: Interval | None, policy: MarketPolicy) -> Interval | None:
+    """Return what is between references that are no quorum; None where they part too far.
+
+    One alone needs a second voice: the hull of the last quorum, `before`. It may be far from where prices are by now,
+    so it only says how far the one is believed.
+    """
+    share = policy.of(ReferenceParameters).pair_share
+    if len(fresh) >= PAIR:
+        found = Interval(min(fresh), max(fresh))
+        return found if found.high - found.low <= abs(found.low) * share else None
+    near = bool(fresh) and before is not None and fresh[0] in before.widened(share)
+    return Interval(fresh[0], fresh[0]) if near else None
+
+
+def _capped(
+    rise: Decimal, fall: Decimal, price: Decimal, before: Interval, policy: MarketPolicy
+) -> tuple[Decimal, Decimal]:
+    """Return how far the only reference has moved, but no more than leaves limits near the last quorum: one that lies
+    must not make room by moving up and down.
+    """
+    room = before.widened(policy.of(ReferenceParameters).pair_share)
+    hull_widths = policy.of(HullParameters).hull_widths or Decimal(1)
+    return min(rise, (room.high - price) / hull_widths), min(fall, (price - room.low) / hull_widths)
 
 
 def _exceeded(spans: list[tuple[Decimal, int]], lasted_ns: int) -> Decimal:
@@ -292,14 +296,26 @@ class ReferenceBook:
         if len(fresh) >= policy.of(ReferenceParameters).quorum:
             price = median(fresh) if self.smoothed is None else self.smoothed
             lasted = self.lasted or Interval(price, price)
-            hull = Interval(min(lasted.low, price), max(lasted.high, price))
+            hull = lasted.including(price)
             within = min(max(price, lasted.low), lasted.high)
             rise, fall = within - lasted.low, lasted.high - within
             spread = self.spread and self.spread * policy.of(HullParameters).spread_widths
-            return ReferenceView(len(fresh), True, price, hull, hull, rise, fall, spread, *last)
+            return ReferenceView(len(fresh), True, price, hull, self._since_ns(), hull, rise, fall, spread, *last)
         middle = median(fresh) if fresh else None
         rise, fall = self._moved(now_ns, policy)
-        return ReferenceView(len(fresh), False, middle, None, _between(fresh, policy), rise, fall, Decimal(0), *last)
+        before = self._last_hull()
+        anchors = _between(fresh, before, policy)
+        if len(fresh) < PAIR and anchors is not None and before is not None:
+            rise, fall = _capped(rise, fall, fresh[0], before, policy)
+        return ReferenceView(len(fresh), False, middle, None, FOR_EVER_NS, anchors, rise, fall, Decimal(0), *last)
+
+    def _since_ns(self) -> int:
+        return self.points[0].since_ns if self.points else FOR_EVER_NS
+
+    def _last_hull(self) -> Interval | None:
+        """Return the hull of the last quorum, however long ago it was; None before the first."""
+        price = self.last_quorum_price
+        return None if price is None else (self.lasted or Interval(price, price)).including(price)
 
     def changes_ns(self, now_ns: int, policy: MarketPolicy) -> int:
         """Return the first instant after `now_ns` at which time alone may change the view."""
@@ -310,7 +326,7 @@ class ReferenceBook:
         return min((at_ns for at_ns in ages_ns if at_ns > now_ns), default=FOR_EVER_NS)
 
     def _moved(self, now_ns: int, policy: MarketPolicy) -> tuple[Decimal, Decimal]:
-        """Return how far every fresh source has risen and fallen within the window: one alone moves only itself."""
+        """Return how far every fresh source has risen and fallen within the window."""
         oldest_ns = now_ns - policy.of(ReferenceParameters).age_max_ns
         rises, falls = [], []
         for recent in self.recent.values():

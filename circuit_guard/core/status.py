@@ -14,7 +14,6 @@ from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import FeedParameters, MarketState
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules import band
@@ -64,7 +63,7 @@ class MarketStatus:
     funding_envelope: Interval | None
     reference_price: Decimal | None
     reference_count: int
-    mark_limits: Interval | Nowhere | None
+    mark_limits: Interval | None
     headroom: dict[str, Decimal]
     """By rule, how much of its limit is left: 1 is untouched, 0 is at the limit or over it."""
     held_since_ns: int | None

@@ -171,7 +171,9 @@ class MarketOutcome:
 
 def show(value: Decimal | None) -> str:
     """Return a decimal as a person reads it: at most 12 significant digits, `not given` for None."""
-    return "not given" if value is None else format(value, ".12g")
+    if value is None:
+        return "not given"
+    return format(value, ".12g") if value or not value.is_finite() else "0"
 
 
 def show_seconds(duration_ns: int) -> str:

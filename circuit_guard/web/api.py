@@ -15,7 +15,6 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.formatting import rfc3339
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.reasons import lift, sentence
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import SECOND_NS, Finding
 from circuit_guard.web.board import View
@@ -137,7 +136,7 @@ def _findings(findings: Iterable[Finding]) -> list[Json]:
     ]
 
 
-def _interval(interval: Interval | Nowhere | None) -> Json | None:
+def _interval(interval: Interval | None) -> Json | None:
     return None if interval is None else {"low": _text(interval.low), "high": _text(interval.high)}
 
 

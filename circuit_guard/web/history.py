@@ -15,7 +15,6 @@ from circuit_guard.core import facts
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.market import Judged, MarketState, published
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, Verdict
 
@@ -215,5 +214,5 @@ def _number(value: Decimal | None) -> float:
     return nan if value is None else float(value)
 
 
-def _ends(interval: Interval | Nowhere | None) -> tuple[float, float]:
+def _ends(interval: Interval | None) -> tuple[float, float]:
     return (nan, nan) if interval is None else (float(interval.low), float(interval.high))

@@ -12,7 +12,6 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation, explain_market, hardest
 from circuit_guard.core.facts import BreakerChanged, HaltChanged
 from circuit_guard.core.phase import BANDED_PHASES
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.status import MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, show
 from circuit_guard.web import chart
@@ -183,7 +182,7 @@ def values(market: MarketStatus) -> list[tuple[str, str]]:
     reference = formatting.rounded(market.reference_price, like) or "none"
     return [
         ("mark price", "none yet" if like is None else _aged(show(like), market.mark_age_ns)),
-        ("may be", _interval(market.mark_limits, "unknown: no fresh reference")),
+        ("may be", _interval(market.mark_limits, "unknown: too few fresh references")),
         ("band", _interval(market.band, "none in this phase")),
         ("reference price", f"{reference} from {market.reference_count} fresh references"),
         ("index price", "none yet" if market.index_price is None else show(market.index_price)),
@@ -224,5 +223,5 @@ def _aged(value: str, age_ns: int | None) -> str:
     return value if age_ns is None else f"{value}, {age_ns / SECOND_NS:.1f} s old"
 
 
-def _interval(interval: Interval | Nowhere | None, unknown: str) -> str:
+def _interval(interval: Interval | None, unknown: str) -> str:
     return unknown if interval is None else f"{show(interval.low)} to {show(interval.high)}"

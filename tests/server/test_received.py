@@ -22,7 +22,6 @@ from circuit_guard.core.facts import (
 )
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.reasons import REASONS
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import (
@@ -57,9 +56,6 @@ OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "dict[str, Decimal]": st.dictionaries(st.sampled_from(["divergence", "staleness"]), SHARES),
     **{one.__name__: st.sampled_from(one) for one in (BreakerState, CheckKind, Explanation, Outcome, Phase, Severity)},
     "Verdict": st.sampled_from(Verdict),
-    "Interval | Nowhere": st.tuples(DECIMALS, DECIMALS).map(
-        lambda ends: Interval(*ends) if ends[0] <= ends[1] else Nowhere(*ends)
-    ),
 }
 OF_FIELD = {"reason of Finding": st.sampled_from(sorted(REASONS)), "ramp_share of MarketStatus": SHARES | st.none()}
 

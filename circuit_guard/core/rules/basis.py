@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from circuit_guard.core.envelope import FundingParameters, Interval, accrued_max, funding_bound
-from circuit_guard.core.evidence import Run, doubted
+from circuit_guard.core.evidence import doubted
 from circuit_guard.core.parameters import Parameters, count, flag, seconds, share
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.references import HullParameters
@@ -90,10 +90,10 @@ def _missing(subject: str) -> Finding:
 def _severity(view: MarketView, policy: MarketPolicy) -> Severity:
     """Return TRIP where callers have been wrong for long and often enough, else DENY."""
     doubt, rule = view.state.basis_doubt, policy.of(BasisParameters)
-    silent = view.now_ns - doubt.last_ns > rule.window_ns
-    if doubt.since_ns is None or silent or doubt.count + 1 < rule.trip_count_min:
+    silent, run = view.now_ns - doubt.last_ns > rule.window_ns, doubt.run()
+    if run is None or silent or doubt.count + 1 < rule.trip_count_min:
         return Severity.DENY
-    lasted_ns = doubted(Run(doubt.since_ns, doubt.last_ns, doubt.holds), view.now_ns).length_ns
+    lasted_ns = doubted(run, view.now_ns).length_ns
     return Severity.TRIP if lasted_ns >= rule.trip_after_ns else Severity.DENY
 
 

@@ -59,7 +59,7 @@ class DivergenceParameters(Parameters):
     execution_base: Decimal = share("0.10", "Tolerance for a closure's execution price: books slip, marks do not.")
     unreferenced_share: Decimal = share(
         "0.20",
-        "While fewer than two references are fresh, a mark price is believed this near the last confirmed one; the "
+        "While the references say nothing, a mark price is believed this near the last confirmed one; the "
         "room doubles within 10 min. No closure in the market passes meanwhile; accounts that hold others need it.",
     )
     settle_ns: int = seconds(
@@ -110,8 +110,11 @@ def _judge(
     severity = Severity.DENY
     if references.quorum:
         far = references.limits(max(base, rule.trip_at_once_base), rule.trip_at_once_hull_widths)
-        at_once = far is not None and price not in far
-        severity = Severity.TRIP if at_once else view.lasting(reason, rule.trip_after_ns)
+        known_ns = min(rule.trip_after_ns, policy.of(HullParameters).window_ns)
+        if far is not None and price not in far:
+            severity = Severity.TRIP
+        elif view.now_ns - references.hull_since_ns >= known_ns:  # what lasted while there was no quorum does not count
+            severity = view.lasting(reason, rule.trip_after_ns)
     yield Finding(reason, severity, subject, show(price), str(limit))
 
 

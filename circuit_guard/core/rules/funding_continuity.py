@@ -31,6 +31,8 @@ FUNDING_MOVED_IN_GAP = "funding_moved_in_gap"
 FUNDING_STEP_UNPREDICTED = "funding_step_unpredicted"
 FUNDING_UNEXPLAINED = "funding_unexplained"
 
+RESET_SHARE = Decimal("0.1")
+"""An index that is left with less than this of what it was may have been reset, and have accrued a little since."""
 ROUNDING_SHARE_MAX = Decimal("1e-6")
 _MINUTE_NS = 60 * SECOND_NS
 _HOUR_NS = Decimal(3600 * SECOND_NS)
@@ -70,22 +72,19 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     if (jump := judged.jump()) is not None:
         yield jump
         return
-    for reason, observed, limit in (judged.unpredicted(), judged.unexplained()):
-        if limit:
-            severity = view.lasting(reason, policy.of(FundingParameters).trip_after_ns)
-            yield Finding(reason, severity, "funding_index", observed, limit)
+    yield from filter(None, (judged.unpredicted(), judged.unexplained()))
 
 
 class _Judged:
     """A published funding index, held against where the path has been."""
 
     def __init__(self, view: MarketView, here: PathPoint, index: Decimal, policy: MarketPolicy) -> None:
-        self.view, self.here, self.index, self.policy = view, here, index, policy
+        self.view, self.here, self.index = view, here, index
         self.funding, self.rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
         path, trusted = view.state.funding, view.state.trusted
         self.price = trusted.funding_price() or Decimal(0)
         self.last = path.last or Anchor(ORIGIN, trusted.funding_index or Decimal(0))
-        self.anchors = list(dict.fromkeys([self.last, *(older for older, _ in path.anchors)]))
+        self.anchors = path.anchors() or [self.last]
         frozen_ns = here.accrual_ns - self.last.point.accrual_ns
         self.frozen = self.funding.gap_mode is GapMode.FREEZE and frozen_ns == 0
         self.skew_ns = 0 if self.frozen else policy.of(FeedParameters).future_skew_ns
@@ -103,51 +102,62 @@ class _Judged:
             if abs(self.index - anchor.value) > bound:
                 limit = f"{show(anchor.value)} +/- {show(bound)}{self._ago(anchor)}"
                 return Finding(reason, severity, "funding_index", observed, limit)
-        near_zero = funding_bound(self.funding, self.price, _MINUTE_NS)
-        if self.index == 0 and abs(self.last.value) > near_zero:
-            limit = f"near {show(self.last.value)}: exactly zero is what a reset leaves"
+        if self._is_reset():
+            limit = f"a value that goes on from {show(self.last.value)}: next to zero is where a reset leaves it"
             return Finding(reason, severity, "funding_index", observed, limit)
         return None
 
-    def unpredicted(self) -> tuple[str, str, str]:
-        """Return reason, observed and limit where the premiums do not predict the move, else no limit."""
+    def unpredicted(self) -> Finding | None:
+        """Return a denial where the premiums do not predict the move from an anchor."""
         for anchor in self.anchors:
             step, predicted = self.index - anchor.value, self._predicted(anchor)
             tolerance = self._tolerance(anchor, predicted)
             if predicted.distance(step) > tolerance:
-                observed = f"{show(self.index)}, a step of {show(step)}{self._ago(anchor)}"
                 limit = f"a step of {_about(predicted)} +/- {show(tolerance)}"
-                return FUNDING_STEP_UNPREDICTED, observed, limit
-        return FUNDING_STEP_UNPREDICTED, "", ""
+                return self._lasting(FUNDING_STEP_UNPREDICTED, f"{show(step)}{self._ago(anchor)}", limit)
+        return None
 
-    def unexplained(self) -> tuple[str, str, str]:
-        """Return the same where, over an hour, mark and index price explain neither the move nor its premium."""
+    def unexplained(self) -> Finding | None:
+        """Return a denial where, over an hour, mark and index price explain neither the move nor its premium."""
         if self.here.premium is None:
-            return FUNDING_UNEXPLAINED, "", ""
+            return None
         for anchor in self.view.state.funding.hour:
             here, since = self.here, anchor.point
-            explained = Interval(
-                min(here.explained_low - since.explained_low, Decimal(0)),
-                max(here.explained_high - since.explained_high, Decimal(0)),
-            )
+            low, high = here.explained_low - since.explained_low, here.explained_high - since.explained_high
+            explained = Interval(min(low, Decimal(0)), max(high, Decimal(0)))
             tolerance = self.rule.basis_share_per_h * self._price_hours(anchor)
             step = self.index - anchor.value
             if explained.distance(step) > tolerance:
+                limit = f"a step of {_about(explained)} +/- {show(tolerance)}"
                 elapsed = short_seconds(here.accrual_ns - since.accrual_ns)
-                observed = f"{show(self.index)}, a step of {show(step)} in {elapsed}"
-                return FUNDING_UNEXPLAINED, observed, f"a step of {_about(explained)} +/- {show(tolerance)}"
-        return FUNDING_UNEXPLAINED, "", ""
+                return self._lasting(FUNDING_UNEXPLAINED, f"{show(step)} in {elapsed}", limit)
+        return None
+
+    def _lasting(self, reason: str, step: str, limit: str) -> Finding:
+        severity = self.view.lasting(reason, self.funding.trip_after_ns)
+        return Finding(reason, severity, "funding_index", f"{show(self.index)}, a step of {step}", limit)
+
+    def _is_reset(self) -> bool:
+        """Return whether the index fell to next to zero though no premium before or after takes it there.
+
+        Over a long gap the bound may admit that, but an index that honestly went there would have been taken by its
+        premium.
+        """
+        last, step = self.last, self.index - self.last.value
+        if abs(self.index) > abs(last.value) * RESET_SHARE:
+            return False
+        premiums = [one for one in (last.point.premium, self.here.premium, Decimal(0)) if one is not None]
+        periods = Decimal(self.here.accrual_ns - last.point.accrual_ns) / self.funding.period_ns
+        by_premium = Interval(min(premiums) * periods, max(premiums) * periods)
+        near_zero = funding_bound(self.funding, self.price, _MINUTE_NS)
+        return by_premium.distance(step) > max(near_zero, self._tolerance(last, by_premium))
 
     def _price_hours(self, anchor: Anchor) -> Decimal:
         """Return the price since the anchor times the hours since, an hour at least; a crash takes the price away."""
-        elapsed_ns, per_period = (
-            self.here.accrual_ns - anchor.point.accrual_ns,
-            self.funding.slack * self.funding.rate_max,
-        )
-        price = self.price
+        elapsed_ns, price = self.here.accrual_ns - anchor.point.accrual_ns, self.price
         if elapsed_ns:
-            mean = (self.here.reach - anchor.point.reach) * self.funding.period_ns / (per_period * elapsed_ns)
-            price = max(price, mean)
+            reach = (self.here.reach - anchor.point.reach) / (self.funding.slack * self.funding.rate_max)
+            price = max(price, reach * self.funding.period_ns / elapsed_ns)
         return price * max(Decimal(1), Decimal(elapsed_ns) / _HOUR_NS)
 
     def _goes_on_from_rejected(self) -> bool:

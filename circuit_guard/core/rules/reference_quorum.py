@@ -1,4 +1,4 @@
-"""reference_quorum: a median of fewer than three is no median, and one reference alone says nothing."""
+"""reference_quorum: a median of fewer than three is no median; fewer are held against each other or the last one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFERENCE_OUTLIER = "reference_outlier"
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
-    """Deny where no price can be compared with anything. Warn of two that are no quorum, deny on them in POST_ONLY.
+    """Deny where no price can be compared with anything. Warn of fewer than a quorum, deny on them in POST_ONLY.
 
     RECOVERING is left on two that agree: the last checkpoint is the third voice.
     """
@@ -27,8 +27,13 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         return
     limit, observed = f"at least {policy.of(ReferenceParameters).quorum} fresh", f"{references.count} fresh"
     if references.anchors is None:
+        apart = show_percent(policy.of(ReferenceParameters).pair_share)
         if references.count >= PAIR:
-            observed += f", more than {show_percent(policy.of(ReferenceParameters).pair_share)} apart"
+            observed += f", more than {apart} apart"
+        elif references.count and references.last_quorum_ns is None:
+            observed += ", and no quorum before it"
+        elif references.count:
+            observed += f", more than {apart} from where the last quorum was"
         yield Finding(REFERENCE_MISSING, Severity.DENY, "references", observed, limit)
         return
     agreeing = view.phase is Phase.RECOVERING and references.agree(policy.of(PhaseParameters).agreement_share)
@@ -64,10 +69,10 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
             f"{show_percent(rule.outlier_share)} from the rest is reported."
         )
         yield (
-            f"With fewer than {rule.quorum} fresh ones, two at least, a price has to be between them, within the usual "
-            "tolerance, and nothing trips for diverging: one of two that lies makes room of "
-            f"{show_percent(rule.pair_share)} more, for prices and for accounts. POST_ONLY denies closures then. With "
-            "one, or two further apart, every phase does."
+            f"With two fresh ones a price has to be between them, with one next to it, within the usual tolerance, and "
+            "nothing trips for diverging. Two further apart, or one further from where the last quorum was, than "
+            f"{show_percent(rule.pair_share)} say nothing and closures are denied: so much room more has a liar among "
+            "so few, for prices and for accounts. POST_ONLY denies closures then in any case."
         )
 
 
@@ -75,7 +80,7 @@ RULE = Rule(
     name="reference_quorum",
     rank=70,
     catches="Too few fresh references for a median: two that agree can be wrong together. Denies in restricted phases, "
-    "warns in OPEN; with fewer than two that are near each other it always denies.",
+    "warns in OPEN; where two are far apart, or the only one is far from the last quorum, it always denies.",
     judges=Judges.CLOSURES,
     reasons={
         REFERENCE_QUORUM: Reason("too few fresh references for a median", FRESH),

@@ -8,7 +8,6 @@ from decimal import Decimal
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import ActProposed
 from circuit_guard.core.halts import Halt
-from circuit_guard.core.references import Nowhere
 from circuit_guard.core.state import Maintenance
 from circuit_guard.core.status import BreakerStatus, GuardStatus, MarketStatus
 from circuit_guard.core.types import Outcome
@@ -33,12 +32,6 @@ MAINTENANCE = records.Record(
 )
 
 
-def _limits(message: status_pb2.Interval) -> Interval | Nowhere:
-    """Return where a price may be; what ends below its beginning says that no price is near all references."""
-    found = INTERVAL.read(message)
-    return found if found.low <= found.high else Nowhere(found.low, found.high)
-
-
 def _headroom(left: dict[str, Decimal]) -> list[status_pb2.Headroom]:
     return [
         status_pb2.Headroom(rule=rule, left_ratio=records.RATIO.write(ratio)) for rule, ratio in sorted(left.items())
@@ -59,7 +52,7 @@ MARKET = records.Record(
     funding_envelope=INTERVAL.one().or_none(),
     reference_price=records.DECIMAL,
     reference_count=records.SAME.named("references_fresh"),
-    mark_limits=records.Codec(INTERVAL.write, _limits).or_none(),
+    mark_limits=INTERVAL.one().or_none(),
     headroom=records.Codec(_headroom, lambda rooms: {room.rule: records.RATIO.read(room.left_ratio) for room in rooms}),
     held_since_ns=records.TIME.named("held_since").or_none(),
     ramp_share=records.RATIO.or_none(),
