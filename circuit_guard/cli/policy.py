@@ -62,7 +62,8 @@ def check(file: File, json: options.Json = False) -> None:
         values = {name: dict(resolved(market)) for name, market in policy.markets.items()}
         acts, within_s = sorted(policy.two_actors), policy.two_actors_within_ns / SECOND_NS
         for_all = {"shadow": policy.shadow, "two_actors": acts, "two_actors_within_s": within_s}
-        print_json({"file": str(file), "revision": policy.revision, **for_all, "warnings": warnings, "markets": values})
+        said = {"notes": list(_notes(policy)), "warnings": warnings}
+        print_json({"file": str(file), "revision": policy.revision, **for_all, **said, "markets": values})
         return
     console = screen()
     console.print(f"{file}: valid, revision {policy.revision}", style="green")
@@ -182,6 +183,14 @@ def _notes(policy: Policy) -> Iterator[str]:
     rules = {name: market.of(ExplainedLossParameters) for name, market in policy.markets.items()}
     if allowed := [name for name, rule in rules.items() if rule.halted is Halted.ALLOW_EXPLAINED]:
         yield f"closures that trusted values justify go through an OPEN breaker: {', '.join(allowed)}"
+    drifts: dict[str, list[str]] = {}
+    for name, market in policy.markets.items():
+        drifts.setdefault(show_percent(funding_drift(market).unpublished), []).append(name)
+    for drift, names in drifts.items():
+        yield (
+            f"publish the funding premium: without it a wrong funding index can drift by {drift} of the price per hour "
+            f"before it is seen: {', '.join(names)}"
+        )
 
 
 def _limits(market: MarketPolicy) -> tuple[str, ...]:

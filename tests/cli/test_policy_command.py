@@ -30,17 +30,20 @@ def test_policy_check_when_it_is_valid_then_its_limits_are_summed_up() -> None:
     assert result.exit_code == 0
     assert lines[0] == f"{BUNDLED}: valid, revision {load_policy(Path(BUNDLED)).revision}"
     assert lines[1] == "GLOBAL latches when 3 markets and 20% of all latch within 60 s"
-    assert lines[2].startswith("WARNING: references.sources is empty for BTC-USD-PERP, ETH-USD-PERP, ")
-    assert lines[4].split("  ")[0] == BTC
-    assert "2 % in 8 h" in lines[4]
-    assert "5 bps" in lines[4]
-    assert "50/s, 5000000/s from 10 % in 300 s" in lines[4]
+    assert lines[2].startswith("publish the funding premium: without it a wrong funding index can drift by 0.6252 % of ")
+    assert lines[2].endswith("BTC-USD-PERP, ETH-USD-PERP, SOL-USD-PERP")
+    assert lines[4].startswith("WARNING: references.sources is empty for BTC-USD-PERP, ETH-USD-PERP, ")
+    assert lines[6].split("  ")[0] == BTC
+    assert "2 % in 8 h" in lines[6]
+    assert "5 bps" in lines[6]
+    assert "50/s, 5000000/s from 10 % in 300 s" in lines[6]
 
 
 def test_policy_check_when_asked_for_json_then_every_resolved_value_is_there() -> None:
     document = json.loads(run("policy", "check", BUNDLED, "--json").stdout)
 
     assert document["revision"] == load_policy(Path(BUNDLED)).revision
+    assert document["notes"][0] == "GLOBAL latches when 3 markets and 20% of all latch within 60 s"
     assert (document["two_actors"], document["two_actors_within_s"]) == ([], 600)
     assert document["markets"][BTC]["reopening.notional_per_s"] == "5000000"
     assert document["markets"][BTC]["first_sight"] == "confirm"
