@@ -134,7 +134,17 @@ def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> Wor
     mark = readable(given)
     if mark is None:
         return World(view.once(_believed) or marks, funding)
-    return World(Interval(mark, mark) if mark in marks else marks, funding)
+    return World(Interval(mark, mark) if _is_admitted(mark, view) else marks, funding)
+
+
+def _is_admitted(price: Decimal, view: MarketView) -> bool:
+    """Return whether the references admit a mark price: near them, or between them and not diverging.
+
+    Between them at least one venue says as much or more, so a market that parts more than usual explains it.
+    """
+    near, limits = view.once(_admitted), view.once(mark_interval)
+    supported = limits is not None and price in limits and view.references.between(price)
+    return supported or (near is not None and price in near)
 
 
 def _admitted(view: MarketView, policy: MarketPolicy) -> Interval | None:
@@ -145,8 +155,8 @@ def _admitted(view: MarketView, policy: MarketPolicy) -> Interval | None:
 
 def _believed(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return the hull of the mark prices just published; None where the references do not admit all of them."""
-    marks, prices = view.once(_admitted), _just_published(view)
-    if marks is None or not prices or any(price not in marks for price in prices):
+    prices = _just_published(view)
+    if not prices or not all(_is_admitted(price, view) for price in prices):
         return None
     return Interval(min(prices), max(prices))
 

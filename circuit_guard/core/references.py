@@ -21,6 +21,10 @@ PAIR = 2
 
 TREND_EVERY_NS = 10 * SECOND_NS
 
+SPLITS_KEPT = 60
+"""How many distances of a source from the reference price are kept, one every ten seconds. What half of them exceed is
+no wick."""
+
 FOR_EVER_NS = 2**63 - 1
 """Later than anything."""
 
@@ -87,6 +91,13 @@ class HullParameters(Parameters):
         "price, in the median over the window. Venues really split in a crash; one venue's wick does not move this.",
         most=100,
     )
+    split_max: Decimal = share(
+        "0.02",
+        "A venue that has been away from the reference price for most of the last 10 min makes room as far as it was, "
+        "at most this share of the price: in a crash venues part for long. A source that lies alone makes that room "
+        "after 5 min. 0: none does.",
+        zero=True,
+    )
     smoothing_ns: int = seconds(
         0,
         "For exchanges whose mark price is an exponential average: its time constant. The reference price is then "
@@ -138,8 +149,11 @@ class ReferenceView:
     """How far the reference price has risen from where it was lowest within the window, for as long as it lasted."""
     fall: Decimal
     """How far it has fallen from where it was highest."""
-    spread: Decimal
-    """How far apart independent venues have been lately, times `spread_widths`."""
+    range: Interval | None
+    """What is between the lowest and the highest fresh one; None without a quorum."""
+    room: tuple[Decimal, Decimal]
+    """How far below and above the anchors a price may be because independent venues are apart: now, by
+    `spread_widths`, or for long, by `split_max`."""
     trend: Decimal
     """How far the reference price has moved within the last minutes, `divergence.trend_s`."""
     last_quorum_price: Decimal | None
@@ -149,6 +163,10 @@ class ReferenceView:
     def width(self) -> Decimal:
         """How far the reference price has moved within the window, up and down."""
         return self.rise + self.fall
+
+    def between(self, price: Decimal | None) -> bool:
+        """Return whether a price lies between the fresh references of a quorum: at least one is on either side."""
+        return price is not None and self.range is not None and price in self.range
 
     def agree(self, share: Decimal) -> bool:
         """Return whether there is a quorum, or at least two that are no further apart than a fraction of the price."""
@@ -162,7 +180,7 @@ class ReferenceView:
         """
         if self.anchors is None:
             return None
-        low, high = self.anchors.low - self.spread, self.anchors.high + self.spread
+        low, high = self.anchors.low - self.room[0], self.anchors.high + self.room[1]
         return Interval(low - abs(low) * base - self.fall * widths, high + abs(high) * base + self.rise * widths)
 
 
@@ -221,6 +239,10 @@ class ReferenceBook:
     """Their median."""
     trend: deque[tuple[int, Decimal]] = field(default_factory=deque)
     """The reference price every ten seconds, oldest first."""
+    apart: dict[str, deque[Decimal]] = field(default_factory=dict)
+    """Every ten seconds, how far each source was from the reference price, as a share of it; oldest first."""
+    split: tuple[Decimal, Decimal] = (Decimal(0), Decimal(0))
+    """How far a source was below and above the reference price for most of that time."""
     last_median: Decimal | None = None
     """The median that it follows since the last quorum."""
 
@@ -242,11 +264,14 @@ class ReferenceBook:
                 self.points.append(MedianPoint(now_ns, price))
             self.last_quorum_price, self.last_quorum_ns = price, now_ns
             self.lasted = self._lasted(now_ns, policy)
-            self._note_trend(price, now_ns, policy.of(HullParameters).trend_ns)
+            if not self.trend or now_ns - self.trend[-1][0] >= TREND_EVERY_NS:
+                self._note_trend(price, now_ns, policy.of(HullParameters).trend_ns)
+                self._note_split(price, now_ns, policy)
             self._note_spread([*others, reference.price], price, now_ns, policy)
         if len(self.quotes) > policy.of(ReferenceParameters).sources_max:
             oldest = min(self.quotes, key=lambda source: self.quotes[source].seen_ns)
             del self.quotes[oldest], self.recent[oldest]
+            self.apart.pop(oldest, None)
 
     def _note_spread(self, prices: list[Decimal], price: Decimal, now_ns: int, policy: MarketPolicy) -> None:
         """Note how far apart the references are. The nearest is the reference price itself, or about that."""
@@ -258,10 +283,26 @@ class ReferenceBook:
         self.spread = median([apart for _, apart in self.spreads])
 
     def _note_trend(self, price: Decimal, now_ns: int, trend_ns: int) -> None:
-        if not self.trend or now_ns - self.trend[-1][0] >= TREND_EVERY_NS:
-            self.trend.append((now_ns, price))
-            while self.trend[0][0] < now_ns - trend_ns:
-                self.trend.popleft()
+        self.trend.append((now_ns, price))
+        while self.trend[0][0] < now_ns - trend_ns:
+            self.trend.popleft()
+
+    def _note_split(self, price: Decimal, now_ns: int, policy: MarketPolicy) -> None:
+        """Note how far each source is from the reference price, and how far away one has been for long."""
+        if not price:
+            return
+        oldest_ns = now_ns - policy.of(ReferenceParameters).age_max_ns
+        below, above = [Decimal(0)], [Decimal(0)]
+        for source, quote in self.quotes.items():
+            kept = self.apart.setdefault(source, deque())
+            kept.append((quote.price - price) / abs(price) if quote.seen_ns >= oldest_ns else Decimal(0))
+            if len(kept) > SPLITS_KEPT:
+                kept.popleft()
+            if len(kept) >= SPLITS_KEPT // 2:
+                lasting = sorted(kept)
+                below.append(-lasting[SPLITS_KEPT // 2 - 1])
+                above.append(lasting[-SPLITS_KEPT // 2])
+        self.split = (max(below), max(above))
 
     def _trend(self) -> Decimal:
         """Return how far the reference price has moved over the last minutes; 0 without a quorum."""
@@ -299,15 +340,25 @@ class ReferenceBook:
             hull = lasted.including(price)
             within = min(max(price, lasted.low), lasted.high)
             rise, fall = within - lasted.low, lasted.high - within
-            spread = self.spread and self.spread * policy.of(HullParameters).spread_widths
-            return ReferenceView(len(fresh), True, price, hull, self._since_ns(), hull, rise, fall, spread, *last)
+            between, room = Interval(min(fresh), max(fresh)), self._room(price, policy.of(HullParameters))
+            return ReferenceView(
+                len(fresh), True, price, hull, self._since_ns(), hull, rise, fall, between, room, *last
+            )
         middle = median(fresh) if fresh else None
         rise, fall = self._moved(now_ns, policy)
         before = self._last_hull()
         anchors = _between(fresh, before, policy)
         if len(fresh) < PAIR and anchors is not None and before is not None:
             rise, fall = _capped(rise, fall, fresh[0], before, policy)
-        return ReferenceView(len(fresh), False, middle, None, FOR_EVER_NS, anchors, rise, fall, Decimal(0), *last)
+        return ReferenceView(
+            len(fresh), False, middle, None, FOR_EVER_NS, anchors, rise, fall, None, (Decimal(0), Decimal(0)), *last
+        )
+
+    def _room(self, price: Decimal, rule: HullParameters) -> tuple[Decimal, Decimal]:
+        """Return the room below and above that venues which are apart make."""
+        spread, limit = self.spread * rule.spread_widths, rule.split_max
+        below, above = (max(spread, min(share, limit) * abs(price)) for share in self.split)
+        return below, above
 
     def _since_ns(self) -> int:
         return self.points[0].since_ns if self.points else FOR_EVER_NS

@@ -14,7 +14,7 @@ from circuit_guard.core.margin import World, surplus
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.references import HullParameters
-from circuit_guard.core.rules.divergence import DivergenceParameters
+from circuit_guard.core.rules.divergence import DivergenceParameters, mark_interval
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.types import BreakerState, Verdict
 from circuit_guard.evaluation.feed import Values
@@ -146,6 +146,10 @@ def _known(
     hull_widths = policy.of(HullParameters).hull_widths
     tolerance = (rule.mark_share, rule.hull_widths) if carried else (base, hull_widths)
     anchors, marks, funding = view.references.anchors, view.references.limits(*tolerance), view.funding_envelope(policy)
-    if anchors is None or not isinstance(marks, Interval) or funding is None:
+    if anchors is None or marks is None or funding is None:
         return None
+    between, limits = view.references.range, mark_interval(view, policy)
+    if between is not None and limits is not None:
+        low, high = max(between.low, limits.low), min(between.high, limits.high)
+        marks = marks.including(low).including(high) if low <= high else marks
     return anchors, marks, funding

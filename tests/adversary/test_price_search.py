@@ -26,6 +26,7 @@ FALL_PER_S = 0.07 / 60
 APART = 0.001
 """Two honest venues are this far apart where the third one lies."""
 SCENES = ("calm", "fall of 7 % in a minute", "one of three lies", "two left and one lies")
+FOR_LONG, FOR_LONG_S = "one of three lies for long", 330
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def path(scene: str, at: float) -> float:
 
 
 def shares(scene: str, attack: Attack) -> tuple[float, ...]:
-    if scene == SCENES[2]:
+    if scene in (SCENES[2], FOR_LONG):
         return (1.0, 1 + APART, 1 + attack.lie)
     return (1.0, 1 + attack.lie) if scene == SCENES[3] else (1.0, 0.9999, 1.0001)
 
@@ -75,7 +76,7 @@ def moment(market_class: str, scene: str, attack: Attack, step_s: float) -> Mome
     exchange, shown = Exchange(shipped({MARKET: market_class})), []
     exchange.warm(MARKET, PRICE, INDEX, CALM_S)
     exchange.now += min(step_s, 1) - 1
-    while exchange.now < CALM_S + SCENE_S:
+    while exchange.now < CALM_S + (FOR_LONG_S if scene == FOR_LONG else SCENE_S):
         at = exchange.now - CALM_S
         price = path(scene, at - attack.lag_s)
         exchange.venues(MARKET, price, shares(scene, attack))
@@ -145,7 +146,7 @@ def worst(measure: Measure, market_class: str, scene: str, step_s: float, rounds
     """Climb from an honest venue: choose something else, and keep what gets further."""
     random = Random(f"{market_class} {scene} {measure.__name__}")  # noqa: S311 - repeatable, not secret
     starts = [Attack(-1), Attack(1)]
-    if scene in SCENES[2:]:
+    if scene in (*SCENES[2:], FOR_LONG):
         lies = (-0.0384, 0.0399) if scene == SCENES[3] else (-0.05, 0.05)
         starts = [Attack(-1, lies[0]), Attack(1, lies[1])]
     found, best = max((measure(market_class, scene, one, step_s), number) for number, one in enumerate(starts))
@@ -174,7 +175,9 @@ def room(market_class: str, scene: str) -> float:
     rules = shipped({MARKET: market_class}).markets[MARKET]
     spreads = float(rules.of(HullParameters).spread_widths) * 1.01
     pair = float(rules.of(ReferenceParameters).pair_share) * 1.001
-    return {SCENES[2]: APART * (1 + spreads), SCENES[3]: pair}.get(scene, 0.0001 * (1 + spreads))
+    split = float(rules.of(HullParameters).split_max)
+    lied = {SCENES[2]: APART * (1 + spreads), SCENES[3]: pair, FOR_LONG: APART + split}
+    return lied.get(scene, 0.0001 * (1 + spreads))
 
 
 def mark_printed(market_class: str, scene: str, attack: Attack, moved: float) -> float:
@@ -185,12 +188,13 @@ def mark_printed(market_class: str, scene: str, attack: Attack, moved: float) ->
 
 def pair_of(scene: str) -> float:
     """Return by how much more a share of the price is where the other reference is the price."""
-    return 0.05 if scene == SCENES[3] else 0.001
+    return {SCENES[3]: 0.05, FOR_LONG: 0.021}.get(scene, 0.001)
 
 
 def account_printed(market_class: str, scene: str, attack: Attack, moved: float) -> float:
     rules = shipped({MARKET: market_class}).markets[MARKET]
-    limit, widths = account_limit(rules), float(rules.of(ExplainedLossParameters).hull_widths) + 1
+    supported = scene in (SCENES[2], FOR_LONG)
+    limit, widths = account_limit(rules, supported=supported), float(rules.of(ExplainedLossParameters).hull_widths) + 1
     assert limit is not None
     still = (float(limit) + room(market_class, scene)) * (1 + pair_of(scene))
     return (still + widths * moved) * (1 + attack.margin)
@@ -200,6 +204,7 @@ CADENCES = (10.0, 1.0, 0.1)
 ALL = [
     *((market_class, scene, 1.0) for market_class in CLASSES for scene in SCENES),
     *(("default", scene, step_s) for scene in SCENES[:2] for step_s in (10.0, 0.1)),
+    *((market_class, FOR_LONG, 10.0) for market_class in CLASSES),
 ]
 
 

@@ -30,7 +30,7 @@ def test_policy_check_when_it_is_valid_then_its_limits_are_summed_up() -> None:
     assert result.exit_code == 0
     assert lines[0] == f"{BUNDLED}: valid, revision {load_policy(Path(BUNDLED)).revision}"
     assert lines[1] == "GLOBAL latches when 3 markets and 20% of all latch within 60 s"
-    assert lines[2].startswith("publish the funding premium: without it a wrong funding index can drift by 0.6252 % of ")
+    assert "without it a wrong funding index can drift by 0.6252 % of the price per hour" in lines[2]
     assert lines[2].endswith("BTC-USD-PERP, ETH-USD-PERP, SOL-USD-PERP")
     assert lines[4].startswith("WARNING: references.sources is empty for BTC-USD-PERP, ETH-USD-PERP, ")
     assert lines[6].split("  ")[0] == BTC

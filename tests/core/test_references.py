@@ -186,7 +186,33 @@ def test_limits_when_venues_really_split_then_they_widen_by_the_lasting_spread_a
         for source, price in zip(VENUES[:3], (92_600, 92_500, 92_650), strict=True):
             venues.quote(START_NS + second * SECOND_NS, source, price)
     venues.quote(START_NS + 29 * SECOND_NS, "okx", 80_000)
-    assert venues.view(START_NS + 29 * SECOND_NS).spread == 50 * Decimal("2.5")
+    assert venues.view(START_NS + 29 * SECOND_NS).room == (50 * Decimal("2.5"), 50 * Decimal("2.5"))
+
+
+@pytest.mark.parametrize(
+    ("lasted_s", "price", "above"),
+    [(280, 93_600, 0), (310, 93_600, 1_000), (310, 99_000, 1_852), (310, 92_600, 0)],
+    ids=["a wick", "a venue apart", "further than is believed", "with the others"],
+)
+def test_limits_when_one_venue_is_apart_for_five_of_ten_minutes_then_there_is_room_on_its_side(
+    lasted_s: int, price: int, above: int
+) -> None:
+    venues = Venues()
+    for second in range(300 + lasted_s):
+        for source, quoted in zip(VENUES[:3], (92_600, 92_600, 92_600 if second < 300 else price), strict=True):
+            venues.quote(START_NS + second * SECOND_NS, source, quoted)
+    assert venues.view(START_NS + (299 + lasted_s) * SECOND_NS).room == (0, pytest.approx(Decimal(above), abs=1))
+
+
+def test_limits_when_a_venue_that_was_apart_falls_silent_then_its_room_ends() -> None:
+    venues = Venues()
+    for second in range(1200):
+        for source, price in zip(VENUES[:4], (92_600, 92_600, 92_600, 93_600), strict=True):
+            if source != VENUES[3] or second < 600:
+                venues.quote(START_NS + second * SECOND_NS, source, price)
+        if second == 600:
+            assert venues.view(START_NS + second * SECOND_NS).room[1] > 900
+    assert venues.view(START_NS + 1199 * SECOND_NS).room == (0, 0)
 
 
 def test_reference_price_when_the_mark_price_is_an_average_then_it_is_averaged_alike() -> None:

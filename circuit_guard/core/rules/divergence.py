@@ -108,7 +108,7 @@ def _judge(
     if price is None or limit is None or price in limit:
         return
     severity = Severity.DENY
-    if references.quorum:
+    if references.quorum and not references.between(price):
         far = references.limits(max(base, rule.trip_at_once_base), rule.trip_at_once_hull_widths)
         known_ns = min(rule.trip_after_ns, policy.of(HullParameters).window_ns)
         if far is not None and price not in far:
@@ -176,6 +176,12 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         f"Counted from the nearest price that the reference has had in those {window}, in the direction of its move; "
         "against it the room is that of a reference that stands still. Where venues really split, "
         f"{policy.of(HullParameters).spread_widths:f} times their spread is added on both sides."
+    )
+    split_max = show_percent(policy.of(HullParameters).split_max)
+    yield (
+        "A source that has been away from the reference price for most of the last 10 min makes room on its side as "
+        f"far as it was, up to {split_max}. So one that lies alone gains that after 5 min, for marks and for accounts. A "
+        "mark price between the lowest and the highest fresh reference never trips."
     )
 
 

@@ -58,7 +58,8 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     if mark is None or mark in confirmed:
         return
     lasted = view.lasting(MARK_UNCONFIRMED, rule.trip_after_ns)
-    severity = Severity.TRIP if lasted is Severity.TRIP else Severity.WARN
+    trips = lasted is Severity.TRIP and not references.between(view.published.mark_price)
+    severity = Severity.TRIP if trips else Severity.WARN
     observed = f"{show(mark)} {show_seconds(rule.lag_ns)} ago"
     yield Finding(MARK_UNCONFIRMED, severity, "mark_price", observed, f"{confirmed} since then")
 

@@ -78,6 +78,8 @@ def _frozen(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     away_ns = view.now_ns - unchanged.away_since_ns
     if abs(price - unchanged.mark_price) <= abs(price) * rule.frozen_move_share:
         return  # the references have come to where it stands
+    if view.references.between(unchanged.mark_price):
+        return  # venues disagree by more than that, and one of them says the same
     if view.published.mark_price == unchanged.mark_price and away_ns >= rule.frozen_after_ns:
         severity = view.lasting(MARK_FROZEN, rule.frozen_trip_after_ns)
         observed = f"still {show(unchanged.mark_price)} after {show_seconds(away_ns)}"

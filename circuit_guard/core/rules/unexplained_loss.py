@@ -16,6 +16,7 @@ from circuit_guard.core.envelope import FundingParameters, accrued_max, funding_
 from circuit_guard.core.parameters import Parameters, Relation, choice, count, flag, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule, Unseen, Where
+from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.types import Explanation, Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
@@ -113,17 +114,19 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     yield Finding(UNEXPLAINED_LOSS, severity, "account", observed, "a loss at some admissible value")
 
 
-def account_limit(policy: MarketPolicy) -> Decimal | None:
+def account_limit(policy: MarketPolicy, *, supported: bool = False) -> Decimal | None:
     """Return the surplus that an account needs at true values for its closure to be denied whatever else is wrong.
 
     A fraction of its notional, while the reference price stands still; None where no closure is denied for it. For a
-    short the mark's part grows by its maintenance margin fraction, which grows with the mark.
+    short the mark's part grows by its maintenance margin fraction, which grows with the mark. `supported`: while one of
+    the references is wrong alike, so that the wrong mark price lies between them.
     """
     rule, funding = policy.of(ExplainedLossParameters), policy.of(FundingParameters)
     if not rule.deny or RULE.name in policy.shadow_rules:
         return None
     oldest_ns = policy.of(StalenessParameters).deny_after_ns
-    return rule.mark_share + funding_bound(funding, Decimal(1), oldest_ns) + accrued_max(funding, oldest_ns)
+    mark_share = policy.of(DivergenceParameters).base if supported else rule.mark_share
+    return mark_share + funding_bound(funding, Decimal(1), oldest_ns) + accrued_max(funding, oldest_ns)
 
 
 def believed_within(policy: MarketPolicy, moved: Decimal) -> Decimal:
@@ -148,13 +151,15 @@ def _delays(policy: MarketPolicy) -> Iterator[Delay]:
 
 def _notes(policy: MarketPolicy) -> Iterator[str]:
     needed, widths_moved = account_limit(policy), policy.of(ExplainedLossParameters).hull_widths + 1
-    if needed is None:
+    supported = account_limit(policy, supported=True)
+    if needed is None or supported is None:
         yield "No closure is denied because its account is healthy: the policy turns that off, or has it in shadow."
         return
     yield (
         f"With its account: an account whose true surplus is more than {show_percent(needed)} of its notional (for a "
         "short, times 1 plus its margin fraction) is not closed, whatever its engine computed with; a move of the "
-        f"reference price adds {widths_moved:f} times that move. The account itself is believed as the check gives "
+        f"reference price adds {widths_moved:f} times that move. While one reference is wrong alike, so that the mark "
+        f"price lies between them, it is {show_percent(supported)}. The account itself is believed as the check gives "
         "it, except for a funding index that was discarded as wrong."
     )
 
