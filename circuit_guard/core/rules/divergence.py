@@ -179,9 +179,9 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
     )
     split_max = show_percent(policy.of(HullParameters).split_max)
     yield (
-        "A source that has been away from the reference price for most of the last 10 min makes room on its side as "
-        f"far as it was, up to {split_max}. So one that lies alone gains that after 5 min, for marks and for accounts. A "
-        "mark price between the lowest and the highest fresh reference never trips."
+        "A source that has been away from the reference price for most of the last 10 min makes room on its side, as "
+        f"far as it was, up to {split_max}. So one that lies alone gains that after 5 min, for marks and for accounts. "
+        "A mark price between the lowest and the highest fresh reference never trips."
     )
 
 
