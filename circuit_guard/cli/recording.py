@@ -68,7 +68,10 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording
 @app.command("from-candles")
 def candles(
     prices: Annotated[
-        Path, typer.Argument(metavar="PRICES", help="CSV or Parquet with market, t, open, high, low, close; t in UTC.")
+        Path,
+        typer.Argument(
+            metavar="PRICES", help="CSV (.gz too) or Parquet with market, t, open, high, low, close; t in UTC."
+        ),
     ],
     output: Output,
     funding: Annotated[Path | None, typer.Option(help="CSV or Parquet with market, t, rate.")] = None,
@@ -82,11 +85,23 @@ def candles(
     step: Annotated[int, typer.Option(min=1, max=3600, metavar="SECONDS", help="Time between observations.")] = 5,
     funding_index_start: Annotated[str, typer.Option(metavar="INDEX", help="The funding index at the start.")] = "0",
     funding_period: Annotated[
-        int, typer.Option(min=60, max=604_800, metavar="SECONDS", help="The period that a funding rate is for.")
-    ] = 28_800,
+        int | None,
+        typer.Option(
+            min=60,
+            max=604_800,
+            metavar="SECONDS",
+            help="The period that a funding rate is for. Without it, how far apart the rates are.",
+        ),
+    ] = None,
     max_funding_rate: Annotated[str, typer.Option(metavar="RATE", help="The cap on a funding rate.")] = "0.05",
+    market: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The market of files that have no column for it.")
+    ] = None,
 ) -> None:
-    """Make a recording from your own price history, to replay it under a policy."""
+    """Make a recording from your own price history, to replay it under a policy.
+
+    It prints what the files leave open and how it was taken.
+    """
     made = from_candles(
         prices,
         funding,
@@ -96,11 +111,14 @@ def candles(
             funding_period_s=funding_period,
             max_funding_rate=_decimal("--max-funding-rate", max_funding_rate),
             references=dict(map(_reference, reference or ())),
+            market=market,
         ),
     )
     count = write_recording(output, made.header, made.entries)
     console = screen()
     console.print(f"{output}: {count} entries, {len(made.header.markets)} markets", style="green")
+    for sentence in made.assumed:
+        console.print(sentence)
     for gap in made.gaps[:GAPS_SHOWN_MAX]:
         console.print(f"no candles of {gap.market} from {format_time(gap.from_ns)} to {format_time(gap.until_ns)}")
     if len(made.gaps) > GAPS_SHOWN_MAX:

@@ -1,8 +1,5 @@
 """Making a recording from candles: open, high, low and close per market and interval, and funding rates.
 
-    prices    market, t, open, high, low, close     t: start of the interval, in UTC
-    funding   market, t, rate                       t: from when on the rate is in force
-
 Inside a candle the price goes from the open to the nearer extreme, to the other one, to the close. The mark price is
 the index price; funding accrues from the rates. References are further candle files, or are derived from the same
 path: then they cannot show a divergence.
@@ -10,24 +7,21 @@ path: then they cannot show a divergence.
 
 from __future__ import annotations
 
-import csv
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal, localcontext
 from heapq import merge
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
-from typing import TypeVar
 
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording import format as fields
-from circuit_guard.recording.format import Entry, FieldError, Header, JsonObject
+from circuit_guard.recording.format import Entry, Header
+from circuit_guard.recording.history import Candle, FundingRate, History, read_candles, read_funding, shown
 
 SOURCE = "exchange"
 OBSERVATION_DELAY_NS = 200_000_000
@@ -35,19 +29,26 @@ DERIVED_REFERENCES = {"derived-a": 400, "derived-b": 900, "derived-c": 1400}
 """References made from the candles themselves, with their delay in milliseconds."""
 REFERENCE_DELAY_NS = 400_000_000
 STEPS_PER_CANDLE_MIN = 3
+PERIODS_S = frozenset(hours * 3600 for hours in (1, 2, 4, 6, 8, 12, 24))
+FUNDING_PERIOD_S = 28_800
+"""The usual period, where the rates show none of PERIODS_S."""
 _PRICE = Context(prec=12)
 _INDEX_EXPONENT = Decimal("1e-15")
 
 
 @dataclass(frozen=True, slots=True)
 class CandleOptions:
-    """How candles become observations. `references` maps a source's name to its own candle file."""
+    """How candles become observations. `references` maps a source's name to its own candle file; `market` names what
+    files without such a column are of.
+    """
 
     step_s: int = 5
     funding_index_start: Decimal = Decimal(0)
-    funding_period_s: int = 28_800
+    funding_period_s: int | None = None
+    """None: how far apart the rates are, if that is a usual period, or else 8 h."""
     max_funding_rate: Decimal = Decimal("0.05")
     references: Mapping[str, Path] = field(default_factory=dict)
+    market: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class CandleImport:
 
     header: Header
     gaps: tuple[Gap, ...]
+    assumed: tuple[str, ...]
+    """What the files left open, and how it was taken: sentences."""
     entries: Iterator[Entry]
 
 
@@ -74,6 +77,11 @@ class Series:
 
     candles: list[Candle]
     interval_ns: int
+
+    @property
+    def end_ns(self) -> int:
+        """When the last candle ends."""
+        return self.candles[-1].start_ns + self.interval_ns
 
     def gaps(self) -> list[Gap]:
         """Return the stretches without candles."""
@@ -96,20 +104,82 @@ class Series:
 
 def from_candles(prices_path: Path, funding_path: Path | None, options: CandleOptions) -> CandleImport:
     """Read candles and rates, and return the recording they make. Raises RecordingError with file and row."""
-    prices = _series(prices_path, options)
-    rates = read_funding(funding_path, options.max_funding_rate) if funding_path is not None else {}
-    for market in prices:
-        if funding_path is not None and market not in rates:
-            raise RecordingError(str(funding_path), 0, f"has no rate for {market}, expected at least one")
-    references = {source: _series(path, options) for source, path in options.references.items()}
+    assumed: dict[str, None] = {}
+    prices = _series(prices_path, options, assumed)
+    rates: dict[str, list[FundingRate]] = {}
+    if funding_path is not None:
+        history = read_funding(funding_path, options.max_funding_rate, options.market)
+        options = replace(options, funding_period_s=_period_s(history, prices, options, assumed))
+        rates = history.markets
+        _note(assumed, funding_path, history.assumed)
+    references = {}
+    for source, path in options.references.items():
+        references[source] = _series(path, options, assumed)
+        _refuse_apart(path, references[source], prices_path, prices, assumed)
     header = Header(
         _description(prices_path, funding_path, options),
-        options.funding_period_s,
+        options.funding_period_s or FUNDING_PERIOD_S,
         GapMode.ACCRUE,
         dict.fromkeys(prices, options.max_funding_rate),
     )
     gaps = tuple(gap for series in prices.values() for gap in series.gaps())
-    return CandleImport(header, gaps, _entries(prices, rates, references, options))
+    return CandleImport(header, gaps, tuple(assumed), _entries(prices, rates, references, options))
+
+
+def _note(assumed: dict[str, None], path: Path, sentences: Iterable[str]) -> None:
+    assumed.update(dict.fromkeys(f"{path.name}: {sentence}" for sentence in sentences))
+
+
+def _period_s(
+    rates: History[FundingRate], prices: Mapping[str, Series], options: CandleOptions, assumed: dict[str, None]
+) -> int:
+    """Return the period that the rates are for. Refuse rates that are not of these markets, times or periods."""
+    apart_s = set()
+    for market, series in prices.items():
+        if market not in rates.markets:
+            problem = f"has no rate for {market} but for {shown(list(rates.markets))}, expected the same market names"
+            raise rates.refuse(problem)
+        own = rates.markets[market]
+        if own[0].start_ns >= series.end_ns:
+            first = f"begins at {format_time(own[0].start_ns)} for {market}"
+            raise rates.refuse(f"{first}, expected a rate before the last candle, {format_time(series.end_ns)}")
+        if len(own) > 1:
+            apart_s.add(rates.spacing_ns(market) // SECOND_NS)
+        if own[0].start_ns > series.candles[0].start_ns:
+            since = format_time(own[0].start_ns)
+            _note(
+                assumed, rates.path, [f"the first rate of {market} is from {since}: taken for the time before it too"]
+            )
+    seldom_s, given_s = max(apart_s, default=0), options.funding_period_s
+    if given_s is not None and seldom_s > given_s:
+        raise rates.refuse(f"has rates {seldom_s} s apart, expected at most the funding period of {given_s} s apart")
+    if given_s is None:
+        given_s = seldom_s if seldom_s in PERIODS_S else FUNDING_PERIOD_S
+        _note(assumed, rates.path, [f"a rate is taken to be for {given_s} s; --funding-period says otherwise"])
+    return given_s
+
+
+def _refuse_apart(
+    path: Path, series: Mapping[str, Series], prices_path: Path, prices: Mapping[str, Series], assumed: dict[str, None]
+) -> None:
+    """Refuse candles of a venue that cannot be references of these: of other markets, or of another time."""
+    common = [market for market in prices if market in series]
+    if not common:
+        have, want = shown(list(series)), shown(list(prices))
+        raise RecordingError(
+            str(path), 0, f"has candles of {have}, expected the market names of {prices_path.name}, {want}"
+        )
+    for market in common:
+        ours, theirs = prices[market], series[market]
+        if theirs.end_ns <= ours.candles[0].start_ns or theirs.candles[0].start_ns >= ours.end_ns:
+            have = f"{format_time(theirs.candles[0].start_ns)} to {format_time(theirs.end_ns)}"
+            want = f"{format_time(ours.candles[0].start_ns)} to {format_time(ours.end_ns)}"
+            problem = f"has candles of {market} from {have}, expected the time of {prices_path.name}, {want}"
+            raise RecordingError(str(path), 0, problem)
+        if theirs.candles[0].start_ns > ours.candles[0].start_ns or theirs.end_ns < ours.end_ns:
+            _note(assumed, path, [f"{market} is not covered all along: this reference is silent outside its candles"])
+    if missing := [market for market in prices if market not in series]:
+        _note(assumed, path, [f"there is no {shown(missing)}: this reference is silent there"])
 
 
 def _description(prices_path: Path, funding_path: Path | None, options: CandleOptions) -> str:
@@ -122,22 +192,59 @@ def _description(prices_path: Path, funding_path: Path | None, options: CandleOp
     )
 
 
-def _series(path: Path, options: CandleOptions) -> dict[str, Series]:
-    step_ns = options.step_s * SECOND_NS
-    series = {}
-    for market, candles in read_candles(path).items():
+def _series(path: Path, options: CandleOptions, assumed: dict[str, None]) -> dict[str, Series]:
+    """Return the candles of each market of a file, and how long they are."""
+    step_ns, series = options.step_s * SECOND_NS, {}
+    history = read_candles(path, options.market)
+    for market, candles in history.markets.items():
         if len(candles) == 1:
-            problem = f"has one candle of {market}, expected at least two: their distance is the interval"
-            raise RecordingError(str(path), 0, problem)
-        interval_ns = min(after.start_ns - before.start_ns for before, after in pairwise(candles))
-        if interval_ns % step_ns or interval_ns < STEPS_PER_CANDLE_MIN * step_ns:
+            raise history.refuse(f"has one candle of {market}, expected at least two: their distance is the interval")
+        interval_ns = history.spacing_ns(market)
+        _refuse_off_grid(history, market, interval_ns)
+        shortest_ns = STEPS_PER_CANDLE_MIN * step_ns
+        if interval_ns < STEPS_PER_CANDLE_MIN * SECOND_NS and shortest_ns % interval_ns == 0:
+            together = f"candles of {interval_ns / SECOND_NS:g} s are put together to {shortest_ns / SECOND_NS:g} s"
+            history.assumed[f"{together}, three steps each"] = None
+            candles, interval_ns = _put_together(candles, shortest_ns), shortest_ns
+        if interval_ns % step_ns or interval_ns < shortest_ns:
             problem = (
                 f"has candles of {market} {interval_ns / SECOND_NS:g} s apart, expected a multiple of the step of"
-                f" {options.step_s} s, at least {STEPS_PER_CANDLE_MIN} of them"
+                f" {options.step_s} s, at least {STEPS_PER_CANDLE_MIN} of them{_fitting(interval_ns)}"
             )
-            raise RecordingError(str(path), 0, problem)
+            raise history.refuse(problem)
         series[market] = Series(candles, interval_ns)
+    _note(assumed, path, history.assumed)
     return series
+
+
+def _fitting(interval_ns: int) -> str:
+    """Return which step would fit the candles; nothing where none of whole seconds does."""
+    longest = interval_ns // (STEPS_PER_CANDLE_MIN * SECOND_NS)
+    fits = next((step for step in range(longest, 0, -1) if interval_ns % (step * SECOND_NS) == 0), None)
+    return "" if fits is None else f": --step {fits}"
+
+
+def _refuse_off_grid(history: History[Candle], market: str, interval_ns: int) -> None:
+    """Refuse a candle that does not start where the others do, by its row: its neighbours would overlap or gape."""
+    starts = [candle.start_ns for candle in history.markets[market]]
+    usual_ns = Counter(start_ns % interval_ns for start_ns in starts).most_common(1)[0][0]
+    for row, start_ns in zip(history.rows[market], starts, strict=True):
+        off_ns = (start_ns - usual_ns) % interval_ns
+        if off_ns:
+            near_ns = start_ns - off_ns + (interval_ns if off_ns * 2 > interval_ns else 0)
+            expected = f"{format_time(near_ns)} as the others, {interval_ns / SECOND_NS:g} s apart, or the row left out"
+            raise history.refuse(f"has {market} at {format_time(start_ns)}, expected {expected}", row)
+
+
+def _put_together(candles: Sequence[Candle], interval_ns: int) -> list[Candle]:
+    """Return longer candles, each of those that start within it."""
+    longer = []
+    for start_ns, within in groupby(candles, lambda candle: candle.start_ns - candle.start_ns % interval_ns):
+        first, *others = within
+        every = [first, *others]
+        high, low = max(candle.high for candle in every), min(candle.low for candle in every)
+        longer.append(Candle(first.market, start_ns, first.open, high, low, every[-1].close))
+    return longer
 
 
 def candle_path(candle: Candle, steps: int) -> list[Decimal]:
@@ -178,9 +285,10 @@ def _observations(
 ) -> Iterator[Observation]:
     """Yield what the exchange would have published; the funding index accrues over gaps too."""
     index, premium, last_ns, place = options.funding_index_start, Decimal(0), None, 0
+    period_s = options.funding_period_s or FUNDING_PERIOD_S
     for sequence, (time_ns, price) in enumerate(series.path(options.step_s * SECOND_NS), start=1):
         if last_ns is not None:
-            index = ARITHMETIC.add(index, accrued(premium, time_ns - last_ns, options.funding_period_s))
+            index = ARITHMETIC.add(index, accrued(premium, time_ns - last_ns, period_s))
         while place + 1 < len(rates) and rates[place + 1].start_ns <= time_ns:
             place += 1
         rate = rates[place].rate if rates else Decimal(0)
@@ -198,166 +306,3 @@ def accrued(premium: Decimal, elapsed_ns: int, period_s: int) -> Decimal:
     """Return how much a funding index grows by under a premium per funding period."""
     share = ARITHMETIC.divide(Decimal(elapsed_ns), Decimal(period_s * SECOND_NS))
     return ARITHMETIC.multiply(premium, share).quantize(_INDEX_EXPONENT, context=ARITHMETIC)
-
-
-CANDLE_COLUMNS = ("market", "t", "open", "high", "low", "close")
-FUNDING_COLUMNS = ("market", "t", "rate")
-ROWS_MAX = 500_000
-"""All rows are held in memory to bring the markets into one time order."""
-
-_MILLISECONDS = re.compile(r"[0-9]{12,13}")
-_SPACE_PLACE = len("2026-01-19")
-_EXPECTED_TIME = "a time in UTC, as 2026-01-19T04:30:00Z or in milliseconds since 1970"
-
-
-@dataclass(frozen=True, slots=True)
-class Candle:
-    """The prices of one market over one interval."""
-
-    market: str
-    start_ns: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class FundingRate:
-    """A funding rate per funding period, and from when on it is in force."""
-
-    start_ns: int
-    rate: Decimal
-
-
-T = TypeVar("T", "Candle", "FundingRate")
-
-
-def read_candles(path: Path) -> dict[str, list[Candle]]:
-    """Return the candles of each market in time order. Raises RecordingError."""
-    return _series_of(path, CANDLE_COLUMNS, _candle)
-
-
-def read_funding(path: Path, rate_max: Decimal) -> dict[str, list[FundingRate]]:
-    """Return the rates of each market in time order. Raises RecordingError."""
-
-    def read(row: JsonObject) -> FundingRate:
-        rate = fields.required_decimal(row, "rate", "")
-        if abs(rate) > rate_max:
-            fields.refuse(row, "rate", "", f"at most the market's cap, {rate_max} either way")
-        return FundingRate(_time_ns(row), rate)
-
-    return _series_of(path, FUNDING_COLUMNS, read)
-
-
-def _series_of(path: Path, columns: tuple[str, ...], read: Callable[[JsonObject], T]) -> dict[str, list[T]]:
-    """Return what each row holds, by market and in time order."""
-    markets: dict[str, list[T]] = {}
-    count = 0
-    for number, row in read_rows(path, columns):
-        count += 1
-        if count > ROWS_MAX:
-            raise RecordingError(str(path), number, f"has more than {ROWS_MAX} rows, expected a shorter stretch")
-        try:
-            market, item = fields.required_name(row, "market", ""), read(row)
-            series = markets.setdefault(market, [])
-            if series and item.start_ns <= series[-1].start_ns:
-                last = format_time(series[-1].start_ns)
-                fields.refuse(row, "t", "", f"after the market's row before it, {last}")
-        except FieldError as error:
-            raise RecordingError(str(path), number, str(error)) from None
-        series.append(item)
-    if not count:
-        raise RecordingError(str(path), 0, f"has no rows, expected some with the columns {', '.join(columns)}")
-    return markets
-
-
-def _candle(row: JsonObject) -> Candle:
-    open_, high, low, close = (fields.required_decimal(row, column, "") for column in CANDLE_COLUMNS[2:])
-    if high < max(open_, low, close):
-        fields.refuse(row, "high", "", f"at least open, low and close, {max(open_, low, close)}")
-    if low > min(open_, close):
-        fields.refuse(row, "low", "", f"at most open and close, {min(open_, close)}")
-    return Candle(str(row["market"]), _time_ns(row), open_, high, low, close)
-
-
-def _time_ns(row: JsonObject) -> int:
-    """Return the time of a row; a space may stand for the T, as many tools write it."""
-    text = str(row.get("t"))
-    if _MILLISECONDS.fullmatch(text):
-        return int(text) * SECOND_NS // 1000
-    if text[_SPACE_PLACE : _SPACE_PLACE + 1] == " ":
-        text = text.replace(" ", "T", 1)
-    value = fields.parse_time_ns(text)
-    if value is None:
-        fields.refuse(row, "t", "", _EXPECTED_TIME)
-    return value
-
-
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-
-Row = tuple[int, dict[str, object]]
-"""The row's number, and its values by column name in lower case. In a CSV file the heading is row 1."""
-
-
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """Yield the named columns of every row; others are passed over. Raises RecordingError."""
-    rows = _parquet_rows(path, columns) if path.suffix.lower() in PARQUET_SUFFIXES else _csv_rows(path, columns)
-    try:
-        yield from rows
-    except OSError as error:
-        problem = f"cannot be read ({error.strerror or error}), expected a readable file"
-        raise RecordingError(str(path), 0, problem) from None
-
-
-def _csv_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            places = _places(path, next(reader, []), columns)
-            for values in reader:
-                if len(values) <= max(places.values()):
-                    problem = f"has {len(values)} values, expected one for each of the columns {', '.join(columns)}"
-                    raise RecordingError(str(path), reader.line_num, problem)
-                yield reader.line_num, {column: values[place].strip() for column, place in places.items()}
-        except (csv.Error, UnicodeDecodeError) as error:
-            problem = f"is not CSV in UTF-8 ({error}), expected comma-separated values"
-            raise RecordingError(str(path), reader.line_num + 1, problem) from None
-
-
-def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        problem = "needs the extra `parquet` (pip install circuit-guard[parquet]), or expected a CSV file"
-        raise RecordingError(str(path), 0, problem) from None
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        places = _places(path, file.schema_arrow.names, columns)
-        names = {column: file.schema_arrow.names[place] for column, place in places.items()}
-        number = 0
-        for batch in file.iter_batches(columns=list(names.values())):
-            for values in batch.to_pylist():
-                number += 1
-                yield number, {column: _text(values[name]) for column, name in names.items()}
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise RecordingError(str(path), 0, f"is not readable Parquet ({error}), expected a Parquet file") from None
-
-
-def _places(path: Path, heading: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
-    """Return where each column stands, whatever the case of its name."""
-    names = [name.strip().lower() for name in heading]
-    for column in columns:
-        if names.count(column) != 1:
-            problem = f"has {names.count(column)} columns named {column!r}, expected one each of {', '.join(columns)}"
-            raise RecordingError(str(path), 1, problem)
-    return {column: names.index(column) for column in columns}
-
-
-def _text(value: object) -> object:
-    """Return a Parquet value as CSV would hold it; a missing one stays None."""
-    if isinstance(value, datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return None if value is None else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -9,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.errors import RecordingError
-from circuit_guard.recording import candles as candle_files
+from circuit_guard.recording import history
 from circuit_guard.recording.candles import CandleOptions, from_candles
 
 HEADING = "market,t,open,high,low,close"
 GOOD = "BTC-USD-PERP,2026-01-19T04:00:00Z,100,104,99,101"
 NEXT = "BTC-USD-PERP,2026-01-19T04:01:00Z,101,104,99,101"
 DECIMAL = 'a decimal as a string, such as "92600.1", of at most 40 digits and within 1e-30 .. 1e30'
-TIME = "a time in UTC, as 2026-01-19T04:30:00Z or in milliseconds since 1970"
+TIME = "a time in UTC, as 2026-01-19T04:30:00Z or since 1970 in s, ms, us or ns"
 
 
 def refusal(path: Path, funding: Path | None = None, options: CandleOptions | None = None) -> str:
@@ -36,7 +37,18 @@ ROWS = [
     ("BTC-USD-PERP,yesterday,1,1,1,1", f't was "yesterday", expected {TIME}'),
     ("BTC-USD-PERP,,1,1,1,1", f't was "", expected {TIME}'),
     ("BTC-USD-PERP,2026-01-19T04:02:00+02:00,1,1,1,1", f't was "2026-01-19T04:02:00+02:00", expected {TIME}'),
-    (GOOD, 't was "2026-01-19T04:00:00Z", expected after the market\'s row before it, 2026-01-19T04:01:00Z'),
+    ("BTC-USD-PERP,12345678901,1,1,1,1", f't was "12345678901", expected {TIME}'),
+    (
+        GOOD.replace("104", "105"),
+        "has BTC-USD-PERP at 2026-01-19T04:00:00Z again, expected the values of row 2, or one of the two",
+    ),
+    (
+        "BTC-USD-PERP,2026-01-19T04:02:07Z,100,104,99,101",
+        (
+            "has BTC-USD-PERP at 2026-01-19T04:02:07Z, expected 2026-01-19T04:02:00Z as the others, 60 s apart, or the "
+            "row left out"
+        ),
+    ),
     ("BTC-USD-PERP,2026-01-19T04:02:00Z,abc,1,1,1", f'open was "abc", expected {DECIMAL}'),
     ("BTC-USD-PERP,2026-01-19T04:02:00Z,1,,1,1", f'high was "", expected {DECIMAL}'),
     ("BTC-USD-PERP,2026-01-19T04:02:00Z,1,1,NaN,1", f'low was "NaN", expected {DECIMAL}'),
@@ -67,6 +79,26 @@ def test_candles_when_a_column_comes_twice_then_names_it(tmp_path: Path) -> None
     assert refusal(path).startswith(":1: has 2 columns named 'close', expected one each of")
 
 
+def test_candles_when_nothing_names_the_market_then_says_how_to(tmp_path: Path) -> None:
+    path = prices_of(tmp_path, "open_time,open,high,low,close", "1768795200000,1,1,1,1")
+    expected = "expected market, t, open, high, low, close, or --market NAME for all rows"
+    assert refusal(path) == f":1: has no column 'market', {expected}"
+    assert refusal(prices_of(tmp_path, "1768795200000,1,1,1,1,5")) == f":1: has no heading, {expected}"
+
+
+def test_candles_when_the_file_is_empty_then_says_so(tmp_path: Path) -> None:
+    expected = ": is empty, expected rows with the columns market, t, open, high, low, close"
+    assert refusal(prices_of(tmp_path, "")) == expected
+
+
+def test_candles_when_the_compressed_file_is_cut_off_then_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "prices.csv.gz"
+    path.write_bytes(gzip.compress("\n".join([HEADING, GOOD, NEXT]).encode())[:-9])
+    assert refusal(path).startswith(": cannot be read (Compressed file ended")
+    path.write_bytes(b"no gzip")
+    assert refusal(path).startswith(": cannot be read (Not a gzipped file")
+
+
 def test_candles_when_the_file_has_no_rows_then_says_so(tmp_path: Path) -> None:
     expected = ": has no rows, expected some with the columns market, t, open, high, low, close"
     assert refusal(prices_of(tmp_path, HEADING)) == expected
@@ -93,14 +125,16 @@ def test_candles_when_a_market_has_one_then_says_what_is_missing(tmp_path: Path)
 @pytest.mark.parametrize("step_s", [7, 30])
 def test_candles_when_the_step_does_not_fit_then_says_so(tmp_path: Path, step_s: int) -> None:
     path = prices_of(tmp_path, HEADING, GOOD, NEXT)
-    assert refusal(path, options=CandleOptions(step_s=step_s)) == (
-        f": has candles of BTC-USD-PERP 60 s apart, expected a multiple of the step of {step_s} s, at least 3 of them"
+    expected = f"expected a multiple of the step of {step_s} s, at least 3 of them: --step 20"
+    assert (
+        refusal(path, options=CandleOptions(step_s=step_s)) == f": has candles of BTC-USD-PERP 60 s apart, {expected}"
     )
 
 
 def test_candles_when_there_are_too_many_rows_then_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candle_files, "ROWS_MAX", 1)
-    assert refusal(prices_of(tmp_path, HEADING, GOOD, NEXT)) == ":3: has more than 1 rows, expected a shorter stretch"
+    monkeypatch.setattr(history, "ROWS_MAX", 1)
+    expected = ":3: has more than 1 rows, expected a shorter stretch: split the file"
+    assert refusal(prices_of(tmp_path, HEADING, GOOD, NEXT)) == expected
 
 
 RATES = [
@@ -111,7 +145,7 @@ RATES = [
     ),
     (
         "BTC-USD-PERP,2026-01-19T04:00:00Z,0.01",
-        ':3: t was "2026-01-19T04:00:00Z", expected after the market\'s row before it, 2026-01-19T04:00:00Z',
+        ":3: has BTC-USD-PERP at 2026-01-19T04:00:00Z again, expected the values of row 2, or one of the two",
     ),
 ]
 
@@ -128,7 +162,58 @@ def test_funding_when_a_market_has_no_rate_then_names_it(tmp_path: Path) -> None
     funding = tmp_path / "funding.csv"
     funding.write_text("market,t,rate\nETH-USD-PERP,2026-01-19T04:00:00Z,0.0001\n")
     path = prices_of(tmp_path, HEADING, GOOD, NEXT)
-    assert refusal(path, funding) == ": has no rate for BTC-USD-PERP, expected at least one"
+    assert (
+        refusal(path, funding) == ": has no rate for BTC-USD-PERP but for ETH-USD-PERP, expected the same market names"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "period_s", "expected"),
+    [
+        (["07:00,0.0001"], None, "begins at 2026-01-19T07:00:00Z for BTC-USD-PERP, expected a rate before the last"),
+        (
+            ["00:00,0.0001", "08:00,0.0001"],
+            3600,
+            "has rates 28800 s apart, expected at most the funding period of 3600 s",
+        ),
+    ],
+)
+def test_funding_when_it_is_of_another_time_or_period_then_says_what_would_fit(
+    tmp_path: Path, rows: list[str], period_s: int | None, expected: str
+) -> None:
+    funding = tmp_path / "funding.csv"
+    times = [f"BTC-USD-PERP,2026-01-19T{row.replace(',', ':00Z,')}" for row in rows]
+    funding.write_text("\n".join(["market,t,rate", *times]))
+    path = prices_of(tmp_path, HEADING, GOOD, NEXT)
+    assert refusal(path, funding, CandleOptions(funding_period_s=period_s)).startswith(f": {expected}")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            [GOOD.replace("BTC-USD-PERP", "BTCUSDT"), NEXT.replace("BTC-USD-PERP", "BTCUSDT")],
+            "has candles of BTCUSDT, expected the market names of prices.csv, BTC-USD-PERP",
+        ),
+        (
+            [GOOD.replace("T04", "T06"), NEXT.replace("T04", "T06")],
+            (
+                "has candles of BTC-USD-PERP from 2026-01-19T06:00:00Z to 2026-01-19T06:02:00Z, expected the time of "
+                "prices.csv, 2026-01-19T04:00:00Z to 2026-01-19T04:02:00Z"
+            ),
+        ),
+    ],
+    ids=["market names", "time"],
+)
+def test_references_when_they_do_not_belong_to_the_prices_then_says_what_would_fit(
+    tmp_path: Path, rows: list[str], expected: str
+) -> None:
+    venue = tmp_path / "okx.csv"
+    venue.write_text("\n".join([HEADING, *rows]))
+    path = prices_of(tmp_path, HEADING, GOOD, NEXT)
+    with pytest.raises(RecordingError) as raised:
+        from_candles(path, None, CandleOptions(references={"okx": venue}))
+    assert str(raised.value) == f"{venue}: {expected}"
 
 
 def test_parquet_when_the_file_is_none_then_says_so(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from circuit_guard.config.policy import PolicyFile
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.recording.candles import Candle, CandleOptions, Gap, accrued, candle_path, from_candles
+from circuit_guard.recording.candles import CandleOptions, Gap, accrued, candle_path, from_candles
 from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, parse_time_ns
+from circuit_guard.recording.history import Candle
 from circuit_guard.recording.replay import replay_file
 
 BTC, ETH = "BTC-USD-PERP", "ETH-USD-PERP"
@@ -110,11 +112,14 @@ def test_gap_when_candles_are_missing_then_is_reported_and_nothing_is_published_
 def test_references_when_files_are_given_then_come_from_them(tmp_path: Path) -> None:
     prices = written(tmp_path / "p.csv", HEADING, minutes(BTC, 0, 1))
     other = written(tmp_path / "o.csv", HEADING, [row.replace(",100,", ",99.5,") for row in minutes(BTC, 0, 1)])
-    elsewhere = written(tmp_path / "e.csv", HEADING, minutes("XRP-USD-PERP", 0, 1))
-    options = CandleOptions(references={"okx": other, "kraken": elsewhere})
+    later = written(tmp_path / "e.csv", HEADING, minutes(BTC, 1, 2))
+    options = CandleOptions(references={"okx": other, "kraken": later})
     made = from_candles(prices, None, options)
     references = [entry for entry in made.entries if isinstance(entry, Reference)]
-    assert {reference.source for reference in references} == {"okx"}
+    assert {reference.source for reference in references} == {"okx", "kraken"}
+    assert made.assumed == (
+        "e.csv: BTC-USD-PERP is not covered all along: this reference is silent outside its candles",
+    )
     assert references[0].price == Decimal("99.5")
     assert made.header.description.endswith("references okx from o.csv, kraken from e.csv")
 
@@ -182,3 +187,78 @@ def real_day(shared_data: Path, folder: Path) -> tuple[Path, Path]:
             if row["kind"] == "funding":
                 funding_rows.writerow([row["market"], row["t"], row["close"]])
     return prices, funding
+
+
+FORMS = {
+    "as ours": ("t", lambda minute: f"2026-01-19T04:{minute:02d}:00Z", ()),
+    "seconds": ("timestamp", lambda minute: f"{1768795200 + 60 * minute}", ("times are seconds since 1970",)),
+    "milliseconds": ("open_time", lambda minute: f"{1768795200 + 60 * minute}000", ()),
+    "microseconds": (
+        "Time",
+        lambda minute: f"{1768795200 + 60 * minute}000000",
+        ("times are microseconds since 1970",),
+    ),
+    "naive": ("date", lambda minute: f"2026-01-19 04:{minute:02d}:00", ("times name no zone: taken for UTC",)),
+    "with an offset": ("t", lambda minute: f"2026-01-19 04:{minute:02d}:00+00:00", ()),
+}
+
+
+@pytest.mark.parametrize(("column", "written_as", "assumed"), FORMS.values(), ids=FORMS)
+def test_candles_when_times_are_as_people_have_them_then_they_are_read_and_what_was_assumed_is_said(
+    tmp_path: Path, column: str, written_as: Callable[[int], str], assumed: tuple[str, ...]
+) -> None:
+    rows = [f"{written_as(minute)},100,104,99,101" for minute in range(3)]
+    made = from_candles(
+        written(tmp_path / "p.csv", f"{column},open,high,low,close", rows), None, CandleOptions(market=BTC)
+    )
+    assert observed(made.entries)[0].event_time_ns == start_ns(0)
+    assert made.assumed == tuple(f"p.csv: {sentence}" for sentence in assumed)
+
+
+def test_candles_when_pages_overlap_newest_first_with_blank_lines_then_each_is_taken_once_in_order(
+    tmp_path: Path,
+) -> None:
+    rows = [*minutes(BTC, 3, 2), "", *minutes(BTC, 2, 1, 0), ""]
+    made = from_candles(written(tmp_path / "p.csv", HEADING, rows), None, CandleOptions())
+    plain = from_candles(written(tmp_path / "q.csv", HEADING, minutes(BTC, 0, 1, 2, 3)), None, CandleOptions())
+    assert list(made.entries) == list(plain.entries)
+    assert made.assumed == (
+        "p.csv: the rows of BTC-USD-PERP are not in time order: sorted",
+        "p.csv: 1 row of BTC-USD-PERP repeated with the same values: taken once",
+    )
+
+
+def test_candles_when_the_file_has_no_heading_and_is_compressed_then_the_usual_columns_are_taken(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "BTCUSDT-1m.csv.gz"
+    rows = [f"{1768795200 + 60 * minute}000,100,104,99,101,5,0" for minute in range(2)]
+    path.write_bytes(gzip.compress("\n".join(rows).encode()))
+    made = from_candles(path, None, CandleOptions(market=BTC))
+    assert made.assumed == (
+        f"{path.name}: there is no heading: the first columns are taken for t, open, high, low, close",
+    )
+    assert observed(made.entries)[0].mark_price == 100
+
+
+def test_candles_when_they_are_of_one_second_then_fifteen_make_one(tmp_path: Path) -> None:
+    rows = [f"{BTC},{1768795200 + second},100,{104 + second},{99 - second},101" for second in range(30)]
+    made = from_candles(written(tmp_path / "p.csv", HEADING.removesuffix(",volume"), rows), None, CandleOptions())
+    prices = [observation.mark_price for observation in observed(made.entries)]
+    assert "p.csv: candles of 1 s are put together to 15 s, three steps each" in made.assumed
+    assert prices == [100, 85, 118, 100, 70, 133, 101]
+
+
+@pytest.mark.parametrize(
+    ("apart_h", "given_s", "period_s"), [(8, None, 28_800), (1, None, 3_600), (4, None, 14_400), (1, 28_800, 28_800)]
+)
+def test_funding_when_no_period_is_given_then_it_is_how_far_the_rates_are_apart(
+    tmp_path: Path, apart_h: int, given_s: int | None, period_s: int
+) -> None:
+    prices = written(tmp_path / "p.csv", HEADING, minutes(BTC, 0, 1))
+    rates = [f"{BTC},2026-01-19T{hour:02d}:00:00Z,0.0001" for hour in range(0, 24, apart_h)]
+    made = from_candles(
+        prices, written(tmp_path / "f.csv", "market,t,rate", rates), CandleOptions(funding_period_s=given_s)
+    )
+    assert made.header.funding_period_s == period_s
+    assert bool(made.assumed) == (given_s is None)
