@@ -22,15 +22,18 @@ from circuit_guard.core.formatting import format_time
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import StateRow
 from circuit_guard.core.market import MarketState
+from circuit_guard.core.policy import Policy, TwoActorAct
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.errors import CheckpointGone, StateDirectoryHeld
 from circuit_guard.journal.export import export_json_lines, export_parquet, json_line
+from circuit_guard.journal.journal import adopt as adopt_journal
+from circuit_guard.journal.journal import missing
 from circuit_guard.journal.journal import prune as prune_journal
 from circuit_guard.journal.options import DAY_NS, HOUR_NS, JournalOptions
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
-from circuit_guard.journal.record import Chain, CheckpointContent, Kind, Record
+from circuit_guard.journal.record import Chain, CheckpointContent, JournalAdopted, Kind, Record
 from circuit_guard.recording.format import EXPECTED_TIME, parse_time_ns
 
 app = typer.Typer(help="Prove, read, export and prune what the guard has recorded.", no_args_is_help=True)
@@ -173,6 +176,39 @@ def prune(
         raise CommandError(str(held), ExitCode.DENIED) from held
     sizes = f"{before / MEGABYTE:,.1f} MB before, {file.stat().st_size / MEGABYTE:,.1f} MB now"
     screen().print(f"{directory}: {blocks} blocks of records dropped; {sizes}", style="green")
+
+
+@app.command("adopt")
+def adopt(
+    directory: Directory,
+    actor: options.Actor,
+    reason: options.Reason,
+    second: Annotated[
+        str, typer.Option("--second", metavar="NAME", help="The second actor, where the policy wants two to resume.")
+    ] = "",
+) -> None:
+    """Take a journal as it is, though its end, or all of it, is missing. Halts, latches and baselines may be forgotten.
+
+    First try to bring back the directory as it was. After it, halt again what was halted, and rebaseline what was not
+    to be trusted. The journal keeps who did this, why, and what was missing. Exit code 1: a guard holds the directory,
+    nothing is missing, or a second actor is.
+    """
+    if not (problem := missing(directory)):
+        raise CommandError(f"{directory}: nothing is missing, so there is nothing to adopt", ExitCode.DENIED)
+
+    def seconded(policy: Policy | None) -> str:
+        if policy is not None and TwoActorAct.RESUME in policy.two_actors and second in ("", actor):
+            expected = "another actor than --actor: the policy wants two actors to resume"
+            raise CommandError(f"--second was {second or 'not given'}, expected {expected}", ExitCode.DENIED)
+        return second
+
+    now_ns = time.time_ns()
+    try:
+        adopt_journal(directory, now_ns, JournalAdopted(now_ns, actor, "", reason, problem), seconded=seconded)
+    except StateDirectoryHeld as held:
+        raise CommandError(str(held), ExitCode.DENIED) from held
+    screen().print(f"{directory}: adopted as it is. Missing was: {problem}", style="yellow")
+    screen().print("Halt again what was halted before a guard starts on it.")
 
 
 def _matching(

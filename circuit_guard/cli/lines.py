@@ -14,7 +14,7 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Explanation, Outcome, Verdict
 from circuit_guard.errors import WireError
 from circuit_guard.journal.codec import CodecError, decode
-from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, Kind, Record, Start
+from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, JournalAdopted, Kind, Record, Start
 from circuit_guard.server.convert import received
 from circuit_guard.server.convert.records import time_ns
 from circuit_guard.v1 import event_pb2
@@ -101,6 +101,9 @@ def _sentence(value: object, scope: str) -> str:  # noqa: C901  # one case for e
             return f"checkpoint{name} of the state after record {value.covers}, SHA-256 {value.digest}"
         case DecisionsDropped():
             return f"{counted(value.count, 'decision')} before this not recorded: the disk was too slow"
+        case JournalAdopted():
+            actors = f"{value.actor} and {value.seconded_by}" if value.seconded_by else value.actor
+            return f"journal adopted as it is by {actors}: {value.reason} ({value.problem})"
         case inputs.Observation():
             feed = f"epoch {value.epoch}, number {value.feed_sequence}"
             return f"{value.market}: observation of {value.source}, {feed}: {_values(value)}"

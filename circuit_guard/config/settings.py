@@ -77,6 +77,8 @@ class JournalSettings(Table):
     """Seconds between checkpoints. A restart runs again what came after the last one."""
     bytes_max: Annotated[int, Whole(10_000_000, 10**13, text=True)] = 2_000_000_000
     """Inputs older than 24 h are dropped, oldest first, while the journal is larger than this."""
+    unwritten_max_s: Annotated[int, Whole(1, 60, text=True)] = 3
+    """How long a record may wait for the disk. Beyond that nothing is answered until it is written: a deny."""
     overflow: Literal["block", "drop"] = "block"
     """What happens to decisions that the disk is too slow for: block keeps them queued, drop loses and counts them."""
 

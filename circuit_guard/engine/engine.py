@@ -140,7 +140,10 @@ class Engine:
         return await asyncio.to_thread(self._journal.recorded_checkpoint, sequence)
 
     async def room(self) -> None:
-        """Return once the journal has room: await it before an input is stamped and taken. Raise EngineFailed."""
+        """Return once the journal has room: await it before an input is stamped and taken.
+
+        Raise EngineFailed, and JournalStalled while the disk does not write.
+        """
         await self._of_journal(Journal.room)
 
     async def durable(self) -> None:
@@ -195,11 +198,13 @@ class Engine:
     def ready(self) -> list[str]:
         """Return why the guard is not ready, one sentence each; empty when it is.
 
-        Once all required markets have been warm, only a failure of the engine takes readiness back: later trouble with
-        a market is answered check by check, and costs no other.
+        Once all required markets have been warm, only a failure of the engine or a disk that does not write takes
+        readiness back: later trouble with a market is answered check by check, and costs no other.
         """
         if self._failure:
             return [str(self._failure)]
+        if self._journal is not None and (stalled := self._journal.stalled()) is not None:
+            return [stalled]
         return [] if self._was_ready else [f"market {name} is required and still warming" for name in self._cold()]
 
     def subscribe(self, wanted: Callable[[Fact], bool] = lambda _: True) -> Subscription:

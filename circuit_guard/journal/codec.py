@@ -33,14 +33,24 @@ from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import Decision
 from circuit_guard.journal.errors import JournalError
-from circuit_guard.journal.record import CheckpointContent, CheckpointNote, DecisionsDropped, Start
+from circuit_guard.journal.record import CheckpointContent, CheckpointNote, DecisionsDropped, JournalAdopted, Start
 
 T = TypeVar("T")
 
 KNOWN: dict[str, type] = {
     kind.__name__: kind
     for kind in get_args(
-        Input | Check | OrdersCheck | Fact | Decision | GuardState | Policy | Start | CheckpointNote | DecisionsDropped
+        Input
+        | Check
+        | OrdersCheck
+        | Fact
+        | Decision
+        | GuardState
+        | Policy
+        | Start
+        | CheckpointNote
+        | DecisionsDropped
+        | JournalAdopted
     )
 } | {"Snapshot": CheckpointContent}
 """Everything that can be encoded, by the name that it is recorded by."""

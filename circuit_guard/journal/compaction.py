@@ -22,7 +22,7 @@ from typing import NamedTuple
 import structlog
 
 from circuit_guard.journal.block import pack, unpack
-from circuit_guard.journal.errors import JournalFailed
+from circuit_guard.journal.errors import JournalFailed, RecordBroken
 from circuit_guard.journal.reader import Walk, read_bounds
 from circuit_guard.journal.record import Chain, chain_hashes
 from circuit_guard.journal.store import BlockHead, connect_read_only
@@ -66,7 +66,7 @@ def build_block(path: Path, chain: Chain, count: int) -> Block:
 
 
 class _NoProcessError(Exception):
-    """The process cannot be started, or has ended before it answered."""
+    """The process cannot be started, has ended before it answered, or lacks memory, descriptors or the disk."""
 
 
 class Compactor:
@@ -140,8 +140,10 @@ class _Process:
             answer: Block | Exception = connection.recv()
         except (EOFError, OSError) as error:
             raise _NoProcessError(str(error) or "it has ended") from error
-        if isinstance(answer, Exception):
+        if isinstance(answer, RecordBroken | JournalFailed):  # about the records: the guard must know
             raise answer
+        if isinstance(answer, Exception):
+            raise _NoProcessError(f"{type(answer).__name__}: {answer}") from answer
         return answer
 
     def end(self) -> int | None:

@@ -64,5 +64,9 @@ class CheckpointGone(JournalError):
         return f"checkpoint {self.sequence} is not available: {self.problem}; {self.remedy}"
 
 
+class JournalStalled(JournalError):
+    """Records have waited for the disk for too long: nothing is taken in until they are written."""
+
+
 class JournalFailed(JournalError):
     """Nothing more can be kept, and what was not yet durable may be lost; restart the guard once the cause is gone."""

@@ -3,70 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
-import os
-import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Self
+from uuid import uuid4
 
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
+from circuit_guard.journal.anchor import ADOPT, ANCHOR_NAME, Anchor, read_anchor
 from circuit_guard.journal.checkpoint import Checkpoint, copied, pack
-from circuit_guard.journal.errors import CheckpointGone, JournalUnusable, StateDirectoryHeld
+from circuit_guard.journal.codec import encode
+from circuit_guard.journal.errors import CheckpointGone, JournalStalled, JournalUnusable
 from circuit_guard.journal.options import JournalOptions
-from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds
-from circuit_guard.journal.record import CheckpointContent, Entry, Kind, Start, entries_of
+from circuit_guard.journal.place import Place, held, known_journal
+from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds, without_anchor
+from circuit_guard.journal.record import CheckpointContent, Entry, JournalAdopted, Kind, Record, Start, entries_of
 from circuit_guard.journal.retention import prune_all
 from circuit_guard.journal.store import Store, connect, sqlite_errors
 from circuit_guard.journal.writer import Appended, EntryQueue, Writer
-
-LOCK_NAME = "lock"
-_HOLDER_BYTES_MAX = 1000
-
-
-@contextmanager
-def locked(directory: Path, started_ns: int) -> Iterator[None]:
-    """Hold the lock on a state directory while the context lasts; the end of the process releases it as well.
-
-    Its file says who holds it: pid, host, start time. Without the lock that content is left over and means nothing.
-    Raises StateDirectoryHeld with the holder; JournalUnusable where the directory cannot be used.
-    """
-    path = directory / LOCK_NAME
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        problem = f"cannot be locked ({error.strerror})"
-        raise JournalUnusable(path, problem, "name a directory that the guard may write to") from None
-    try:
-        _lock(
-            descriptor, path, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started_ns": started_ns})
-        )
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, path: Path, holder: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder.encode(), 0)
-    except BlockingIOError:
-        other = os.pread(descriptor, _HOLDER_BYTES_MAX, 0).decode(errors="replace") or "a process that is just starting"
-        problem = f"another guard uses this state directory: {other}"
-        remedy = "stop that process, or give each guard its own directory"
-        raise StateDirectoryHeld(path.parent, problem, remedy) from None
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror})"
-        raise JournalUnusable(path, problem, "free disk space, or name another directory") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +41,8 @@ class JournalStatus:
     over_budget_bytes: int
     """By how much what must be kept exceeds `bytes_max`; 0 while it fits."""
     failure: str | None
+    unwritten_ns: int
+    """How long the oldest record that is not on the disk has waited; 0 where none waits."""
 
 
 class Journal:
@@ -96,14 +58,14 @@ class Journal:
         self._line = asyncio.Lock()
         self._in_line = 0
         path = directory / JOURNAL_NAME
-        with ExitStack() as held:
-            held.enter_context(locked(directory, started_ns))
+        with ExitStack() as entered:
+            place = entered.enter_context(held(directory, started_ns))
             with sqlite_errors(path):
-                store = _open(path)
+                store = _open(directory, place)
                 self._queue = EntryQueue(options, store.last_sequence)
                 self._packer = ThreadPoolExecutor(1, thread_name_prefix="journal-packer")
-                self._writer = Writer(path, store, self._queue, options)
-            self._held = held.pop_all()
+                self._writer = Writer(path, store, place, self._queue, options)
+            self._held = entered.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +88,12 @@ class Journal:
             dropped=queue.dropped,
             over_budget_bytes=self._writer.over_budget_bytes,
             failure=queue.failure,
+            unwritten_ns=queue.unwritten_ns,
         )
+
+    def stalled(self) -> str | None:
+        """Return what is wrong while records wait for the disk for too long; it may pass by itself."""
+        return self._queue.stalled()
 
     def append(self, entries: Iterable[Entry]) -> Appended:
         """Take entries to be written in this order, right after all before. Raise JournalFailed after a failure.
@@ -152,10 +119,14 @@ class Journal:
         await asyncio.wrap_future(self._queue.durable(self._queue.last_sequence if sequence is None else sequence))
 
     async def room(self) -> None:
-        """Return once the queue is not full, to one after the other in the order of asking. Raise JournalFailed.
+        """Return once the queue is not full, to one after the other in the order of asking.
+
+        Raise JournalFailed, and JournalStalled while records have waited for the disk for too long.
 
         Await it before an input is accepted, and append that before awaiting anything else. Under `drop` nobody waits.
         """
+        if (stalled := self._queue.stalled()) is not None:
+            raise JournalStalled(stalled)
         if self._queue.has_room and not self._in_line:
             return
         self._in_line += 1
@@ -219,19 +190,94 @@ def prune(directory: Path, started_ns: int, now_ns: int, options: JournalOptions
     The journal must not be in use: a guard prunes its own. Raise StateDirectoryHeld or JournalUnusable.
     """
     path = directory / JOURNAL_NAME
-    with locked(directory, started_ns), sqlite_errors(path), closing(_open(path)) as store:
+    with held(directory, started_ns) as place, sqlite_errors(path), closing(_open(directory, place)) as store:
         return prune_all(store, options, now_ns)
 
 
-def _open(path: Path) -> Store:
-    """Return the store of a journal, once the latest records are proved."""
+def adopt(
+    directory: Path, started_ns: int, adopted: JournalAdopted, *, seconded: Callable[[Policy | None], str]
+) -> None:
+    """Take the journal of a directory for what it is, though its end or all of it is missing, and record who did.
+
+    `seconded` gets the policy that was in force, None where nothing is known, and raises where it wants a second actor.
+    What is not as it was written is not adopted. Raise StateDirectoryHeld or JournalUnusable.
+    """
+    path = directory / JOURNAL_NAME
+    with held(directory, started_ns) as place, sqlite_errors(path), ExitStack() as opened:
+        place.lock_journal()
+        connection = opened.enter_context(closing(connect(path)))
+        place.lock_journal()
+        _prove(connection, path)
+        with JournalReader(directory) as reader:
+            last = reader.last_checkpoint()
+        adopted = replace(adopted, seconded_by=seconded(None if last is None else last.content().policy))
+        store = Store(connection)
+        record = Record(store.last_sequence + 1, Kind.FACT, adopted.at_ns, "", encode(adopted))
+        store.insert([(record, None)])
+        if not store.identity():
+            store.become(uuid4().hex)
+        (directory / ANCHOR_NAME).unlink(missing_ok=True)
+        place.hold(store.identity(), store.ends)
+
+
+def missing(directory: Path) -> str:
+    """Return what a directory's anchor and lock file say that its journal lacks; empty where it is whole.
+
+    Raise JournalUnusable where it cannot be read, and where what there is is not as it was written.
+    """
+    try:
+        with JournalReader(directory) as reader:
+            known = known_journal(directory)
+            other = f"the journal that this directory held, {known}" if known not in ("", reader.identity()) else ""
+            return reader.missing() or other
+    except JournalUnusable:
+        if (directory / JOURNAL_NAME).exists():
+            raise
+        return "the journal itself"
+
+
+def _prove(connection: Connection, path: Path) -> None:
+    """Raise RecordBroken where one of the latest records, those not in a block, is not as it was written."""
+    for chain, bounds in read_bounds(connection, path).items():
+        walk = Walk(connection, chain, path, bounds)
+        for _ in walk.records(walk.block_end().sequence + 1):
+            """Reading is proving."""
+
+
+def _open(directory: Path, place: Place) -> Store:
+    """Return the store of a journal, once the latest records and the anchor are proved; an absent one is created."""
+    path, anchor = directory / JOURNAL_NAME, read_anchor(directory)
+    if not path.exists() and (anchor is not None or place.known_journal):
+        known = f" of {max(end.sequence for end in anchor.ends.values())} records" if anchor is not None else ""
+        raise JournalUnusable(path, f"the journal{known} that this directory held is gone", ADOPT)
+    place.lock_journal()
     connection = connect(path)
     try:
-        for chain, bounds in read_bounds(connection, path).items():
-            walk = Walk(connection, chain, path, bounds)
-            for _ in walk.records(walk.block_end().sequence + 1):
-                """Reading is proving."""
-        return Store(connection)
+        place.lock_journal()
+        _prove(connection, path)
+        store = Store(connection)
+        _require_whole(store, anchor, place, path)
+        _require_end(connection, anchor, path)
+        if not store.identity():
+            store.become(uuid4().hex)
+        place.hold(store.identity(), store.ends)
     except BaseException:
         connection.close()
         raise
+    return store
+
+
+def _require_end(connection: Connection, anchor: Anchor | None, path: Path) -> None:
+    if problem := without_anchor(connection, path, anchor):
+        raise JournalUnusable(path, problem, ADOPT)
+
+
+def _require_whole(store: Store, anchor: Anchor | None, place: Place, path: Path) -> None:
+    """Refuse a journal that is not the one whose anchor or lock file lies beside it."""
+    identity = store.identity()
+    if identity and anchor is None:
+        problem = f"the file {ANCHOR_NAME} beside it is gone, so nothing says whether its end is there"
+        raise JournalUnusable(path, problem, ADOPT)
+    known = place.known_journal if anchor is None else anchor.journal
+    if known and known != identity:
+        raise JournalUnusable(path, f"it is not the journal that this directory held, {known}", ADOPT)

@@ -27,6 +27,8 @@ class JournalOptions:
     """Records waiting for the disk at which the queue counts as full. At four times as many the journal fails."""
     commit_within_ns: int = 10_000_000
     """The longest time from append to commit. A record that a caller waits for is committed at once."""
+    unwritten_max_ns: int = 3 * SECOND_NS
+    """How long a record may wait for the disk. Beyond that nothing more is taken in until it is written."""
     inputs_kept_ns: int = DAY_NS
     """Younger inputs are never pruned, whatever `bytes_max` says."""
     audit_kept_ns: int = 90 * DAY_NS

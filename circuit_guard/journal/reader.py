@@ -10,12 +10,13 @@ from heapq import merge
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from circuit_guard.journal.anchor import ADOPT, ANCHOR_NAME, Anchor, read_anchor
 from circuit_guard.journal.block import unpack
 from circuit_guard.journal.checkpoint import Checkpoint, unpack_text
 from circuit_guard.journal.codec import CodecError, decode_as
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
 from circuit_guard.journal.record import Chain, CheckpointNote, Kind, Record, chain_hashes, chain_of, hash_after
-from circuit_guard.journal.store import End, connect_read_only, query
+from circuit_guard.journal.store import End, connect_read_only, identity, query
 
 _ROWS_AT_A_TIME = 1000
 """A reader that stayed in one transaction would keep the write-ahead log from being reused."""
@@ -61,6 +62,22 @@ class _Block(NamedTuple):
     last_hash: bytes
     body_hash: bytes
     body: bytes
+
+
+def without_anchor(connection: sqlite3.Connection, path: Path, anchor: Anchor | None) -> str:
+    """Return what is wrong with a journal that does not go as far as its anchor says; empty where it does."""
+    if anchor is None:
+        return ""
+    for chain, bounds in read_bounds(connection, path).items():
+        end, last = anchor.ends[chain], bounds.last
+        if last.sequence < end.sequence:
+            return f"its {chain} chain ends at record {last.sequence}, and the anchor beside it says {end.sequence}"
+        walk = Walk(connection, chain, path, bounds, noted=end.hash)
+        if end.sequence:
+            next(walk.records(end.sequence), None)
+        if end.sequence and walk.noted_at != end.sequence:
+            return f"its {chain} chain has another record {end.sequence} than the anchor beside it says"
+    return ""
 
 
 class Walk:
@@ -291,7 +308,7 @@ class JournalReader:
             if last_checkpoint is not None and last_checkpoint.sequence >= self._latest_state():
                 self._kept_text(last_checkpoint)
             report.noted = {chain.value: walks[chain].noted_at for chain in noted}
-            report.problem = self._without_head(report.noted, bounds)
+            report.problem = self._without_head(report.noted, bounds) or self._without_end()
         except RecordBroken as broken:
             report.bad_sequence, report.problem = broken.sequence, str(broken)
         except JournalUnusable as error:
@@ -299,6 +316,28 @@ class JournalReader:
         except CodecError as error:
             report.problem = f"{self._path}: a checkpoint's note cannot be read: {error}"
         return report
+
+    def identity(self) -> str:
+        """Return the identity of the journal; empty where it never had an anchor."""
+        return identity(self._connection)
+
+    def missing(self) -> str:
+        """Return what the anchor beside the journal says that it lacks; empty where it is whole."""
+        own = identity(self._connection)
+        try:
+            anchor = read_anchor(self._path.parent)
+        except JournalUnusable as error:
+            return f"{error.path.name}: {error.problem}"
+        if anchor is None:
+            gone = f"the file {ANCHOR_NAME} beside it is gone, so nothing says whether its end is there"
+            return gone if own else ""
+        if anchor.journal != own:
+            return f"it is not the journal that this directory held, {anchor.journal}"
+        return without_anchor(self._connection, self._path, anchor)
+
+    def _without_end(self) -> str:
+        problem = self.missing()
+        return f"{self._path}: {problem}; {ADOPT}" if problem else ""
 
     def _without_head(self, noted: Mapping[str, int | None], bounds: Mapping[Chain, Bounds]) -> str:
         """Return what is wrong with a chain that does not have the head noted of it; empty where all do."""

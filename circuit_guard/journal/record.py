@@ -78,6 +78,19 @@ class DecisionsDropped:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class JournalAdopted:
+    """An operator took a journal for what it is, though its anchor or its lock file says that something is missing."""
+
+    at_ns: int
+    actor: str
+    seconded_by: str
+    """The second actor, where the policy in force wanted two to resume."""
+    reason: str
+    problem: str
+    """What is missing, as it was found."""
+
+
 class Entry(NamedTuple):
     """Something to be recorded. It must not change any more: it is encoded later, by the writer."""
 

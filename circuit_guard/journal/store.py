@@ -4,6 +4,7 @@
     block       older records of one chain, many in one compressed row; where both exist the block counts
     checkpoint  the encoded state of each CHECKPOINT record, apart from it, so that it can be dropped before it
     chain       per chain, where it starts (the last pruned record) and where it ends
+    anchored    the identity of the journal, once there is an anchor beside it
 
 A step of MIGRATIONS is never changed once released: a later version adds one.
 """
@@ -67,6 +68,7 @@ MIGRATIONS = (
         PRIMARY KEY (chain, last_sequence)
     ) STRICT;
     """,
+    "CREATE TABLE anchored (journal TEXT NOT NULL) STRICT;",
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -205,6 +207,12 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
+def identity(connection: sqlite3.Connection) -> str:
+    """Return the identity of a journal; empty where it never had an anchor."""
+    row = connection.execute("SELECT journal FROM anchored LIMIT 1").fetchone()
+    return "" if row is None else str(row[0])
+
+
 class End(NamedTuple):
     """A place in a chain: the last record before it, and its hash."""
 
@@ -242,6 +250,20 @@ class Store:
         self._ends = {Chain(chain): End(sequence, last_hash) for chain, sequence, last_hash in rows}
 
     @property
+    def ends(self) -> dict[Chain, End]:
+        """Where each chain ends."""
+        return dict(self._ends)
+
+    def identity(self) -> str:
+        """Return the identity of the journal; empty where it never had an anchor."""
+        return identity(self._connection)
+
+    def become(self, identity: str) -> None:
+        """Note that there is an anchor from now on, in the file itself: a lost write-ahead log cannot take it back."""
+        self._connection.execute("INSERT INTO anchored VALUES (?)", (identity,))
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @property
     def last_sequence(self) -> int:
         """The sequence of the last record, 0 before the first."""
         return max(end.sequence for end in self._ends.values())
@@ -265,6 +287,23 @@ class Store:
                     "UPDATE chain SET last_sequence = ?, last_hash = ? WHERE chain = ?", (*end, chain.value)
                 )
         self._ends = ends
+
+    def matches(self, head: BlockHead) -> bool:
+        """Return whether a block goes on from the one before it, and stands for the rows that there are."""
+        before = self._connection.execute(
+            "SELECT last_sequence, last_hash FROM block WHERE chain = ?1 UNION ALL"
+            " SELECT pruned_sequence, pruned_hash FROM chain WHERE chain = ?1 ORDER BY 1 DESC LIMIT 1",
+            (head.chain.value,),
+        ).fetchone()
+        [(count, first)] = self._connection.execute(
+            "SELECT count(*), min(sequence) FROM record WHERE chain = ? AND sequence > ? AND sequence <= ?",
+            (head.chain.value, before[0], head.last_sequence),
+        )
+        row = self._connection.execute(
+            "SELECT hash FROM record WHERE chain = ? AND sequence = ?", (head.chain.value, head.last_sequence)
+        ).fetchone()
+        ours = (before[1], first, count, None if row is None else row[0])
+        return ours == (head.previous_hash, head.first_sequence, head.records, head.last_hash)
 
     def insert_block(self, head: BlockHead, body: bytes) -> None:
         """Write a block. The rows it stands for no longer count; `sweep` deletes them."""

@@ -19,8 +19,9 @@ from typing import NamedTuple
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.compaction import Block, Compactor
-from circuit_guard.journal.errors import JournalError, JournalFailed
+from circuit_guard.journal.errors import JournalError, JournalFailed, RecordBroken
 from circuit_guard.journal.options import JournalOptions, Overflow
+from circuit_guard.journal.place import Place
 from circuit_guard.journal.record import (
     Chain,
     DecisionsDropped,
@@ -36,6 +37,8 @@ from circuit_guard.journal.store import Store, unusable
 BATCH_MAX = 4096
 """The most records committed together: a longer batch would keep its first record waiting."""
 FULL_TIMES_MAX = 4
+IDLE_S = 1.0
+"""How often the writer looks whether the journal is still the file that was opened, where nothing is to be written."""
 
 
 class Appended(NamedTuple):
@@ -57,6 +60,8 @@ class EntryQueue:
         self._changed = threading.Condition()
         self._entries: deque[tuple[int, Entry]] = deque()
         self._oldest_ns = 0
+        self._unwritten_since_ns: int | None = None
+        """Since when a record is not on the disk: the oldest one's append, or the commit before it."""
         self.last_sequence = self.durable_sequence = last_sequence
         self._awaited = 0
         self._waiting: list[tuple[int, Future[None]]] = []
@@ -70,6 +75,19 @@ class EntryQueue:
     def has_room(self) -> bool:
         """Whether another input may be taken: under overflow `drop` while the queue is full as well."""
         return self.failure is None and (not self._full or self._options.overflow is Overflow.DROP)
+
+    @property
+    def unwritten_ns(self) -> int:
+        """How long the oldest record that is not on the disk has waited; 0 where none waits."""
+        since_ns = self._unwritten_since_ns
+        return 0 if since_ns is None else monotonic_ns() - since_ns
+
+    def stalled(self) -> str | None:
+        """Return what is wrong while records have waited for the disk for too long."""
+        if (waited_ns := self.unwritten_ns) <= self._options.unwritten_max_ns:
+            return None
+        waited_s, most_s = waited_ns / SECOND_NS, self._options.unwritten_max_ns / SECOND_NS
+        return f"the journal's disk has not written a record for {waited_s:.1f} s, expected at most {most_s:g} s"
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -95,6 +113,8 @@ class EntryQueue:
                     self._note_dropped()
                 self._put(entry)
             self.dropped += dropped
+            if self._entries and self._unwritten_since_ns is None:
+                self._unwritten_since_ns = monotonic_ns()
             if was_empty and self._entries:
                 self._oldest_ns = monotonic_ns()
                 self._changed.notify()
@@ -132,9 +152,13 @@ class EntryQueue:
         return future
 
     def take(self) -> list[tuple[int, Entry]] | None:
-        """Wait for work; return the entries to commit together, maybe none. None once closed and empty, or failed."""
+        """Wait for work, a second at most; return the entries to commit together, maybe none. None once closed and
+        empty, or failed.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._entries or self._done)
+            self._changed.wait_for(lambda: self._entries or self._done, timeout=IDLE_S)
+            if not self._entries and not self._done:
+                return []
             if self.failure is not None or (not self._entries and self._closing):
                 return None
             if self._entries:
@@ -160,6 +184,7 @@ class EntryQueue:
         """Take note that everything up to this sequence is on the disk."""
         with self._changed:
             self.durable_sequence = sequence
+            self._unwritten_since_ns = monotonic_ns() if sequence < self.last_sequence else None
             ready = [future for awaited, future in self._waiting if awaited <= sequence]
             self._waiting = [waiter for waiter in self._waiting if waiter[0] > sequence]
         _settle(ready)
@@ -235,9 +260,10 @@ class Writer:
     `over_budget_bytes`: by how much what must be kept exceeds `bytes_max`, as of the last block.
     """
 
-    def __init__(self, path: Path, store: Store, queue: EntryQueue, options: JournalOptions) -> None:
+    def __init__(self, path: Path, store: Store, place: Place, queue: EntryQueue, options: JournalOptions) -> None:
         self._path = path
         self._store = store
+        self._place = place
         self._queue = queue
         self._options = options
         self._rows = Counter({chain: store.count_rows(chain) for chain in Chain})
@@ -264,6 +290,8 @@ class Writer:
             while (batch := self._queue.take()) is not None:
                 if batch:
                     self._commit(batch)
+                else:
+                    self._place.check()
                 self._tend()
         except Exception as error:  # noqa: BLE001  # whatever it is, the journal says so and keeps nothing more
             self._failed(error)
@@ -271,6 +299,8 @@ class Writer:
     def _commit(self, batch: list[tuple[int, Entry]]) -> None:
         records = [_encoded(sequence, entry) for sequence, entry in batch]
         self._store.insert(records)
+        self._place.anchor(self._store.ends)
+        self._place.check()  # last: what was written elsewhere is not promised
         self._queue.committed(batch[-1][0])
         self._rows.update(chain_of(entry.kind) for _, entry in batch)
         self._newest_ns = max(self._newest_ns, batch[-1][1].at_ns)
@@ -279,6 +309,11 @@ class Writer:
         """Do one small piece of the work that is not urgent, and come back for the next."""
         if self._blocks:
             block = self._blocks.popleft()
+            self._place.check()
+            if not self._store.matches(block.head):
+                head = block.head
+                what = f"is in a block of {head.first_sequence} to {head.last_sequence} that is not of these records"
+                raise RecordBroken(self._path, head.first_sequence, what)
             self._store.insert_block(block.head, block.body)
             self._sweeping.add(block.head.chain)
             self._prune_due = True

@@ -44,7 +44,11 @@ async def journal_session(engine: Engine, settings: JournalSettings) -> AsyncIte
         _log.warning("memory_only", remedy="set journal.directory: without it a restart forgets latches and halts")
         yield None
         return
-    options = JournalOptions(overflow=Overflow(settings.overflow), bytes_max=settings.bytes_max)
+    options = JournalOptions(
+        overflow=Overflow(settings.overflow),
+        bytes_max=settings.bytes_max,
+        unwritten_max_ns=settings.unwritten_max_s * SECOND_NS,
+    )
     try:
         journal = Journal(settings.directory, engine.now_ns(), options)
     except StateDirectoryHeld:

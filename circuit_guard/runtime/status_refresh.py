@@ -118,4 +118,5 @@ class StatusRefresh:
             journal_queued=journal.queued if journal else 0,
             journal_dropped=journal.dropped if journal else 0,
             journal_over_budget_bytes=journal.over_budget_bytes if journal else 0,
+            journal_unwritten_s=journal.unwritten_ns / SECOND_NS if journal else 0.0,
         )

@@ -16,7 +16,7 @@ from circuit_guard.core.facts import CommandRefused
 from circuit_guard.engine.engine import EngineFailed, EngineRefuses
 from circuit_guard.engine.subscriptions import EventsLost, TooManyWatchers
 from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError
-from circuit_guard.journal.errors import CheckpointGone, JournalError
+from circuit_guard.journal.errors import CheckpointGone, JournalError, JournalStalled
 from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut, reason_of
 
 DOMAIN = "circuit_guard"
@@ -41,6 +41,7 @@ CODES = {
     "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,  # too many checks are waiting; with RetryInfo
     "EXPIRED": grpc.StatusCode.DEADLINE_EXCEEDED,  # the caller's deadline has passed
     "ENGINE_FAILED": grpc.StatusCode.UNAVAILABLE,  # the engine has stopped, or could not start
+    "JOURNAL_STALLED": grpc.StatusCode.UNAVAILABLE,  # the disk does not write; with RetryInfo
     "INTERNAL": grpc.StatusCode.INTERNAL,  # a defect
 }
 """The reason in ErrorInfo, and the code that goes with it."""
@@ -94,6 +95,9 @@ def refusal(error: Exception) -> RefusalError | None:
             return RefusalError("POLICY_INVALID", str(error), metadata)
         case CheckpointGone():
             return RefusalError("CHECKPOINT_GONE", str(error), {"checkpoint_id": str(error.sequence)})
+        case JournalStalled():
+            message = f"{error}. An answer could not be recorded, so none is given: treat this as a deny"
+            return RefusalError("JOURNAL_STALLED", message, retry_after_s=1)
         case JournalError():
             return RefusalError("CHECKPOINT_UNREADABLE", str(error))
         case TooManyWatchers():
@@ -102,11 +106,10 @@ def refusal(error: Exception) -> RefusalError | None:
             return RefusalError(
                 "EVENTS_LOST", f"{error}; watch again, then read the status", {"count": str(error.count)}
             )
-        case EngineRefuses():
-            message = f"{error}. Nothing of before is known, so nothing is answered: treat this as a deny"
-            return RefusalError("ENGINE_FAILED", message)
         case EngineFailed():
-            return RefusalError("ENGINE_FAILED", "the engine has stopped: treat this as a deny")
+            refuses = f"{error}. Nothing of before is known, so nothing is answered"
+            stopped = refuses if isinstance(error, EngineRefuses) else "the engine has stopped"
+            return RefusalError("ENGINE_FAILED", f"{stopped}: treat this as a deny")
         case _:
             return None
 

@@ -77,6 +77,7 @@ GAUGES = {
     "watchers": "Clients that watch events.",
     "journal_in_use": "1 if what happens is recorded; 0 is memory only, or failed.",
     "journal_queued_records": "Records that wait for the disk.",
+    "journal_unwritten_seconds": "How long the oldest record that is not on the disk has waited.",
     "journal_over_budget_bytes": "By how much what must be kept exceeds the budget; 0 while it fits.",
     "clock_offset_seconds": "How far the wall clock has moved ahead of the guard's own clock since the start.",
     "build_info{version}": "1 for the version that is running.",

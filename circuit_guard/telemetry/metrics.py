@@ -41,6 +41,7 @@ class Vitals:
     journal_queued: int = 0
     journal_dropped: int = 0
     journal_over_budget_bytes: int = 0
+    journal_unwritten_s: float = 0.0
 
 
 class Metrics:
@@ -101,6 +102,7 @@ class Metrics:
             "journal_in_use": vitals.journal_in_use,
             "journal_queued_records": vitals.journal_queued,
             "journal_over_budget_bytes": vitals.journal_over_budget_bytes,
+            "journal_unwritten_seconds": vitals.journal_unwritten_s,
             "clock_offset_seconds": vitals.clock_offset_s,
         }
         totals = {

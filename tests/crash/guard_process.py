@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from circuit_guard.journal.journal import LOCK_NAME
+from circuit_guard.journal.place import LOCK_NAME
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, VerifyReport
 
 ROOT = Path(__file__).parents[2]

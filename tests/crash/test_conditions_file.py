@@ -13,10 +13,13 @@ import pytest
 
 from circuit_guard.core.types import Phase
 from circuit_guard.engine.engine import EngineRefuses
+from circuit_guard.journal.anchor import ANCHOR_NAME
+from circuit_guard.journal.place import LOCK_NAME
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.store import SCHEMA_VERSION
 from tests.crash.conditions import BTC, ETH, HALT, RESTORE, SOL, refused_start, running
 from tests.driver import ManualClock
+from tests.journal.builders import anchored
 
 WAL_NAME = f"{JOURNAL_NAME}-wal"
 WAL_HEADER_BYTES, FRAME_HEADER_BYTES, PAGE_BYTES = 32, 24, 4096
@@ -122,6 +125,7 @@ class Crashed:
         (self.folder / "state").mkdir()
         for name in (JOURNAL_NAME, WAL_NAME):
             (self.folder / "state" / name).write_bytes(content if name == WAL_NAME else self.files[name])
+        anchored(self.folder / "state")
         return self.folder
 
 
@@ -174,7 +178,10 @@ async def test_start_when_the_journal_is_of_the_first_schema_then_it_is_updated_
     left: Path, clock: ManualClock
 ) -> None:
     with closing(sqlite3.connect(left / "state" / JOURNAL_NAME)) as connection:
-        connection.executescript("DROP TABLE block; PRAGMA user_version = 1;")  # as far as it differs from the second
+        later = "DROP TABLE anchored; DROP TABLE block;"
+        connection.executescript(f"{later} PRAGMA user_version = 1;")
+    (left / "state" / ANCHOR_NAME).unlink()
+    (left / "state" / LOCK_NAME).unlink()
 
     async with running(left, clock) as guard:
         assert guard.halted() == HALT

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +17,13 @@ from circuit_guard.core.facts import CommandRefused, DecisionMade, HaltChanged
 from circuit_guard.core.inputs import Check, HaltCommand, Observation
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, BreakerState, CheckKind, Decision, Phase, Verdict
+from circuit_guard.journal.anchor import ANCHOR_NAME, Anchor
 from circuit_guard.journal.codec import encode
+from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.journal import Journal
-from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
+from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, read_bounds
 from circuit_guard.journal.record import Entry, Kind, Record, Start, fact_entry, input_entry
+from circuit_guard.journal.store import connect_read_only, identity
 from tests.core import world
 
 START_NS = 1_768_780_800 * SECOND_NS
@@ -152,3 +155,13 @@ def tamper(directory: Path, *statements: str, change: Callable[[sqlite3.Connecti
             connection.execute(statement)
         if change is not None:
             change(connection)
+
+
+def anchored(directory: Path) -> None:
+    """Put the anchor beside a journal that a crash after its last whole commit leaves; none where it is broken."""
+    path = directory / JOURNAL_NAME
+    (directory / ANCHOR_NAME).unlink(missing_ok=True)
+    with suppress(JournalUnusable, sqlite3.Error), closing(connect_read_only(path)) as connection:
+        if journal := identity(connection):
+            ends = {chain: bounds.last for chain, bounds in read_bounds(connection, path).items()}
+            (directory / ANCHOR_NAME).write_bytes(Anchor(journal, ends).packed())

@@ -7,10 +7,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,6 +21,7 @@ from benchmarks.family import children
 from circuit_guard.journal.compaction import Block, Compactor, build_block
 from circuit_guard.journal.errors import RecordBroken
 from circuit_guard.journal.record import Chain
+from circuit_guard.journal.store import Store, connect
 from tests.journal.builders import keep, mixed
 from tests.journal.conftest import Opened
 
@@ -57,6 +60,43 @@ def _first(compactor: Compactor, answers: Answers) -> Block | Exception:
     """Return the first answer; the process runs now."""
     compactor.ask(Chain.RECORDER)
     return answers.get(timeout=ANSWERED_WITHIN_S)
+
+
+def test_block_when_the_journal_cannot_be_opened_for_a_while_then_it_is_tried_again(
+    path: Path, compactor: Compactor, answers: Answers
+) -> None:
+    """As with too little memory, too few descriptors or a disk error: making blocks can wait, and the guard goes on."""
+    away = path.with_name("away")
+    path.rename(away)
+    with capture_logs() as logs:
+        compactor.ask(Chain.RECORDER)
+        while not logs:
+            time.sleep(0.01)
+        away.rename(path)
+        assert isinstance(answers.get(timeout=ANSWERED_WITHIN_S), Block)
+    assert "JournalUnusable" in logs[0]["error"]
+    assert answers.empty()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"previous_hash": b"\1" * 32},
+        {"last_hash": bytes(32)},
+        {"records": COUNT + 1},
+        {"first_sequence": 2},
+        {"last_sequence": 30},
+    ],
+)
+async def test_block_when_it_is_not_of_these_rows_then_the_store_sees_it(opened: Opened, other: dict[str, Any]) -> None:
+    with opened() as journal:
+        await keep(journal, mixed(RECORDS))
+    path = opened.directory / "journal.db"
+    block = build_block(path, Chain.AUDIT, COUNT)
+    with closing(connect(path)) as connection:
+        store = Store(connection)
+        assert store.matches(block.head)
+        assert not store.matches(block.head._replace(**other))
 
 
 def processes_of_blocks() -> list[int]:

@@ -231,8 +231,8 @@ async def test_checkpoint_when_written_then_it_holds_the_state_of_that_instant(o
 LOCK = """
 import sys
 from pathlib import Path
-from circuit_guard.journal.journal import locked
-with locked(Path(sys.argv[1]), 1):
+from circuit_guard.journal.place import held
+with held(Path(sys.argv[1]), 1):
     pass
 """
 

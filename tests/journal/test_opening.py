@@ -97,9 +97,9 @@ Damage = Callable[[Path], object]
     [
         (
             lambda at: with_header(at, user_version=SCHEMA_VERSION + 1),
-            "its schema is version 3, and this program knows 2",
+            "its schema is version 4, and this program knows 3",
         ),
-        (lambda at: with_header(at, user_version=0), "its schema version was 0, expected 1 to 2"),
+        (lambda at: with_header(at, user_version=0), "its schema version was 0, expected 1 to 3"),
         (lambda at: with_header(at, user_version=1), "damaged or no journal (SQLite says: table block already exists)"),
         (
             lambda at: with_header(at, application_id=7),

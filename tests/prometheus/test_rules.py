@@ -27,6 +27,7 @@ LISTED = {
     "CircuitGuardHoldOverdue",
     "CircuitGuardJournalDropping",
     "CircuitGuardJournalLagging",
+    "CircuitGuardJournalStalled",
     "CircuitGuardMarketLatched",
     "CircuitGuardNotReady",
     "CircuitGuardOperatorHaltLong",
