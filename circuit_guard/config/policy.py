@@ -82,7 +82,7 @@ class PolicyFile:
 
     def warnings(self) -> list[str]:
         """Return what is valid and may not be what its author means, one sentence or two each."""
-        return [*_open_references(self.document), *_not_inherited(self.document)]
+        return [*_open_references(self.document), *_near_zero(self.document), *_not_inherited(self.document)]
 
     def with_markets(self, facts: Mapping[str, MarketFacts]) -> Policy:
         """Return the policy with these markets beside its own, for a replay.
@@ -192,6 +192,18 @@ def _open_references(document: PolicyDocument) -> Iterator[str]:
         yield (
             f"references.sources is empty for {', '.join(admitting)}: any name may publish references. "
             "Name the sources that may."
+        )
+
+
+def _near_zero(document: PolicyDocument) -> Iterator[str]:
+    tables = {name: _table_of(document, market) for name, market in document.markets.items()}
+    bare = [
+        name for name, one in tables.items() if one.allow_negative_price and not (one.price.tick or one.price.scale)
+    ]
+    if bare:
+        yield (
+            f"allow_negative_price is true for {', '.join(bare)}, but price.tick and price.scale are 0: near zero "
+            "every fraction of a price is nothing, and a difference of one tick trips. Give both."
         )
 
 

@@ -84,6 +84,8 @@ if TYPE_CHECKING:  # a checker cannot know the types that are made below
         observation_source: str = ""
         shadow_rules: tuple[str, ...] = ()
         references: Any = None
+        price: Any = None
+        allow_negative_price: bool = False
 
     class MarketTable(ClassTable):
         """And of a market."""

@@ -82,7 +82,8 @@ def _in_trouble(view: MarketView, policy: MarketPolicy) -> World | None:
     there are none or an operator halted the market for what the guard does not see.
     """
     state, funding, near = view.state, view.funding_envelope(policy), view.once(_admitted)
-    marks = state.trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
+    alone = policy.of(DivergenceParameters).unreferenced_share
+    marks = state.trusted.unreferenced(alone, view.now_ns, view.references.prices)
     if near is not None and marks is not None:
         relied_on = policy.of(ExplainedLossParameters).halted is Halted.ALLOW_EXPLAINED and state.halt is None
         marks = near if relied_on else Interval(min(marks.low, near.low), max(marks.high, near.high))

@@ -23,6 +23,7 @@ from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published, readable
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.progress import advance, recover, view_of
 from circuit_guard.core.references import HullParameters, Quote, ReferenceParameters, median
 from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
@@ -117,15 +118,15 @@ def _doubt(market: MarketState, found: set[str], now_ns: int) -> None:
 
 def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
     """Return what the observation of a view says of the accrual since the one before; None without a known price."""
-    feed, trusted, values = view.state.feed, view.state.trusted, view.published
-    price = trusted.funding_price()
+    feed, values = view.state.feed, view.published
+    price = view.funding_price(policy)
     if price is None or view.observation is None:
         return None
     until_ns = view.observation.event_time_ns
     elapsed_ns = feed.accrual_ns(until_ns, policy, view.now_ns) - feed.accrued_ns
     premium = values.funding_premium
     if premium is None and values.funding_rate is not None:
-        premium = values.funding_rate * (values.index_price or price)
+        premium = values.funding_rate * (price if values.index_price is None else values.index_price)
     mark, index = values.mark_price, values.index_price
     basis = None if mark is None or index is None else mark - index
     gap_ns = policy.of(FundingParameters).gap_ns
@@ -257,10 +258,19 @@ def _confirm(view: MarketView, policy: MarketPolicy) -> None:
         return
     since_ns = now_ns - trusted.confirmed_ns
     trusted.confirmed_mark, trusted.confirmed_ns = mark, now_ns
-    trusted.confirmed_index = view.published.index_price or trusted.index_price
-    if view.phase is Phase.OPEN and references.quorum and references.price:
+    index = view.published.index_price
+    trusted.confirmed_index = trusted.index_price if index is None else index
+    if view.phase is Phase.OPEN and references.quorum and references.price and _far_from_zero(view, policy):
         weight = min(Decimal(since_ns) / BASIS_NS, Decimal(1))
         trusted.basis += (mark / references.price - trusted.basis) * weight
+
+
+def _far_from_zero(view: MarketView, policy: MarketPolicy) -> bool:
+    """Return whether the mark price as a multiple of the reference price says anything: not beside zero."""
+    mark, price, scale = view.published.mark_price, view.references.price, policy.of(PriceParameters).scale
+    if not policy.allow_negative_price or mark is None or price is None:
+        return True
+    return mark * price > 0 and min(abs(mark), abs(price)) >= scale > 0
 
 
 def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
@@ -287,13 +297,15 @@ def _agrees(view: MarketView, mark: Decimal, policy: MarketPolicy) -> bool:
     limits = references.limits(share, policy.of(HullParameters).hull_widths)
     if limits is None or mark / trusted.basis not in limits:
         return False
-    checkpoint = trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
+    alone = policy.of(DivergenceParameters).unreferenced_share
+    checkpoint = trusted.unreferenced(alone, view.now_ns, references.prices)
     return references.quorum or (references.agree(share) and checkpoint is not None and mark in checkpoint)
 
 
 def _note_change(view: MarketView, policy: MarketPolicy) -> None:
     """Remember the published mark price, trusted or not, and since when the references have been away from it."""
     mark, price, known = view.published.mark_price, view.references.price, view.state.unchanged
+    frozen = policy.of(StalenessParameters).frozen_move_share
     if mark is not None and policy.of(SlowWalkParameters).trip_after_ns:
         marks = view.state.published_marks
         marks.append((view.now_ns, mark))
@@ -303,10 +315,7 @@ def _note_change(view: MarketView, policy: MarketPolicy) -> None:
         return
     if known is None or known.mark_price != mark:
         view.state.unchanged = Unchanged(mark, price, None)
-    elif (
-        abs(price - known.reference_price)
-        <= abs(known.reference_price) * policy.of(StalenessParameters).frozen_move_share
-    ):
+    elif abs(price - known.reference_price) <= policy.of(PriceParameters).reach(frozen, known.reference_price):
         view.state.unchanged = known._replace(away_since_ns=None)
     elif known.away_since_ns is None:
         view.state.unchanged = known._replace(away_since_ns=view.now_ns)
@@ -369,7 +378,7 @@ def _judge_reference(
     if untimely is not None or len(others) < OTHERS_MIN:
         return untimely
     middle = median(list(others))
-    reach = abs(middle) * policy.of(ReferenceParameters).outlier_share
+    reach = policy.of(PriceParameters).reach(policy.of(ReferenceParameters).outlier_share, middle)
     if abs(price - middle) <= reach:
         return None
     return Finding(REFERENCE_OUTLIER, Severity.WARN, "price", show(price), f"{show(middle)} +/- {show(reach)}")

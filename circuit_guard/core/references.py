@@ -14,6 +14,7 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.inputs import Reference
 from circuit_guard.core.parameters import Parameters, Relation, count, names, number, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import EXACT, PriceParameters
 from circuit_guard.core.types import SECOND_NS
 
 PAIR = 2
@@ -158,6 +159,7 @@ class ReferenceView:
     """How far the reference price has moved within the last minutes, `divergence.trend_s`."""
     last_quorum_price: Decimal | None
     last_quorum_ns: int | None
+    prices: PriceParameters = EXACT
 
     @property
     def width(self) -> Decimal:
@@ -171,7 +173,7 @@ class ReferenceView:
     def agree(self, share: Decimal) -> bool:
         """Return whether there is a quorum, or at least two that are no further apart than a fraction of the price."""
         apart = None if self.anchors is None else self.anchors.high - self.anchors.low
-        near = apart is not None and self.price is not None and apart <= abs(self.price) * share
+        near = apart is not None and self.price is not None and apart <= self.prices.reach(share, self.price)
         return self.quorum or (self.count >= PAIR and near)
 
     def limits(self, base: Decimal, widths: Decimal) -> Interval | None:
@@ -181,7 +183,8 @@ class ReferenceView:
         if self.anchors is None:
             return None
         low, high = self.anchors.low - self.room[0], self.anchors.high + self.room[1]
-        return Interval(low - abs(low) * base - self.fall * widths, high + abs(high) * base + self.rise * widths)
+        below, above = self.prices.reach(base, low), self.prices.reach(base, high)
+        return Interval(low - below - self.fall * widths, high + above + self.rise * widths)
 
 
 def _between(fresh: list[Decimal], before: Interval | None, policy: MarketPolicy) -> Interval | None:
@@ -190,11 +193,11 @@ def _between(fresh: list[Decimal], before: Interval | None, policy: MarketPolicy
     One alone needs a second voice: the hull of the last quorum, `before`. It may be far from where prices are by now,
     so it only says how far the one is believed.
     """
-    share = policy.of(ReferenceParameters).pair_share
+    share, prices = policy.of(ReferenceParameters).pair_share, policy.of(PriceParameters)
     if len(fresh) >= PAIR:
         found = Interval(min(fresh), max(fresh))
-        return found if found.high - found.low <= abs(found.low) * share else None
-    near = bool(fresh) and before is not None and fresh[0] in before.widened(share)
+        return found if found.high - found.low <= prices.reach(share, found.low) else None
+    near = bool(fresh) and before is not None and fresh[0] in prices.widened(before, share)
     return Interval(fresh[0], fresh[0]) if near else None
 
 
@@ -204,7 +207,7 @@ def _capped(
     """Return how far the only reference has moved, but no more than leaves limits near the last quorum: one that lies
     must not make room by moving up and down.
     """
-    room = before.widened(policy.of(ReferenceParameters).pair_share)
+    room = policy.of(PriceParameters).widened(before, policy.of(ReferenceParameters).pair_share)
     hull_widths = policy.of(HullParameters).hull_widths or Decimal(1)
     return min(rise, (room.high - price) / hull_widths), min(fall, (price - room.low) / hull_widths)
 
@@ -333,7 +336,7 @@ class ReferenceBook:
     def view(self, now_ns: int, policy: MarketPolicy) -> ReferenceView:
         """Return what the references say now. Changes nothing."""
         fresh = self.fresh_prices(now_ns, policy)
-        last = (self._trend(), self.last_quorum_price, self.last_quorum_ns)
+        last = (self._trend(), self.last_quorum_price, self.last_quorum_ns, policy.of(PriceParameters))
         if len(fresh) >= policy.of(ReferenceParameters).quorum:
             price = median(fresh) if self.smoothed is None else self.smoothed
             lasted = self.lasted or Interval(price, price)

@@ -14,6 +14,7 @@ from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import HullParameters, ReferenceParameters
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rule import Judges, Rule
@@ -35,6 +36,7 @@ MARKET_RULES = tuple(name for name, rule in RULES.items() if rule.judges is not 
 JUDGED_AGAIN = tuple(rule for rule in RULES.values() if rule.judged_again)
 
 _MACHINERY: tuple[type[Parameters], ...] = (
+    PriceParameters,
     FundingParameters,
     HullParameters,
     ReferenceParameters,

@@ -192,7 +192,7 @@ def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
         if limits is not None and hull is not None and limits.high > hull.high:
             used["divergence"] = hull.distance(trusted.mark_price) / (limits.high - hull.high)
     if trusted.funding_index is not None:
-        price = trusted.funding_price()
+        price = view.funding_price(policy)
         accrual_ns = trusted.funding_step_accrual_ns + policy.of(FeedParameters).future_skew_ns
         bound = funding_bound(policy.of(FundingParameters), price, accrual_ns) if price else Decimal(0)
         used["funding_continuity"] = abs(trusted.funding_step) / bound if bound else Decimal(0)

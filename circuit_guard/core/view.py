@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_reach
@@ -14,6 +15,7 @@ from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
 from circuit_guard.core.outlook import Outlook
 from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import ReferenceView
 from circuit_guard.core.types import ExplainedLoss, Phase, Severity
 
@@ -68,6 +70,19 @@ class MarketView:
         lasted = before is not None and doubted(before, self.now_ns).length_ns >= trip_after_ns
         return Severity.TRIP if lasted else Severity.DENY
 
+    def funding_price(self, policy: MarketPolicy) -> Decimal | None:
+        """Return the price to bound funding with, as a magnitude; None where none is known.
+
+        Where prices go through zero a bound of the last price is nothing, so it is that of the largest price which the
+        references have had within the window, or of `price.scale`.
+        """
+        price, hull = self.state.trusted.funding_price(), self.references.hull
+        if price is None:
+            return None
+        if policy.allow_negative_price and hull is not None:
+            price = max(price, abs(hull.low), abs(hull.high))
+        return policy.of(PriceParameters).of(price)
+
     def funding_envelope(self, policy: MarketPolicy, margin_ns: int = 0) -> Interval | None:
         """Return where the funding index can honestly be now, give or take `margin_ns` of accrual; None if unknown."""
         trusted, reach = self.state.trusted.funding_index, self.once(_funding_reach)
@@ -79,5 +94,5 @@ class MarketView:
 
 
 def _funding_reach(view: MarketView, policy: MarketPolicy) -> FundingReach | None:
-    price = view.state.trusted.funding_price()
+    price = view.funding_price(policy)
     return None if price is None else funding_reach(policy.of(FundingParameters), price)

@@ -25,6 +25,7 @@ from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
@@ -146,6 +147,7 @@ _BEFORE: dict[type[Parameters], dict[str, Any]] = {
     BurstParameters: {"accounts": 0},
     SlowWalkParameters: {"trip_after_ns": 0},
     PhaseParameters: {"post_only_min_ns": 0},
+    PriceParameters: {},
 }
 """How policies are read that version 0.1 recorded before there were these parameters: they limited nothing."""
 

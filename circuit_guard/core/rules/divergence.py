@@ -17,6 +17,7 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import readable
 from circuit_guard.core.parameters import Parameters, Relation, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import TICKS, PriceParameters
 from circuit_guard.core.references import HullParameters
 from circuit_guard.core.rule import CALLER, EVIDENCE, FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
 from circuit_guard.core.types import Finding, Severity, short_seconds, show, show_percent, show_seconds
@@ -104,7 +105,7 @@ def _judge(
     rule, references = policy.of(DivergenceParameters), view.references
     limit = references.limits(base, policy.of(HullParameters).hull_widths)
     if limit is None and reason == MARK_DIVERGENCE:
-        limit = view.state.trusted.unreferenced(rule.unreferenced_share, view.now_ns)
+        limit = view.state.trusted.unreferenced(rule.unreferenced_share, view.now_ns, references.prices)
     if price is None or limit is None or price in limit:
         return
     severity = Severity.DENY
@@ -183,6 +184,13 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         f"far as it was, up to {split_max}. So one that lies alone gains that after 5 min, for marks and for accounts. "
         "A mark price between the lowest and the highest fresh reference never trips."
     )
+    prices = policy.of(PriceParameters)
+    if prices.tick or prices.scale or prices.min_change:
+        yield (
+            f"Every fraction of a price is of at least {show(prices.scale)} in quote currency, and is wider by "
+            f"{show_percent(prices.min_change)} and by {TICKS} ticks of {show(prices.tick)}: a wrong price passes by "
+            "that much more."
+        )
 
 
 RULE = Rule(
