@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from decimal import Context, Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,7 +20,7 @@ from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.coverage import delays, enforced, notes, passing
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
-from circuit_guard.core.references import HullParameters, ReferenceParameters
+from circuit_guard.core.references import HullParameters, ReferenceParameters, WithoutReferences
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rule import Delay
 from circuit_guard.core.rulebook import MARKET_RULES
@@ -144,6 +145,8 @@ def _readable(key: str, value: object) -> tuple[str, object]:
         return f"{key.removesuffix('_ns')}_s", cast("int", value) / SECOND_NS
     if isinstance(value, frozenset):
         return key, sorted(value)
+    if isinstance(value, tuple):
+        return key, [{name: str(fact) for name, fact in asdict(one).items()} for one in value]
     return key, str(value) if isinstance(value, Decimal) else value
 
 
@@ -183,6 +186,12 @@ def _notes(policy: Policy) -> Iterator[str]:
     rules = {name: market.of(ExplainedLossParameters) for name, market in policy.markets.items()}
     if allowed := [name for name, rule in rules.items() if rule.halted is Halted.ALLOW_EXPLAINED]:
         yield f"closures that trusted values justify go through an OPEN breaker: {', '.join(allowed)}"
+    references = {name: market.of(ReferenceParameters) for name, market in policy.markets.items()}
+    if alone := [name for name, rule in references.items() if rule.without is WithoutReferences.OWN_PRICE]:
+        yield (
+            "without references they are judged by their own average price: a wrong mark price that comes slowly "
+            f"passes at any size, and nothing independent of the exchange sees it: {', '.join(alone)}"
+        )
     drifts: dict[str, list[str]] = {}
     for name, market in policy.markets.items():
         drifts.setdefault(show_percent(funding_drift(market).unpublished), []).append(name)

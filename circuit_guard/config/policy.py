@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from decimal import Decimal
 from operator import attrgetter, ge, gt, lt
 from pathlib import Path
@@ -148,11 +148,15 @@ def _written(facts: MarketFacts) -> dict[str, Any]:
 
 
 def merged(base: T, over: Table) -> T:
-    """Return `base` with what was written in `over`, table by table. A list replaces a list."""
+    """Return `base` with what was written in `over`, table by table and name by name. A list replaces a list."""
     written: dict[str, object] = {}
     for name in over.model_fields_set & type(base).model_fields.keys():
         value = getattr(over, name)
-        written[name] = merged(getattr(base, name), value) if isinstance(value, Table) else value
+        below = getattr(base, name)
+        if isinstance(value, Table):
+            written[name] = merged(below, value)
+        else:
+            written[name] = {**below, **value} if isinstance(value, dict) else value
     return base.model_copy(update=written)
 
 
@@ -247,6 +251,8 @@ def _gives(table: Table, key: Key) -> bool:
 
 
 def _as_written(value: object) -> str:
+    if isinstance(value, dict):
+        return f"of {', '.join(sorted(value)) or 'none'}"
     return _plain(value) if isinstance(value, Decimal) else json.dumps(value)
 
 
@@ -266,7 +272,7 @@ def _group(group: type[P], table: Table) -> P:
 
 def revision_of(policy: Policy) -> str:
     """Return the revision of a policy: a digest of what it means, of 12 hexadecimal digits."""
-    values = {one.name: getattr(policy, one.name) for one in fields(policy)}
+    values = {one.name: getattr(policy, one.name) for one in fields(policy) if one.init}
     if policy.remembered_allow_max_ns == REMEMBERED_ALLOW_MAX_NS:  # it came later: see FOUNDING
         del values["remembered_allow_max_ns"]
     values["global_breaker"] = asdict(policy.global_breaker)
@@ -295,6 +301,8 @@ def _canonical_value(value: object) -> object:
         return format(value.normalize(ARITHMETIC), "f")
     if isinstance(value, frozenset):
         return sorted(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 
@@ -360,8 +368,29 @@ def _market_conflicts(document: PolicyDocument, name: str, market: MarketTable) 
         inherited = set(_class_conflicts(below))
         own = (conflict for conflict in _class_conflicts(merged(below, market)) if conflict not in inherited)
         yield from _placed(own, "markets", name, class_name)
+        yield from _conversion_conflicts(document, name, merged(below, market))
     elif market.market_class is not None:
         yield Conflict(key, shown(class_name), _known_class(document), (("classes", class_name),))
+
+
+def _conversion_conflicts(document: PolicyDocument, name: str, table: ClassTable) -> Iterator[Conflict]:
+    """Yield what is wrong with the markets that convert quote currencies: each has prices of its own, unconverted."""
+    for source, facts in table.references.facts.items():
+        by, expected = facts.quoted_in, ""
+        if not by:
+            continue
+        if by not in document.markets:
+            expected = "a market of this policy, whose references say what that currency is worth"
+        elif by == name or _converts(document, document.markets[by]):
+            expected = "another market, whose own references need no conversion"
+        if expected:
+            key = ("markets", name, "references", "facts", source, "quoted_in")
+            yield Conflict(key, shown(by), expected, (("markets", by),))
+
+
+def _converts(document: PolicyDocument, market: MarketTable) -> bool:
+    known = class_of(document, market) in document.classes
+    return known and any(one.quoted_in for one in _table_of(document, market).references.facts.values())
 
 
 def _known_class(document: PolicyDocument) -> str:
@@ -385,9 +414,16 @@ def _class_conflicts(table: ClassTable) -> Iterator[Conflict]:
 def _source_conflicts(table: ClassTable) -> Iterator[Conflict]:
     references, key = table.references, ("references", "sources")
     sources, named = references.sources, len(set(references.sources))
-    if sources and references.quorum > named:
+    facts, of_sources = references.facts, ("references", "facts")
+    origins = {(facts[source].origin if source in facts else "") or source for source in sources}
+    if sources and references.quorum > len(origins):
         quorum, expected = references.quorum, f"at most {named}, the number of references.sources"
-        yield Conflict(("references", "quorum"), str(quorum), expected, (key,))
+        if len(origins) < named:
+            expected = f"at most {len(origins)}, the number of origins of references.sources"
+        yield Conflict(("references", "quorum"), str(quorum), expected, (key, of_sources))
+    for source in facts if sources else ():
+        if source not in sources:
+            yield Conflict((*of_sources, source), shown(source), "a source that references.sources names", (key,))
     if len(sources) > references.sources_max:
         expected = f"at most {references.sources_max} (references.sources_max)"
         yield Conflict(key, f"{len(sources)} sources", expected, (("references", "sources_max"),))

@@ -93,6 +93,8 @@ def around(middle: Decimal, view: MarketView, policy: MarketPolicy) -> Interval:
     Not in POST_ONLY: a thin book in a crash is what skewed the prices of 19 January 2026.
     """
     reach = policy.of(PriceParameters).reach(policy.of(BandParameters).share, middle)
+    if view.references.own and view.phase is Phase.RECOVERING:
+        reach += view.references.room[0]
     if view.phase is Phase.POST_ONLY:
         return Interval(middle - reach, middle + reach)
     return Interval(middle - reach - view.references.fall, middle + reach + view.references.rise)
