@@ -10,14 +10,17 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from datetime import date
 from decimal import Decimal
 from operator import attrgetter, ge, gt, lt
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from circuit_guard.config.hours import calendar_of, offsets
 from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassTable, MarketTable, PolicyDocument
 from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.envelope import GapMode
+from circuit_guard.core.hours import Calendar, HoursParameters
 from circuit_guard.core.parameters import Parameters, parameters_of
 from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, GlobalBreakerParameters, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
@@ -263,7 +266,38 @@ def _nanoseconds(written: Decimal) -> int:
 def _market(class_name: str, table: ClassTable) -> MarketPolicy:
     own = {one.name: one.to_core(getattr(table, one.key)) for one in parameters_of(MarketPolicy)}
     groups = {group: _group(group, getattr(table, group.TABLE)) for group in GROUPS}
+    groups[HoursParameters] = replace(_group(HoursParameters, table.hours), calendar=_calendar(table))
     return MarketPolicy(class_name, groups, shadow_rules=frozenset(table.shadow_rules), **own)
+
+
+def _calendar(table: ClassTable) -> Calendar | None:
+    return calendar_of(table.hours.zone, table.hours.sessions, table.hours.holidays)
+
+
+def _hours_conflicts(table: ClassTable) -> Iterator[Conflict]:
+    """Yield what is no time zone that this host knows, and no day of the calendar."""
+    hours = table.hours
+    try:
+        offsets(hours.zone)
+    except ValueError:
+        expected = "a time zone of the IANA database that this host has, such as America/New_York"
+        yield Conflict(("hours", "zone"), shown(hours.zone), expected, ())
+    for text in hours.holidays:
+        day, _, session = text.partition(" ")
+        start, _, end = session.partition("-")
+        if not _is_day(day) or end < start:
+            expected = "a day of the calendar, and a session that ends on that day"
+            yield Conflict(("hours", "holidays"), shown(text), expected, ())
+    if hours.holidays and not hours.sessions:
+        yield Conflict(("hours", "holidays"), f"{len(hours.holidays)} days", "hours.sessions beside them", ())
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _group(group: type[P], table: Table) -> P:
@@ -284,11 +318,13 @@ def _counted(market: MarketPolicy) -> dict[str, Any]:
     """Return what a revision counts: a parameter that came later only where it differs from its default."""
     values = market.plain()
     for group, given in market.groups.items():
+        values[group.TABLE].pop("calendar", None)  # it follows from the hours as written
         for one in parameters_of(group):
             if one.name not in FOUNDING.get(group.TABLE, "").split() and getattr(given, one.name) == one.default:
                 del values[group.TABLE][one.name]
-        if not values[group.TABLE]:
-            del values[group.TABLE]
+    for table in {group.TABLE for group in market.groups}:
+        if not values[table]:
+            del values[table]
     return values
 
 
@@ -409,6 +445,7 @@ def _class_conflicts(table: ClassTable) -> Iterator[Conflict]:
             wanted = f"{relation.bound} {_plain(other)} ({named}): {relation.why}"
             yield Conflict(_key(relation.key), _plain(value), wanted, (_key(relation.other),))
     yield from _source_conflicts(table)
+    yield from _hours_conflicts(table)
 
 
 def _source_conflicts(table: ClassTable) -> Iterator[Conflict]:

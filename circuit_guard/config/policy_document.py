@@ -58,6 +58,9 @@ def _type_of(parameter: Parameter) -> Any:
             most = int(declared.most or 0)
             table: Any = named_table(declared.of)  # type: ignore[arg-type]
             return Annotated[dict[Text, table], Field(max_length=most)]
+        case Unit.TEXTS:
+            text: Any = Annotated[str, Name(declared.expected, declared.pattern)]
+            return Annotated[tuple[text, ...], Field(strict=False, max_length=int(declared.most or 0))]
         case Unit.COUNT:
             return Annotated[int, Whole(int(declared.least or 0), int(declared.most or 0))]
     places = 9 if declared.unit is Unit.SECONDS else 12
@@ -98,6 +101,7 @@ if TYPE_CHECKING:  # a checker cannot know the types that are made below
         shadow_rules: tuple[str, ...] = ()
         references: Any = None
         price: Any = None
+        hours: Any = None
         allow_negative_price: bool = False
 
     class MarketTable(ClassTable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from circuit_guard.core import taint
@@ -68,6 +69,8 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     accrual = accrual_of(view, market_policy)
     view.path = None if accrual is None else moved(market.funding.point, accrual, market_policy.of(FundingParameters))
     findings = tuple(evaluate_all(view, market_policy))
+    if view.calm(market_policy):
+        findings = tuple(replace(f, severity=Severity.DENY) if f.severity is Severity.TRIP else f for f in findings)
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
     if not rejecting and any(finding.reason == SEQUENCE_LATE for finding in findings):
         market.feed.remember(Judged(observation, True, findings))  # the later one that overtook it is trusted already

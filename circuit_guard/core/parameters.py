@@ -31,6 +31,7 @@ class Unit(Enum):
     NAME = "name"
     NAMES = "names"
     TABLES = "tables by name"
+    TEXTS = "texts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class Declaration:
     choices: type[Enum] | None = None
     of: type[Any] | None = None
     """TABLES: the group that each of them is, besides its name."""
+    expected: str = ""
+    pattern: str = ""
+    """TEXTS: what each of them is, in words and as a regular expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,12 @@ def name(default: str, meaning: str) -> Any:
 def names(meaning: str, *, most: int) -> Any:
     """Declare a set of short names, empty by default."""
     return _field(frozenset(), _bounded(Unit.NAMES, meaning, most=most))
+
+
+def texts(meaning: str, *, expected: str, pattern: str, most: int) -> Any:
+    """Declare texts of one form, none by default, in the order given."""
+    declared = Declaration(Unit.TEXTS, meaning, most=Decimal(most), expected=expected, pattern=pattern)
+    return field(default=(), metadata={"declared": declared})
 
 
 def named_tables(group: type[Any], meaning: str, *, most: int) -> Any:

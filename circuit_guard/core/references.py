@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.hours import Closed, HoursParameters, is_closed
 from circuit_guard.core.inputs import Reference
 from circuit_guard.core.parameters import (
     Parameters,
@@ -328,6 +329,13 @@ def facts_of(source: str, policy: MarketPolicy) -> SourceFacts:
     return next((one for one in policy.of(ReferenceParameters).facts if one.source == source), PLAIN)
 
 
+def stands_alone(now_ns: int, policy: MarketPolicy) -> bool:
+    """Return whether the market's own average stands in where references have no quorum."""
+    if policy.of(ReferenceParameters).without is WithoutReferences.OWN_PRICE:
+        return True
+    return policy.of(HoursParameters).closed is Closed.OWN_PRICE and is_closed(policy, now_ns)
+
+
 def own_share(silent_ns: int, policy: MarketPolicy) -> Decimal:
     """Return how far a mark price may be from the market's own average, so long after one was accepted."""
     rule = policy.of(ReferenceParameters)
@@ -423,7 +431,8 @@ class ReferenceBook:
     def follow_own(self, mark: Decimal, now_ns: int, policy: MarketPolicy) -> None:
         """Let the market's own average follow a mark price that was accepted."""
         rule = policy.of(ReferenceParameters)
-        if rule.without is not WithoutReferences.OWN_PRICE:
+        when_closed = policy.of(HoursParameters).closed is Closed.OWN_PRICE
+        if rule.without is not WithoutReferences.OWN_PRICE and not when_closed:
             return
         if self.own_price is None:
             self.own_price, self.own_since_ns = mark, now_ns
@@ -537,7 +546,7 @@ class ReferenceBook:
             return ReferenceView(
                 len(fresh), True, price, hull, self._since_ns(), hull, rise, fall, between, room, *last
             )
-        if rule.without is WithoutReferences.OWN_PRICE and self.own_price is not None:
+        if self.own_price is not None and stands_alone(now_ns, policy):
             return self._own_view(self.own_price, len(fresh), now_ns, policy)
         middle = median(fresh) if fresh else None
         rise, fall = self._moved(now_ns, policy)

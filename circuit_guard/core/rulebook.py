@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from circuit_guard.core import rules
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
@@ -44,6 +45,7 @@ _MACHINERY: tuple[type[Parameters], ...] = (
     PhaseParameters,
     BreakerParameters,
     ReopeningParameters,
+    HoursParameters,
 )
 GROUPS: tuple[type[Parameters], ...] = (
     *_MACHINERY,

@@ -10,6 +10,7 @@ from typing import TypeVar
 from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_reach
 from circuit_guard.core.evidence import doubted
 from circuit_guard.core.funding import PathPoint
+from circuit_guard.core.hours import Closed, HoursParameters, Session
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
 from circuit_guard.core.outlook import Outlook
@@ -43,6 +44,8 @@ class MarketView:
     """What the account of the closure says; None where it has none."""
     denied: bool = False
     """Whether a gate denies the closure already, whatever the rules find."""
+    session: Session | None = None
+    """Where the market stands in its trading hours; None where it always trades."""
     contaminated: bool = False
     """Whether the account rests on a market that is not to be trusted now: another one, or this one while the mark
     price published last is in doubt. That it looks healthy then says nothing of who computes with what."""
@@ -58,6 +61,17 @@ class MarketView:
         except KeyError:
             result = self.outlook.worked_out[work_out] = work_out(self, self.outlook.policy)
         return result
+
+    def shut(self, policy: MarketPolicy) -> bool:
+        """Return whether closures are denied because the market does not trade."""
+        closed = self.session is not None and not self.session.open
+        return closed and policy.of(HoursParameters).closed is Closed.DENIED
+
+    def calm(self, policy: MarketPolicy) -> bool:
+        """Return whether prices trip nothing: it is shut, or has just opened and venues do not in the same second."""
+        session, settle_ns = self.session, policy.of(HoursParameters).settle_ns
+        opening = session is not None and session.open and self.now_ns - session.since_ns < settle_ns
+        return opening or self.shut(policy)
 
     @property
     def restricted(self) -> bool:

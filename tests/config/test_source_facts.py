@@ -91,3 +91,38 @@ def test_own_price_when_a_policy_says_so_then_the_market_has_it() -> None:
 
     assert policy.markets["B"].of(ReferenceParameters).without is WithoutReferences.OWN_PRICE
     assert policy.markets["A"].of(ReferenceParameters).without is WithoutReferences.DENIED
+
+
+HOURS = """
+[classes.default.hours]
+zone = "America/New_York"
+sessions = ["mon-fri 09:30-16:00"]
+holidays = ["2026-12-25", "2026-11-27 09:30-13:00"]
+[markets.A]
+[markets.B]
+[markets.C]
+"""
+
+
+def test_hours_when_a_policy_has_them_then_the_journal_gives_the_same_hours_back() -> None:
+    policy = parse_policy(HOURS, "policy.toml")
+
+    assert codec.decode(codec.encode(policy)) == policy
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "America/New_York",
+            "America/Gotham",
+            'classes.default.hours.zone: was "America/Gotham", expected a time zone',
+        ),
+        ("mon-fri 09:30", "mon-fri 9:30", 'hours.sessions[0]: was "mon-fri 9:30-16:00", expected a session such as'),
+        ("2026-12-25", "2026-02-30", 'hours.holidays: was "2026-02-30", expected a day of the calendar'),
+        ("09:30-13:00", "13:00-09:30", 'hours.holidays: was "2026-11-27 13:00-09:30", expected a day of the calendar'),
+        ('sessions = ["mon-fri 09:30-16:00"]', "", "hours.holidays: was 2 days, expected hours.sessions beside them"),
+    ],
+)
+def test_hours_when_they_mean_nothing_then_the_key_is_named(before: str, after: str, told: str) -> None:
+    assert any(told in one for one in problems(HOURS.replace(before, after))), problems(HOURS.replace(before, after))

@@ -342,3 +342,104 @@ def test_own_price_when_an_operator_resets_then_the_price_that_is_published_is_t
     lines = told(f"{tripped}\nreset PRE-USD-PERP\n10:17:00 steady until=10:25:00 without=references\ncheck long")
 
     assert lines[-1] == "ALLOW"
+
+
+OPENINGS = pytest.mark.parametrize(
+    ("close", "opens", "wrong", "pause"),
+    [
+        ("250", "232.5", "245", ("10:10", "10:30")),
+        ("18.2", "20.1", "18.4", ("10:05", "10:22")),
+        ("5400", "4960", "5300", ("10:07", "10:50")),
+    ],
+)
+
+
+def opening(close: str, opens: str, pause: tuple[str, str], *, hours: bool = True) -> str:
+    ends, begins = pause
+    calendar = f" hours.calendar=mon@09:00-{ends},mon@{begins}-12:00" if hours else ""
+    return f"""
+        policy markets=EQ-USD-PERP{calendar}
+        feed price={close} funding={close}
+        10:00:00 steady until={ends}:00
+        feed mark={opens}
+        {ends}:00 steady until={ends}:50
+        check long
+        {ends}:50 steady until={begins}:00 every=4s
+        feed price={opens}
+        feed references={close},{close},{opens}
+        {begins}:00 steady until={begins}:04
+        feed price={opens}
+        {begins}:04 steady until={begins}:50
+        check long
+    """
+
+
+@OPENINGS
+def test_hours_when_all_venues_open_at_a_gap_then_nothing_has_tripped_and_closures_flow(
+    close: str, opens: str, wrong: str, pause: tuple[str, str]
+) -> None:
+    lines = told(opening(close, opens, pause))
+
+    assert trips(lines) == []
+    assert any("market_closed" in line for line in lines)
+    assert lines[-1] == "ALLOW"
+
+
+@OPENINGS
+def test_hours_when_none_are_given_then_a_mark_that_leaves_standing_references_trips(
+    close: str, opens: str, wrong: str, pause: tuple[str, str]
+) -> None:
+    assert trips(told(opening(close, opens, pause, hours=False)))
+
+
+@OPENINGS
+def test_hours_when_a_mark_is_wrong_after_the_opening_then_it_trips(
+    close: str, opens: str, wrong: str, pause: tuple[str, str]
+) -> None:
+    fault = f"feed mark={wrong}\n{pause[1]}:50 steady until={pause[1][:3]}{int(pause[1][3:]) + 1}:50"
+    lines = told(f"{opening(close, opens, pause)}\n{fault}")
+
+    assert any("mark_divergence" in line for line in trips(lines))
+
+
+@OPENINGS
+def test_hours_when_the_funding_index_is_reset_while_closed_then_it_latches(
+    close: str, opens: str, wrong: str, pause: tuple[str, str]
+) -> None:
+    before = opening(close, opens, pause).partition(f"feed mark={opens}")[0]
+    lines = told(f"{before}\n{pause[0]}:00 observe funding=0")
+
+    assert any("funding_jump" in line for line in trips(lines))
+
+
+@OPENINGS
+def test_hours_when_the_own_price_stands_in_while_closed_then_closures_pass_and_a_jump_trips(
+    close: str, opens: str, wrong: str, pause: tuple[str, str]
+) -> None:
+    ends, begins = pause
+    lines = f"""
+        policy markets=EQ-USD-PERP hours.closed=own_price hours.calendar=mon@09:00-{ends},mon@{begins}-12:00
+        feed price={close} funding={close}
+        10:00:00 steady until={ends}:00
+        {ends}:00 steady until={ends}:50 without=references
+        check long
+    """
+    fault = f"{ends}:50 feed mark={opens}\n{ends}:50 steady until={ends[:3]}20:00 every=4s without=references"
+
+    assert told(lines)[-1] == "ALLOW"
+    assert any("market_closed" in line for line in told(lines.replace("hours.closed=own_price ", "")))
+    assert any("mark_divergence" in line for line in trips(told(f"{lines}\n{fault}")))
+
+
+@pytest.mark.parametrize(("gap", "answer"), [("0.1", "ALLOW"), ("0.9", "DENY")])
+def test_hours_when_an_account_holds_a_closed_market_then_the_gap_at_its_opening_decides(gap: str, answer: str) -> None:
+    lines = told(f"""
+        policy markets=BTC-USD-PERP,EQ-USD-PERP
+        policy EQ-USD-PERP hours.gap_share={gap} hours.calendar=mon@09:00-10:05
+        feed EQ-USD-PERP price=250 funding=0
+        10:00:00 steady until=10:05:00
+        10:05:00 steady BTC-USD-PERP until=10:59:00
+        check long BTC-USD-PERP account=BTC-USD-PERP:20511,EQ-USD-PERP entry=92700 collateral=93378
+    """)
+
+    assert answer in lines

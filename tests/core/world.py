@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal
 from typing import Any
 
+from circuit_guard.config.hours import calendar_of
 from circuit_guard.config.policy import FOUNDING
 from circuit_guard.core import policy as p
 from circuit_guard.core.envelope import FundingParameters
@@ -101,6 +102,8 @@ def _like(before: Any, text: str) -> Any:
         return {"yes": True, "no": False}[text]
     if isinstance(before, frozenset):
         return frozenset(text.split(","))
+    if before is None:
+        return calendar_of("UTC", tuple(text.replace("@", " ").split(",")), ())
     if isinstance(before, tuple):
         return tuple(_facts(one) for one in text.split(","))
     if isinstance(before, int):
