@@ -1,7 +1,8 @@
 """Messages of the guard as core types again: what a client of the contract shows with the words of the core.
 
 The inverse of `status`, `events` and `answers`. What the contract leaves out has its default: the names
-of a validated dump's clean markets are empty, an identity is too, a hull and a band are None, and no price is the own one.
+of a validated dump's clean markets are empty, an identity is too, a hull and a band are None, and no market is judged
+by its own price.
 Every function raises WireError for a value that this version does not know.
 """
 
