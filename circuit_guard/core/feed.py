@@ -79,6 +79,8 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     market.feed.remember(Judged(observation, not rejecting, findings))
     unanswered = _unanswered(market.rejections, observation)
     _doubt(market, {finding.reason for finding in (*findings, *unanswered)}, now_ns)
+    if view.shut(market_policy):
+        market.doubts = {}  # what lasts while it is closed is no doubt of the opening
     _note_reverted_mark(view, market_policy, findings)
     _note_change(view, market_policy)
     facts.append(_judged(observation, findings, accepted=not rejecting))

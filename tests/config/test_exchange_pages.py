@@ -34,8 +34,8 @@ class Market:
     def second(self, mark: str, references: dict[str, str], others: dict[str, dict[str, str]] | None = None) -> None:
         """Publish references, of other markets first, and the mark price; then a second passes."""
         for market, prices in {**(others or {}), self.market: references}.items():
-            for source, price in prices.items():
-                quote = Reference(self.now_ns, market, source, self.now_ns, Decimal(price))
+            for source, quoted in prices.items():
+                quote = Reference(self.now_ns, market, source, self.now_ns, Decimal(quoted))
                 self.facts += guard.step(self.state, quote, self.policy)
         self.sequence += 1
         at, price = self.now_ns, Decimal(mark)
