@@ -47,6 +47,10 @@ def rules_table() -> str:
 
 def _written(one: Parameter) -> Iterator[str]:
     yield from _comment(re.sub(r" \(DESIGN \d\)", "", one.declared.meaning))
+    if one.declared.of is not None:  # a table that is written twice is refused, so these stay comments
+        for fact in parameters_of(one.declared.of):
+            yield from _comment(f"{fact.key} = {_toml(fact.written_default)}: {fact.declared.meaning}")
+        return
     yield f"{one.key} = {_toml(one.written_default)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from decimal import Context, Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,8 +19,9 @@ from circuit_guard.config.policy import PolicyFile, policy_json_schema, read_pol
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.coverage import delays, enforced, notes, passing
 from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.hours import Closed, HoursParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
-from circuit_guard.core.references import HullParameters, ReferenceParameters
+from circuit_guard.core.references import HullParameters, ReferenceParameters, WithoutReferences
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rule import Delay
 from circuit_guard.core.rulebook import MARKET_RULES
@@ -134,6 +136,8 @@ def resolved(market: MarketPolicy) -> Iterator[tuple[str, object]]:
     for key, value in market.plain().items():
         if isinstance(value, dict):
             for name, inner in value.items():
+                if inner is None or is_dataclass(inner):
+                    continue  # it follows from the rest
                 yield _readable(f"{key}.{name}", inner)
         else:
             yield _readable(key, value)
@@ -144,6 +148,10 @@ def _readable(key: str, value: object) -> tuple[str, object]:
         return f"{key.removesuffix('_ns')}_s", cast("int", value) / SECOND_NS
     if isinstance(value, frozenset):
         return key, sorted(value)
+    if isinstance(value, tuple):
+        return key, [
+            one if isinstance(one, str) else {name: str(fact) for name, fact in asdict(one).items()} for one in value
+        ]
     return key, str(value) if isinstance(value, Decimal) else value
 
 
@@ -183,6 +191,7 @@ def _notes(policy: Policy) -> Iterator[str]:
     rules = {name: market.of(ExplainedLossParameters) for name, market in policy.markets.items()}
     if allowed := [name for name, rule in rules.items() if rule.halted is Halted.ALLOW_EXPLAINED]:
         yield f"closures that trusted values justify go through an OPEN breaker: {', '.join(allowed)}"
+    yield from _modes(policy)
     drifts: dict[str, list[str]] = {}
     for name, market in policy.markets.items():
         drifts.setdefault(show_percent(funding_drift(market).unpublished), []).append(name)
@@ -191,6 +200,23 @@ def _notes(policy: Policy) -> Iterator[str]:
             f"publish the funding premium: without it a wrong funding index can drift by {drift} of the price per hour "
             f"before it is seen: {', '.join(names)}"
         )
+
+
+def _modes(policy: Policy) -> Iterator[str]:
+    """Yield what is judged otherwise than by independent references, and when."""
+    references = {name: market.of(ReferenceParameters) for name, market in policy.markets.items()}
+    if alone := [name for name, rule in references.items() if rule.without is WithoutReferences.OWN_PRICE]:
+        yield (
+            "without references they are judged by their own average price: a wrong mark price that comes slowly "
+            f"passes at any size, and nothing independent of the exchange sees it: {', '.join(alone)}"
+        )
+    hours: dict[str, list[str]] = {}
+    for name, market in policy.markets.items():
+        if (rule := market.of(HoursParameters)).calendar is not None:
+            then = "denied" if rule.closed is Closed.DENIED else "judged by their own average price"
+            hours.setdefault(f"{', '.join(rule.sessions)} ({rule.zone}) closures are {then}", []).append(name)
+    for said, names in hours.items():
+        yield f"outside {said}: {', '.join(names)}"
 
 
 def _limits(market: MarketPolicy) -> tuple[str, ...]:

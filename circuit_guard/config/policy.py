@@ -9,15 +9,18 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from datetime import date
 from decimal import Decimal
 from operator import attrgetter, ge, gt, lt
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from circuit_guard.config.hours import calendar_of, offsets
 from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassTable, MarketTable, PolicyDocument
 from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.envelope import GapMode
+from circuit_guard.core.hours import Calendar, HoursParameters
 from circuit_guard.core.parameters import Parameters, parameters_of
 from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, GlobalBreakerParameters, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
@@ -82,7 +85,7 @@ class PolicyFile:
 
     def warnings(self) -> list[str]:
         """Return what is valid and may not be what its author means, one sentence or two each."""
-        return [*_open_references(self.document), *_not_inherited(self.document)]
+        return [*_open_references(self.document), *_near_zero(self.document), *_not_inherited(self.document)]
 
     def with_markets(self, facts: Mapping[str, MarketFacts]) -> Policy:
         """Return the policy with these markets beside its own, for a replay.
@@ -148,11 +151,15 @@ def _written(facts: MarketFacts) -> dict[str, Any]:
 
 
 def merged(base: T, over: Table) -> T:
-    """Return `base` with what was written in `over`, table by table. A list replaces a list."""
+    """Return `base` with what was written in `over`, table by table and name by name. A list replaces a list."""
     written: dict[str, object] = {}
     for name in over.model_fields_set & type(base).model_fields.keys():
         value = getattr(over, name)
-        written[name] = merged(getattr(base, name), value) if isinstance(value, Table) else value
+        below = getattr(base, name)
+        if isinstance(value, Table):
+            written[name] = merged(below, value)
+        else:
+            written[name] = {**below, **value} if isinstance(value, dict) else value
     return base.model_copy(update=written)
 
 
@@ -192,6 +199,18 @@ def _open_references(document: PolicyDocument) -> Iterator[str]:
         yield (
             f"references.sources is empty for {', '.join(admitting)}: any name may publish references. "
             "Name the sources that may."
+        )
+
+
+def _near_zero(document: PolicyDocument) -> Iterator[str]:
+    tables = {name: _table_of(document, market) for name, market in document.markets.items()}
+    bare = [
+        name for name, one in tables.items() if one.allow_negative_price and not (one.price.tick or one.price.scale)
+    ]
+    if bare:
+        yield (
+            f"allow_negative_price is true for {', '.join(bare)}, but price.tick and price.scale are 0: near zero "
+            "every fraction of a price is nothing, and a difference of one tick trips. Give both."
         )
 
 
@@ -235,6 +254,8 @@ def _gives(table: Table, key: Key) -> bool:
 
 
 def _as_written(value: object) -> str:
+    if isinstance(value, dict):
+        return f"of {', '.join(sorted(value)) or 'none'}"
     return _plain(value) if isinstance(value, Decimal) else json.dumps(value)
 
 
@@ -245,7 +266,38 @@ def _nanoseconds(written: Decimal) -> int:
 def _market(class_name: str, table: ClassTable) -> MarketPolicy:
     own = {one.name: one.to_core(getattr(table, one.key)) for one in parameters_of(MarketPolicy)}
     groups = {group: _group(group, getattr(table, group.TABLE)) for group in GROUPS}
+    groups[HoursParameters] = replace(_group(HoursParameters, table.hours), calendar=_calendar(table))
     return MarketPolicy(class_name, groups, shadow_rules=frozenset(table.shadow_rules), **own)
+
+
+def _calendar(table: ClassTable) -> Calendar | None:
+    return calendar_of(table.hours.zone, table.hours.sessions, table.hours.holidays)
+
+
+def _hours_conflicts(table: ClassTable) -> Iterator[Conflict]:
+    """Yield what is no time zone that this host knows, and no day of the calendar."""
+    hours = table.hours
+    try:
+        offsets(hours.zone)
+    except ValueError:
+        expected = "a time zone of the IANA database that this host has, such as America/New_York"
+        yield Conflict(("hours", "zone"), shown(hours.zone), expected, ())
+    for text in hours.holidays:
+        day, _, session = text.partition(" ")
+        start, _, end = session.partition("-")
+        if not _is_day(day) or end < start:
+            expected = "a day of the calendar, and a session that ends on that day"
+            yield Conflict(("hours", "holidays"), shown(text), expected, ())
+    if hours.holidays and not hours.sessions:
+        yield Conflict(("hours", "holidays"), f"{len(hours.holidays)} days", "hours.sessions beside them", ())
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _group(group: type[P], table: Table) -> P:
@@ -254,7 +306,7 @@ def _group(group: type[P], table: Table) -> P:
 
 def revision_of(policy: Policy) -> str:
     """Return the revision of a policy: a digest of what it means, of 12 hexadecimal digits."""
-    values = {one.name: getattr(policy, one.name) for one in fields(policy)}
+    values = {one.name: getattr(policy, one.name) for one in fields(policy) if one.init}
     if policy.remembered_allow_max_ns == REMEMBERED_ALLOW_MAX_NS:  # it came later: see FOUNDING
         del values["remembered_allow_max_ns"]
     values["global_breaker"] = asdict(policy.global_breaker)
@@ -266,11 +318,13 @@ def _counted(market: MarketPolicy) -> dict[str, Any]:
     """Return what a revision counts: a parameter that came later only where it differs from its default."""
     values = market.plain()
     for group, given in market.groups.items():
+        values[group.TABLE].pop("calendar", None)  # it follows from the hours as written
         for one in parameters_of(group):
             if one.name not in FOUNDING.get(group.TABLE, "").split() and getattr(given, one.name) == one.default:
                 del values[group.TABLE][one.name]
-        if not values[group.TABLE]:
-            del values[group.TABLE]
+    for table in {group.TABLE for group in market.groups}:
+        if not values[table]:
+            del values[table]
     return values
 
 
@@ -283,6 +337,8 @@ def _canonical_value(value: object) -> object:
         return format(value.normalize(ARITHMETIC), "f")
     if isinstance(value, frozenset):
         return sorted(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 
@@ -348,8 +404,29 @@ def _market_conflicts(document: PolicyDocument, name: str, market: MarketTable) 
         inherited = set(_class_conflicts(below))
         own = (conflict for conflict in _class_conflicts(merged(below, market)) if conflict not in inherited)
         yield from _placed(own, "markets", name, class_name)
+        yield from _conversion_conflicts(document, name, merged(below, market))
     elif market.market_class is not None:
         yield Conflict(key, shown(class_name), _known_class(document), (("classes", class_name),))
+
+
+def _conversion_conflicts(document: PolicyDocument, name: str, table: ClassTable) -> Iterator[Conflict]:
+    """Yield what is wrong with the markets that convert quote currencies: each has prices of its own, unconverted."""
+    for source, facts in table.references.facts.items():
+        by, expected = facts.quoted_in, ""
+        if not by:
+            continue
+        if by not in document.markets:
+            expected = "a market of this policy, whose references say what that currency is worth"
+        elif by == name or _converts(document, document.markets[by]):
+            expected = "another market, whose own references need no conversion"
+        if expected:
+            key = ("markets", name, "references", "facts", source, "quoted_in")
+            yield Conflict(key, shown(by), expected, (("markets", by),))
+
+
+def _converts(document: PolicyDocument, market: MarketTable) -> bool:
+    known = class_of(document, market) in document.classes
+    return known and any(one.quoted_in for one in _table_of(document, market).references.facts.values())
 
 
 def _known_class(document: PolicyDocument) -> str:
@@ -368,14 +445,22 @@ def _class_conflicts(table: ClassTable) -> Iterator[Conflict]:
             wanted = f"{relation.bound} {_plain(other)} ({named}): {relation.why}"
             yield Conflict(_key(relation.key), _plain(value), wanted, (_key(relation.other),))
     yield from _source_conflicts(table)
+    yield from _hours_conflicts(table)
 
 
 def _source_conflicts(table: ClassTable) -> Iterator[Conflict]:
     references, key = table.references, ("references", "sources")
     sources, named = references.sources, len(set(references.sources))
-    if sources and references.quorum > named:
+    facts, of_sources = references.facts, ("references", "facts")
+    origins = {(facts[source].origin if source in facts else "") or source for source in sources}
+    if sources and references.quorum > len(origins):
         quorum, expected = references.quorum, f"at most {named}, the number of references.sources"
-        yield Conflict(("references", "quorum"), str(quorum), expected, (key,))
+        if len(origins) < named:
+            expected = f"at most {len(origins)}, the number of origins of references.sources"
+        yield Conflict(("references", "quorum"), str(quorum), expected, (key, of_sources))
+    for source in facts if sources else ():
+        if source not in sources:
+            yield Conflict((*of_sources, source), shown(source), "a source that references.sources names", (key,))
     if len(sources) > references.sources_max:
         expected = f"at most {references.sources_max} (references.sources_max)"
         yield Conflict(key, f"{len(sources)} sources", expected, (("references", "sources_max"),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PlainValidator, WithJsonSchema, create_model
@@ -53,6 +54,13 @@ def _type_of(parameter: Parameter) -> Any:
             return Text
         case Unit.NAMES:
             return Annotated[tuple[Text, ...], Field(strict=False, max_length=int(declared.most or 0))]
+        case Unit.TABLES if declared.of is not None:
+            most = int(declared.most or 0)
+            table: Any = named_table(declared.of)  # type: ignore[arg-type]
+            return Annotated[dict[Text, table], Field(max_length=most)]
+        case Unit.TEXTS:
+            text: Any = Annotated[str, Name(declared.expected, declared.pattern)]
+            return Annotated[tuple[text, ...], Field(strict=False, max_length=int(declared.most or 0))]
         case Unit.COUNT:
             return Annotated[int, Whole(int(declared.least or 0), int(declared.most or 0))]
     places = 9 if declared.unit is Unit.SECONDS else 12
@@ -62,6 +70,14 @@ def _type_of(parameter: Parameter) -> Any:
 def _fields(group: type[Any]) -> Iterator[tuple[str, Any]]:
     for one in parameters_of(group):
         yield one.key, (_type_of(one), Field(default=one.written_default, description=one.declared.meaning))
+
+
+@cache
+def named_table(group: type[Any]) -> type[Table]:
+    """Return the table of a group of which there may be several, by name."""
+    table = create_model(f"{group.__name__}Table", __base__=Table, __doc__=group.__doc__, **dict(_fields(group)))
+    globals()[table.__name__] = table  # pickle finds it by name
+    return table
 
 
 def _table(name: str, groups: list[type[Parameters]]) -> type[Table]:
@@ -84,6 +100,9 @@ if TYPE_CHECKING:  # a checker cannot know the types that are made below
         observation_source: str = ""
         shadow_rules: tuple[str, ...] = ()
         references: Any = None
+        price: Any = None
+        hours: Any = None
+        allow_negative_price: bool = False
 
     class MarketTable(ClassTable):
         """And of a market."""

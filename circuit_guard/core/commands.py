@@ -195,6 +195,7 @@ def _reset(state: GuardState, command: ResetCommand) -> list[Fact]:
             state.latched_ns.clear()
         else:
             facts += start_afresh(state.markets[scope], command.at_ns, "reset by an operator: evidence starts afresh")
+            state.markets[scope].references.own_price = None  # whoever resets says that the price is right now
             state.latched_ns.pop(scope, None)
     return facts + reopening.follow_all(state, command.at_ns)
 

@@ -78,11 +78,6 @@ class Interval:
         """Return the interval stretched to reach the value."""
         return Interval(min(self.low, value), max(self.high, value))
 
-    def widened(self, share: Decimal, widths: Decimal = Decimal(0)) -> Interval:
-        """Return the interval grown on both sides by a share of each end plus so many of its own widths."""
-        own = (self.high - self.low) * widths
-        return Interval(self.low - abs(self.low) * share - own, self.high + abs(self.high) * share + own)
-
     def __str__(self) -> str:
         return f"{show(self.low)} .. {show(self.high)}"
 

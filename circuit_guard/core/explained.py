@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from circuit_guard.core import gates, margin
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.margin import World
 from circuit_guard.core.market import MarketState, readable
@@ -82,7 +83,11 @@ def _in_trouble(view: MarketView, policy: MarketPolicy) -> World | None:
     there are none or an operator halted the market for what the guard does not see.
     """
     state, funding, near = view.state, view.funding_envelope(policy), view.once(_admitted)
-    marks = state.trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
+    alone = policy.of(DivergenceParameters).unreferenced_share
+    marks = state.trusted.unreferenced(alone, view.now_ns, view.references.prices)
+    if marks is not None and view.shut(policy):  # no price moves: it is the gap of the opening that counts
+        middle = (marks.low + marks.high) / 2
+        marks = view.references.prices.widened(Interval(middle, middle), policy.of(HoursParameters).gap_share)
     if near is not None and marks is not None:
         relied_on = policy.of(ExplainedLossParameters).halted is Halted.ALLOW_EXPLAINED and state.halt is None
         marks = near if relied_on else Interval(min(marks.low, near.low), max(marks.high, near.high))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from circuit_guard.core import taint
@@ -23,14 +24,15 @@ from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published, readable
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.progress import advance, recover, view_of
-from circuit_guard.core.references import HullParameters, Quote, ReferenceParameters, median
+from circuit_guard.core.references import HullParameters, Quote, ReferenceBook, ReferenceParameters, facts_of, median
 from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, DivergenceParameters, mark_interval
 from circuit_guard.core.rules.funding_continuity import JUMPS
 from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER, SEQUENCE_LATE
-from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER
+from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER, REFERENCE_UNCONVERTED
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
 from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP, StalenessParameters
 from circuit_guard.core.rules.validity import NOT_A_NUMBER, PRICE_NOT_POSITIVE, UNKNOWN_SOURCE
@@ -67,6 +69,8 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     accrual = accrual_of(view, market_policy)
     view.path = None if accrual is None else moved(market.funding.point, accrual, market_policy.of(FundingParameters))
     findings = tuple(evaluate_all(view, market_policy))
+    if view.calm(market_policy):
+        findings = tuple(replace(f, severity=Severity.DENY) if f.severity is Severity.TRIP else f for f in findings)
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
     if not rejecting and any(finding.reason == SEQUENCE_LATE for finding in findings):
         market.feed.remember(Judged(observation, True, findings))  # the later one that overtook it is trusted already
@@ -75,6 +79,8 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     market.feed.remember(Judged(observation, not rejecting, findings))
     unanswered = _unanswered(market.rejections, observation)
     _doubt(market, {finding.reason for finding in (*findings, *unanswered)}, now_ns)
+    if view.shut(market_policy):
+        market.doubts = {}  # what lasts while it is closed is no doubt of the opening
     _note_reverted_mark(view, market_policy, findings)
     _note_change(view, market_policy)
     facts.append(_judged(observation, findings, accepted=not rejecting))
@@ -117,15 +123,15 @@ def _doubt(market: MarketState, found: set[str], now_ns: int) -> None:
 
 def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
     """Return what the observation of a view says of the accrual since the one before; None without a known price."""
-    feed, trusted, values = view.state.feed, view.state.trusted, view.published
-    price = trusted.funding_price()
+    feed, values = view.state.feed, view.published
+    price = view.funding_price(policy)
     if price is None or view.observation is None:
         return None
     until_ns = view.observation.event_time_ns
     elapsed_ns = feed.accrual_ns(until_ns, policy, view.now_ns) - feed.accrued_ns
     premium = values.funding_premium
     if premium is None and values.funding_rate is not None:
-        premium = values.funding_rate * (values.index_price or price)
+        premium = values.funding_rate * (price if values.index_price is None else values.index_price)
     mark, index = values.mark_price, values.index_price
     basis = None if mark is None or index is None else mark - index
     gap_ns = policy.of(FundingParameters).gap_ns
@@ -229,6 +235,7 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
     if (mark := values.mark_price) is not None:
         trusted.mark_price, trusted.mark_seen_ns = mark, seen_ns
         _confirm(view, policy)
+        market.references.follow_own(mark, observation.at_ns, policy)
         market.marks.append((observation.at_ns, mark))
         while market.marks[0][0] < observation.at_ns - policy.of(BasisParameters).window_ns:
             market.marks.popleft()
@@ -257,10 +264,21 @@ def _confirm(view: MarketView, policy: MarketPolicy) -> None:
         return
     since_ns = now_ns - trusted.confirmed_ns
     trusted.confirmed_mark, trusted.confirmed_ns = mark, now_ns
-    trusted.confirmed_index = view.published.index_price or trusted.index_price
-    if view.phase is Phase.OPEN and references.quorum and references.price:
+    index = view.published.index_price
+    trusted.confirmed_index = trusted.index_price if index is None else index
+    if view.phase is Phase.OPEN and references.price and _near_others(view, policy):
         weight = min(Decimal(since_ns) / BASIS_NS, Decimal(1))
         trusted.basis += (mark / references.price - trusted.basis) * weight
+
+
+def _near_others(view: MarketView, policy: MarketPolicy) -> bool:
+    """Return whether the mark price as a multiple of the reference price says anything: not beside zero."""
+    mark, price, scale = view.published.mark_price, view.references.price, policy.of(PriceParameters).scale
+    if not view.references.quorum or view.references.own:
+        return False
+    if not policy.allow_negative_price or mark is None or price is None:
+        return True
+    return mark * price > 0 and min(abs(mark), abs(price)) >= scale > 0
 
 
 def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
@@ -287,26 +305,27 @@ def _agrees(view: MarketView, mark: Decimal, policy: MarketPolicy) -> bool:
     limits = references.limits(share, policy.of(HullParameters).hull_widths)
     if limits is None or mark / trusted.basis not in limits:
         return False
-    checkpoint = trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
+    alone = policy.of(DivergenceParameters).unreferenced_share
+    checkpoint = trusted.unreferenced(alone, view.now_ns, references.prices)
     return references.quorum or (references.agree(share) and checkpoint is not None and mark in checkpoint)
 
 
 def _note_change(view: MarketView, policy: MarketPolicy) -> None:
     """Remember the published mark price, trusted or not, and since when the references have been away from it."""
     mark, price, known = view.published.mark_price, view.references.price, view.state.unchanged
+    frozen = policy.of(StalenessParameters).frozen_move_share
     if mark is not None and policy.of(SlowWalkParameters).trip_after_ns:
         marks = view.state.published_marks
         marks.append((view.now_ns, mark))
         while marks[0][0] < view.now_ns - policy.of(SlowWalkParameters).lag_ns:
             marks.popleft()
-    if mark is None or price is None:
+    if view.references.own:  # an average of the mark price itself comes to where that stands
+        view.state.unchanged = None
+    if mark is None or price is None or view.references.own:
         return
     if known is None or known.mark_price != mark:
         view.state.unchanged = Unchanged(mark, price, None)
-    elif (
-        abs(price - known.reference_price)
-        <= abs(known.reference_price) * policy.of(StalenessParameters).frozen_move_share
-    ):
+    elif abs(price - known.reference_price) <= policy.of(PriceParameters).reach(frozen, known.reference_price):
         view.state.unchanged = known._replace(away_since_ns=None)
     elif known.away_since_ns is None:
         view.state.unchanged = known._replace(away_since_ns=view.now_ns)
@@ -343,18 +362,42 @@ def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]
         return [ReferenceJudged(reference.at_ns, reference.market, reference.source, False, (unknown,))]
     market = state.markets[reference.market]
     others = market.references.fresh_prices(reference.at_ns, market_policy, without=reference.source)
-    finding = _judge_reference(reference, market.references.quotes, others, market_policy)
+    finding = _judge_reference(reference, market.references, others, market_policy)
     accepted = finding is None or finding.severity < Severity.DENY
     findings = () if finding is None else (finding,)
     facts: list[Fact] = [ReferenceJudged(reference.at_ns, reference.market, reference.source, accepted, findings)]
     if accepted:
         market.references.record(reference, others, market_policy)
         facts += reconsider(state, market, market_policy, reference.at_ns)
+        facts += _convert(state, market, policy, reference.at_ns)
     return facts
 
 
+def _convert(state: GuardState, market: MarketState, policy: Policy, now_ns: int) -> list[Fact]:
+    """Tell the markets whose references are quoted in what this one is the price of."""
+    facts: list[Fact] = []
+    for name in _conversions(policy).get(market.market, ()):
+        other, rate = state.markets[name], market.references.rate(now_ns, policy.markets[market.market])
+        if rate is not None:
+            other.references.rates[market.market] = rate
+            other.outlook = None
+            facts += reconsider(state, other, policy.markets[name], now_ns)
+    return facts
+
+
+def _conversions(policy: Policy) -> dict[str, tuple[str, ...]]:
+    """Return for each market that converts quote currencies the markets it does so for."""
+    if policy.conversions is None:
+        served: dict[str, tuple[str, ...]] = {}
+        for name, market in policy.markets.items():
+            for by in sorted({one.quoted_in for one in market.of(ReferenceParameters).facts if one.quoted_in}):
+                served[by] = (*served.get(by, ()), name)
+        object.__setattr__(policy, "conversions", served)  # it follows from the policy alone, which stays what it is
+    return policy.conversions  # type: ignore[no-any-return]
+
+
 def _judge_reference(
-    reference: Reference, quotes: Mapping[str, Quote], others: list[Decimal], policy: MarketPolicy
+    reference: Reference, book: ReferenceBook, others: list[Decimal], policy: MarketPolicy
 ) -> Finding | None:
     """Return the first thing wrong with a reference. An outlier is only reported: the median does not follow it."""
     stranger = _strange_source(reference.source, len(others), policy)
@@ -365,14 +408,20 @@ def _judge_reference(
         return Finding(NOT_A_NUMBER, Severity.DENY, "price", str(reference.price)[:40], "a price")
     if price <= 0 and not policy.allow_negative_price:
         return Finding(PRICE_NOT_POSITIVE, Severity.DENY, "price", show(price), "> 0")
-    untimely = _untimely(reference, quotes, policy)
-    if untimely is not None or len(others) < OTHERS_MIN:
+    untimely = _untimely(reference, book.quotes, policy)
+    if untimely is not None:
         return untimely
-    middle = median(list(others))
-    reach = abs(middle) * policy.of(ReferenceParameters).outlier_share
-    if abs(price - middle) <= reach:
+    converted = book.converted(reference.source, price, reference.at_ns, policy)
+    if converted is None:
+        limit = f"a fresh reference price of {facts_of(reference.source, policy).quoted_in}, which converts it"
+        return Finding(REFERENCE_UNCONVERTED, Severity.WARN, "price", show(price), limit)
+    if len(others) < OTHERS_MIN:
         return None
-    return Finding(REFERENCE_OUTLIER, Severity.WARN, "price", show(price), f"{show(middle)} +/- {show(reach)}")
+    middle = median(list(others))
+    reach = policy.of(PriceParameters).reach(policy.of(ReferenceParameters).outlier_share, middle)
+    if abs(converted - middle) <= reach:
+        return None
+    return Finding(REFERENCE_OUTLIER, Severity.WARN, "price", show(converted), f"{show(middle)} +/- {show(reach)}")
 
 
 def _strange_source(source: str, others_count: int, policy: MarketPolicy) -> Finding | None:
@@ -388,7 +437,8 @@ def _strange_source(source: str, others_count: int, policy: MarketPolicy) -> Fin
 
 def _untimely(reference: Reference, quotes: Mapping[str, Quote], policy: MarketPolicy) -> Finding | None:
     age_ns = reference.at_ns - reference.event_time_ns
-    age_max_ns, skew_ns = policy.of(ReferenceParameters).age_max_ns, policy.of(FeedParameters).future_skew_ns
+    age_max_ns = policy.of(ReferenceParameters).age_max_ns + facts_of(reference.source, policy).heartbeat_ns
+    skew_ns = policy.of(FeedParameters).future_skew_ns
     if age_ns > age_max_ns:
         limit = f"at most {show_seconds(age_max_ns)}"
         return Finding(DATA_STALE, Severity.DENY, "event_time", f"{show_seconds(age_ns)} old", limit)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from circuit_guard.core import halts, taint
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.formatting import instant
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.market import MarketState
@@ -29,6 +30,7 @@ ACCOUNT_MARKET_HALTED = "account_market_halted"
 RAMP_LIMITED = "ramp_limited"
 FIRST_SIGHT = "first_sight"
 ACCOUNT_TAINTED = "account_tainted"
+MARKET_CLOSED = "market_closed"
 STATE_NOT_CLEAN = "state_not_clean"
 
 
@@ -72,6 +74,11 @@ REASONS = {
         FRESH,
         says=lambda found: f"the market has just re-opened and lets through {found.limit}: {found.observed}",
     ),
+    MARKET_CLOSED: Reason(
+        "the market is outside its trading hours, and the policy allows no closures then",
+        EXCHANGE,
+        says=lambda found: f"the market is closed {found.observed}, and trades again {found.limit}",
+    ),
     FIRST_SIGHT: Reason(
         "the policy wants an operator to confirm this new market",
         OPERATOR,
@@ -99,6 +106,9 @@ def evaluate(view: MarketView, policy: MarketPolicy, guard: GuardState) -> Itera
         yield _open(state.breaker, BREAKER_OPEN)
     if view.phase in DENYING_PHASES:
         yield Finding(PHASE_DENIES, Severity.DENY, "phase", view.phase, "OPEN, or POST_ONLY inside the band")
+    if view.session is not None and view.shut(policy):
+        since, until = instant(view.session.since_ns), instant(view.session.until_ns)
+        yield Finding(MARKET_CLOSED, Severity.DENY, "hours", f"since {since}", f"from {until}")
     if not state.was_warm and policy.first_sight is FirstSight.OPERATOR:
         limit = "a rebaseline by an operator"
         yield Finding(FIRST_SIGHT, Severity.DENY, "market", "never confirmed", limit)

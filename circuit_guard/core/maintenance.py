@@ -22,6 +22,7 @@ from circuit_guard.core.inputs import BeginMaintenance, EndMaintenance, Observat
 from circuit_guard.core.market import FeedParameters, MarketState, published, readable
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.progress import advance, view_of
 from circuit_guard.core.rules import divergence, funding_continuity, validity
 from circuit_guard.core.rules.basis import BasisParameters
@@ -206,7 +207,7 @@ class _Dump:
             self.policy.markets[name],
         )
         mark, share = view.state.trusted.mark_price, policy.of(BasisParameters).mark_share
-        before = None if mark is None else Interval(mark, mark).widened(share)
+        before = None if mark is None else policy.of(PriceParameters).widened(Interval(mark, mark), share)
         envelope = view.funding_envelope(policy, policy.of(FeedParameters).future_skew_ns)
         return _Admitted(envelope, divergence.mark_interval(view, policy), before)
 
@@ -231,7 +232,7 @@ class _Dump:
 def _path(view: MarketView, until_ns: int, policy: MarketPolicy) -> PathPoint | None:
     """Return where the funding index stands after a maintenance: its last premium accrued, or nothing did."""
     state = view.state
-    price = state.trusted.funding_price()
+    price = view.funding_price(policy)
     if price is None:
         return None
     elapsed_ns = state.feed.accrual_ns(until_ns, policy, view.now_ns) - state.feed.accrued_ns

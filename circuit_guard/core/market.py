@@ -18,6 +18,7 @@ from circuit_guard.core.outlook import Outlook
 from circuit_guard.core.parameters import Parameters, Relation, seconds
 from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import EXACT, PriceParameters
 from circuit_guard.core.references import ReferenceBook
 from circuit_guard.core.types import EXPONENT_MAX, SECOND_NS, Finding
 
@@ -74,7 +75,7 @@ class Trusted:
             return funding_price(self.index_price, self.mark_price)
         return funding_price(self.confirmed_index, self.confirmed_mark)
 
-    def unreferenced(self, share: Decimal, now_ns: int) -> Interval | None:
+    def unreferenced(self, share: Decimal, now_ns: int, prices: PriceParameters = EXACT) -> Interval | None:
         """Return where the mark price can be while no reference says anything: wider as time passes, up to all of it.
 
         `share`: of the price, at once; it doubles within ten minutes, as in a crash. None without a mark price.
@@ -84,7 +85,7 @@ class Trusted:
             return None
         since_ns = self.mark_seen_ns if self.confirmed_mark is None else self.confirmed_ns
         elapsed = Decimal(max(now_ns - since_ns, 0)) / DOUBLING_NS
-        reach = min(share * (1 + elapsed), Decimal(1)) * abs(mark)
+        reach = prices.reach(min(share * (1 + elapsed), Decimal(1)), mark)
         return Interval(mark - reach, mark + reach)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from circuit_guard.core.hours import Session, session_of
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.references import ReferenceBook, ReferenceView
 
@@ -27,6 +28,8 @@ class Outlook:
     references: ReferenceView
     until_ns: int
     """The first instant at which time alone may change anything in here."""
+    session: Session | None = None
+    """Where the market stands in its trading hours; None where it always trades."""
     worked_out: dict[Callable[..., Any], Any] = field(default_factory=dict)
     """Results by the function that they are of; `MarketView.once` puts them here."""
 
@@ -40,5 +43,8 @@ class Outlook:
 
 
 def outlook_of(book: ReferenceBook, policy: MarketPolicy, now_ns: int) -> Outlook:
-    """Return a new outlook, in which nothing but the references has been worked out yet."""
-    return Outlook(policy, book.view(now_ns, policy), book.changes_ns(now_ns, policy))
+    """Return a new outlook, in which nothing but references and trading hours has been worked out yet."""
+    session, until_ns = session_of(policy, now_ns), book.changes_ns(now_ns, policy)
+    if session is not None:
+        until_ns = min(until_ns, session.until_ns)
+    return Outlook(policy, book.view(now_ns, policy), until_ns, session)

@@ -30,6 +30,8 @@ class Unit(Enum):
     CHOICE = "choice"
     NAME = "name"
     NAMES = "names"
+    TABLES = "tables by name"
+    TEXTS = "texts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Declaration:
     least: Decimal | None = None
     most: Decimal | None = None
     choices: type[Enum] | None = None
+    of: type[Any] | None = None
+    """TABLES: the group that each of them is, besides its name."""
+    expected: str = ""
+    pattern: str = ""
+    """TEXTS: what each of them is, in words and as a regular expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class Parameter:
                 return _plain(ARITHMETIC.multiply(value, _BPS_OF_ONE))
             case Unit.NAMES:
                 return tuple(sorted(value))
+            case Unit.TABLES:
+                return {getattr(one, fields(one)[0].name): _written(one) for one in value}
         return value
 
     def to_core(self, written: Any) -> Any:
@@ -80,6 +89,8 @@ class Parameter:
                 return ARITHMETIC.multiply(written, 1 / _BPS_OF_ONE)
             case Unit.NAMES:
                 return frozenset(written)
+            case Unit.TABLES if self.declared.of is not None:
+                return tuple(_read(self.declared.of, name, table) for name, table in sorted(written.items()))
         return written
 
 
@@ -164,6 +175,25 @@ def name(default: str, meaning: str) -> Any:
 def names(meaning: str, *, most: int) -> Any:
     """Declare a set of short names, empty by default."""
     return _field(frozenset(), _bounded(Unit.NAMES, meaning, most=most))
+
+
+def texts(meaning: str, *, expected: str, pattern: str, most: int) -> Any:
+    """Declare texts of one form, none by default, in the order given."""
+    declared = Declaration(Unit.TEXTS, meaning, most=Decimal(most), expected=expected, pattern=pattern)
+    return field(default=(), metadata={"declared": declared})
+
+
+def named_tables(group: type[Any], meaning: str, *, most: int) -> Any:
+    """Declare tables by name, none by default: in the core a tuple of the group, whose first field is the name."""
+    return field(default=(), metadata={"declared": Declaration(Unit.TABLES, meaning, most=Decimal(most), of=group)})
+
+
+def _read(group: type[Any], name: str, table: Any) -> Any:
+    return group(name, **{one.name: one.to_core(getattr(table, one.key)) for one in parameters_of(group)})
+
+
+def _written(table: Any) -> dict[str, Any]:
+    return {one.key: one.to_written(getattr(table, one.name)) for one in parameters_of(type(table))}
 
 
 def _bounded(

@@ -106,3 +106,5 @@ class Policy:
     remembered_allow_max_ns: int | None = REMEMBERED_ALLOW_MAX_NS
     """An ALLOW older than this answers no more: the same check is judged again. None: as in version 0.2, whose policies
     are recorded without it, every remembered ALLOW answers, whatever its age and even while its market is latched."""
+    conversions: Any = field(default=None, init=False, repr=False, compare=False)
+    """Which markets each market's reference price converts for: worked out once by `feed`. No part of the policy."""

@@ -8,7 +8,7 @@ from circuit_guard.core import phase as phases
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.facts import Fact, HaltChanged
 from circuit_guard.core.market import BasisDoubt, Feed, FeedParameters, MarketState
-from circuit_guard.core.outlook import outlook_of
+from circuit_guard.core.outlook import Outlook, outlook_of
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.state import GuardState
@@ -19,7 +19,7 @@ from circuit_guard.core.view import MarketView
 def view_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:
     """Return the market as rules see it now."""
     outlook = outlook_of(market.references, policy, now_ns)
-    return MarketView(now_ns, market, market.phase.effective(), outlook.references, outlook)
+    return _view(market, now_ns, outlook)
 
 
 def view_for_check(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:
@@ -27,7 +27,11 @@ def view_for_check(market: MarketState, policy: MarketPolicy, now_ns: int) -> Ma
     outlook = market.outlook
     if outlook is None or outlook.policy is not policy or now_ns >= outlook.until_ns:
         outlook = market.outlook = outlook_of(market.references, policy, now_ns)
-    return MarketView(now_ns, market, market.phase.effective(), outlook.references, outlook)
+    return _view(market, now_ns, outlook)
+
+
+def _view(market: MarketState, now_ns: int, outlook: Outlook) -> MarketView:
+    return MarketView(now_ns, market, market.phase.effective(), outlook.references, outlook, session=outlook.session)
 
 
 def advance(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> list[Fact]:

@@ -11,6 +11,7 @@ from circuit_guard.core.funding import Accrual, moved
 from circuit_guard.core.inputs import Baseline, RebaselineCommand
 from circuit_guard.core.market import Feed, MarketState, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.progress import start_afresh
 from circuit_guard.core.state import GuardState
 
@@ -75,6 +76,6 @@ def _trust(market: MarketState, baseline: Baseline, policy: MarketPolicy, now_ns
     market.funding.begin(baseline.funding_index)
     price = trusted.funding_price()
     if price is not None and not frozen:
-        accrual = Accrual(gap_ns, price, None, None, Decimal(1))
+        accrual = Accrual(gap_ns, policy.of(PriceParameters).of(price), None, None, Decimal(1))
         market.funding.point = moved(market.funding.point, accrual, policy.of(FundingParameters))
     market.was_warm = True

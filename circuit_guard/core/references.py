@@ -8,12 +8,27 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
 from circuit_guard.core.envelope import Interval
+from circuit_guard.core.hours import Closed, HoursParameters, is_closed
 from circuit_guard.core.inputs import Reference
-from circuit_guard.core.parameters import Parameters, Relation, count, names, number, seconds, share, widths
+from circuit_guard.core.parameters import (
+    Parameters,
+    Relation,
+    choice,
+    count,
+    name,
+    named_tables,
+    names,
+    number,
+    seconds,
+    share,
+    widths,
+)
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import EXACT, PriceParameters
 from circuit_guard.core.types import SECOND_NS
 
 PAIR = 2
@@ -25,8 +40,58 @@ SPLITS_KEPT = 60
 """How many distances of a source from the reference price are kept, one every ten seconds. What half of them exceed is
 no wick."""
 
+OWN_WIDENS_NS = 60 * SECOND_NS
+"""Without an accepted mark price the room round the own average grows each minute ..."""
+OWN_WIDENS_TIMES = 4
+"""... up to this many times: what is further off, an operator has to confirm."""
+
 FOR_EVER_NS = 2**63 - 1
 """Later than anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What a source publishes, where that is not simply the market's price. The name of its table is its own."""
+
+    source: str
+    multiplier: Decimal = number(
+        "1",
+        "Its price times this is one of the market: 1000 where the market's contract is 1000 tokens and the source has "
+        "the price of one.",
+        over=0,
+        most=10**12,
+    )
+    quoted_in: str = name(
+        "",
+        "The market of this policy whose reference price converts what the source is quoted in, for example USDC-USD. "
+        "Without a fresh quorum there the source does not count. Empty: quoted as the market is.",
+    )
+    origin: str = name(
+        "", "Sources with the same origin are one voice, their median: two of one index provider are no second opinion."
+    )
+    min_change: Decimal = share(
+        "0",
+        "It publishes only once the price has moved by this fraction, as oracles do. Where most fresh voices are such, "
+        "tolerances grow by it.",
+        zero=True,
+    )
+    heartbeat_ns: int = seconds(
+        0,
+        "It publishes a price that stands still only this often: so much older it still counts.",
+        least=0,
+        most=86_400,
+    )
+
+
+PLAIN = SourceFacts("")
+"""A source that publishes the price of the market, in its quote currency, as it moves."""
+
+
+class WithoutReferences(StrEnum):
+    """What is judged while there is no quorum of references: nothing can be, or the market's own price stands in."""
+
+    DENIED = "denied"
+    OWN_PRICE = "own_price"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +122,28 @@ class ReferenceParameters(Parameters):
         "than this, or one that is further from where the last quorum was, say nothing and closures are denied. Wider: "
         "one that lies has more room. Narrower: venues that really split, or a crash while others are down, hold "
         "genuine closures.",
+    )
+    facts: tuple[SourceFacts, ...] = named_tables(
+        SourceFacts,
+        "Facts of single sources, a table each: [classes.default.references.facts.NAME].",
+        most=1000,
+    )
+    without: WithoutReferences = choice(
+        WithoutReferences.DENIED,
+        "denied: without a quorum of references nothing is warm. own_price: for a market that no other venue has; the "
+        "average of its own accepted mark prices stands in. What is wrong by less than own_share passes, at any size "
+        "if it comes slowly: see policy explain.",
+    )
+    own_share: Decimal = share(
+        "0.05",
+        "own_price: how far the mark price may be from that average; while nothing is accepted, 10 % of this more each "
+        "minute, up to four times this. Wider: a larger jump passes. Narrower: fast moves are held.",
+    )
+    own_average_ns: int = seconds(
+        60,
+        "own_price: the time constant of that average. An honest move of own_share in less than this is denied; a "
+        "wrong mark walks own_share in each of these unseen.",
+        least=1,
     )
 
 
@@ -115,6 +202,20 @@ class Quote(NamedTuple):
     """The older of event time and receipt: what its age is measured from."""
 
 
+class Voice(NamedTuple):
+    """What one origin says now, and how far its price may have moved before it says so."""
+
+    price: Decimal
+    threshold: Decimal
+
+
+class Rate(NamedTuple):
+    """What converts a quote currency, and until when it is fresh."""
+
+    price: Decimal
+    until_ns: int
+
+
 class MedianPoint(NamedTuple):
     """The median in force from `since_ns` until the next point."""
 
@@ -158,6 +259,9 @@ class ReferenceView:
     """How far the reference price has moved within the last minutes, `divergence.trend_s`."""
     last_quorum_price: Decimal | None
     last_quorum_ns: int | None
+    prices: PriceParameters = EXACT
+    own: bool = False
+    """Whether the market's own average stands in for a quorum: nothing here is independent of the exchange."""
 
     @property
     def width(self) -> Decimal:
@@ -171,7 +275,7 @@ class ReferenceView:
     def agree(self, share: Decimal) -> bool:
         """Return whether there is a quorum, or at least two that are no further apart than a fraction of the price."""
         apart = None if self.anchors is None else self.anchors.high - self.anchors.low
-        near = apart is not None and self.price is not None and apart <= abs(self.price) * share
+        near = apart is not None and self.price is not None and apart <= self.prices.reach(share, self.price)
         return self.quorum or (self.count >= PAIR and near)
 
     def limits(self, base: Decimal, widths: Decimal) -> Interval | None:
@@ -181,7 +285,8 @@ class ReferenceView:
         if self.anchors is None:
             return None
         low, high = self.anchors.low - self.room[0], self.anchors.high + self.room[1]
-        return Interval(low - abs(low) * base - self.fall * widths, high + abs(high) * base + self.rise * widths)
+        below, above = self.prices.reach(base, low), self.prices.reach(base, high)
+        return Interval(low - below - self.fall * widths, high + above + self.rise * widths)
 
 
 def _between(fresh: list[Decimal], before: Interval | None, policy: MarketPolicy) -> Interval | None:
@@ -190,11 +295,11 @@ def _between(fresh: list[Decimal], before: Interval | None, policy: MarketPolicy
     One alone needs a second voice: the hull of the last quorum, `before`. It may be far from where prices are by now,
     so it only says how far the one is believed.
     """
-    share = policy.of(ReferenceParameters).pair_share
+    share, prices = policy.of(ReferenceParameters).pair_share, policy.of(PriceParameters)
     if len(fresh) >= PAIR:
         found = Interval(min(fresh), max(fresh))
-        return found if found.high - found.low <= abs(found.low) * share else None
-    near = bool(fresh) and before is not None and fresh[0] in before.widened(share)
+        return found if found.high - found.low <= prices.reach(share, found.low) else None
+    near = bool(fresh) and before is not None and fresh[0] in prices.widened(before, share)
     return Interval(fresh[0], fresh[0]) if near else None
 
 
@@ -204,7 +309,7 @@ def _capped(
     """Return how far the only reference has moved, but no more than leaves limits near the last quorum: one that lies
     must not make room by moving up and down.
     """
-    room = before.widened(policy.of(ReferenceParameters).pair_share)
+    room = policy.of(PriceParameters).widened(before, policy.of(ReferenceParameters).pair_share)
     hull_widths = policy.of(HullParameters).hull_widths or Decimal(1)
     return min(rise, (room.high - price) / hull_widths), min(fall, (price - room.low) / hull_widths)
 
@@ -217,6 +322,25 @@ def _exceeded(spans: list[tuple[Decimal, int]], lasted_ns: int) -> Decimal:
         if total_ns >= lasted_ns:
             return price
     return spans[-1][0]
+
+
+def facts_of(source: str, policy: MarketPolicy) -> SourceFacts:
+    """Return what the policy says of a source."""
+    return next((one for one in policy.of(ReferenceParameters).facts if one.source == source), PLAIN)
+
+
+def stands_alone(now_ns: int, policy: MarketPolicy) -> bool:
+    """Return whether the market's own average stands in where references have no quorum."""
+    if policy.of(ReferenceParameters).without is WithoutReferences.OWN_PRICE:
+        return True
+    return policy.of(HoursParameters).closed is Closed.OWN_PRICE and is_closed(policy, now_ns)
+
+
+def own_share(silent_ns: int, policy: MarketPolicy) -> Decimal:
+    """Return how far a mark price may be from the market's own average, so long after one was accepted."""
+    rule = policy.of(ReferenceParameters)
+    widened = rule.own_share * (1 + Decimal(silent_ns // OWN_WIDENS_NS) / 10)
+    return min(widened, OWN_WIDENS_TIMES * rule.own_share)
 
 
 @dataclass(slots=True)
@@ -245,21 +369,31 @@ class ReferenceBook:
     """How far a source was below and above the reference price for most of that time."""
     last_median: Decimal | None = None
     """The median that it follows since the last quorum."""
+    rates: dict[str, Rate] = field(default_factory=dict)
+    """What converts quote currencies, by the market that says it."""
+    own_price: Decimal | None = None
+    """The average of the market's own accepted mark prices, where that stands in for references."""
+    own_since_ns: int = 0
+    own_ns: int = 0
+    """Since when it is kept, and when a mark price was accepted last."""
 
     def record(self, reference: Reference, others: list[Decimal], policy: MarketPolicy) -> None:
         """Take one accepted reference, and the median it makes with the fresh `others`. Only a quorum makes history."""
         now_ns, event_time_ns = reference.at_ns, reference.event_time_ns
         quote = Quote(reference.price, event_time_ns, min(now_ns, event_time_ns))
         self.quotes[reference.source] = quote
-        recent = self.recent.get(reference.source)
-        if recent is None:
-            recent = self.recent[reference.source] = deque()
-        recent.append(quote)
-        while recent[0].seen_ns < now_ns - policy.of(HullParameters).window_ns:
-            recent.popleft()
+        price = self.converted(reference.source, reference.price, now_ns, policy)
+        if price is not None:
+            recent = self.recent.setdefault(reference.source, deque())
+            recent.append(quote._replace(price=price))
+            while recent[0].seen_ns < now_ns - policy.of(HullParameters).window_ns and len(recent) > 1:
+                recent.popleft()
+        prices = (
+            self.fresh_prices(now_ns, policy) if policy.of(ReferenceParameters).facts else [*others, reference.price]
+        )
         self._expire(now_ns - policy.of(HullParameters).window_ns)
-        if len(others) + 1 >= policy.of(ReferenceParameters).quorum:
-            price = self._smooth(median([*others, reference.price]), now_ns, policy.of(HullParameters).smoothing_ns)
+        if len(prices) >= policy.of(ReferenceParameters).quorum:
+            price = self._smooth(median(list(prices)), now_ns, policy.of(HullParameters).smoothing_ns)
             if not self.points or self.points[-1].price != price:
                 self.points.append(MedianPoint(now_ns, price))
             self.last_quorum_price, self.last_quorum_ns = price, now_ns
@@ -267,11 +401,47 @@ class ReferenceBook:
             if not self.trend or now_ns - self.trend[-1][0] >= TREND_EVERY_NS:
                 self._note_trend(price, now_ns, policy.of(HullParameters).trend_ns)
                 self._note_split(price, now_ns, policy)
-            self._note_spread([*others, reference.price], price, now_ns, policy)
+            self._note_spread(prices, price, now_ns, policy)
         if len(self.quotes) > policy.of(ReferenceParameters).sources_max:
             oldest = min(self.quotes, key=lambda source: self.quotes[source].seen_ns)
-            del self.quotes[oldest], self.recent[oldest]
+            del self.quotes[oldest]
+            self.recent.pop(oldest, None)
             self.apart.pop(oldest, None)
+
+    def converted(self, source: str, price: Decimal, now_ns: int, policy: MarketPolicy) -> Decimal | None:
+        """Return a source's price as one of the market; None where nothing fresh converts its quote currency."""
+        facts = facts_of(source, policy)
+        if facts.quoted_in:
+            rate = self.rates.get(facts.quoted_in)
+            return None if rate is None or rate.until_ns <= now_ns else price * facts.multiplier * rate.price
+        return price * facts.multiplier if facts is not PLAIN else price
+
+    def rate(self, now_ns: int, policy: MarketPolicy) -> Rate | None:
+        """Return the reference price as what converts others, and until when it has a quorum; None without one."""
+        quorum = policy.of(ReferenceParameters).quorum
+        fresh = self.fresh_prices(now_ns, policy)
+        if len(fresh) < quorum:
+            return None
+        ends_ns: dict[str, int] = {}
+        for source in self.quotes:
+            origin = facts_of(source, policy).origin or source
+            ends_ns[origin] = max(ends_ns.get(origin, 0), self._ends_ns(source, policy))
+        return Rate(median(fresh), sorted(ends_ns.values())[-quorum])
+
+    def follow_own(self, mark: Decimal, now_ns: int, policy: MarketPolicy) -> None:
+        """Let the market's own average follow a mark price that was accepted."""
+        rule = policy.of(ReferenceParameters)
+        when_closed = policy.of(HoursParameters).closed is Closed.OWN_PRICE
+        if rule.without is not WithoutReferences.OWN_PRICE and not when_closed:
+            return
+        if self.own_price is None:
+            self.own_price, self.own_since_ns = mark, now_ns
+        else:
+            weight = (Decimal(self.own_ns - now_ns) / rule.own_average_ns).exp()
+            self.own_price = mark + (self.own_price - mark) * weight
+        self.own_ns = now_ns
+        if not self.trend or now_ns - self.trend[-1][0] >= TREND_EVERY_NS:
+            self._note_trend(self.own_price, now_ns, policy.of(HullParameters).trend_ns)
 
     def _note_spread(self, prices: list[Decimal], price: Decimal, now_ns: int, policy: MarketPolicy) -> None:
         """Note how far apart the references are. The nearest is the reference price itself, or about that."""
@@ -291,11 +461,12 @@ class ReferenceBook:
         """Note how far each source is from the reference price, and how far away one has been for long."""
         if not price:
             return
-        oldest_ns = now_ns - policy.of(ReferenceParameters).age_max_ns
         below, above = [Decimal(0)], [Decimal(0)]
         for source, quote in self.quotes.items():
             kept = self.apart.setdefault(source, deque())
-            kept.append((quote.price - price) / abs(price) if quote.seen_ns >= oldest_ns else Decimal(0))
+            own = self.converted(source, quote.price, now_ns, policy)
+            fresh = own is not None and self._ends_ns(source, policy) > now_ns
+            kept.append((own - price) / abs(price) if own is not None and fresh else Decimal(0))
             if len(kept) > SPLITS_KEPT:
                 kept.popleft()
             if len(kept) >= SPLITS_KEPT // 2:
@@ -307,9 +478,10 @@ class ReferenceBook:
     def _trend(self) -> Decimal:
         """Return how far the reference price has moved over the last minutes; 0 without a quorum."""
         prices = [price for _, price in self.trend]
-        if not prices or self.last_quorum_price is None:
+        last = self.last_quorum_price if self.own_price is None else self.own_price
+        if not prices or last is None:
             return Decimal(0)
-        prices.append(self.last_quorum_price)
+        prices.append(last)
         return max(prices) - min(prices)
 
     def _smooth(self, price: Decimal, now_ns: int, constant_ns: int) -> Decimal:
@@ -324,34 +496,86 @@ class ReferenceBook:
         return price if self.smoothed is None else self.smoothed
 
     def fresh_prices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Decimal]:
-        """Return the prices young enough to count, leaving out one source if named."""
-        oldest_ns = now_ns - policy.of(ReferenceParameters).age_max_ns
+        """Return the prices young enough to count, one an origin, leaving out that of one source if named."""
+        rule = policy.of(ReferenceParameters)
+        if rule.facts:
+            return [voice.price for voice in self._voices(now_ns, policy, without)]
+        oldest_ns = now_ns - rule.age_max_ns
         return [
             quote.price for source, quote in self.quotes.items() if quote.seen_ns >= oldest_ns and source != without
         ]
 
+    def _voices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Voice]:
+        """Return what each origin says that is fresh and, where it has to be, converted."""
+        left_out = facts_of(without, policy).origin or without
+        heard: dict[str, list[Decimal]] = {}
+        shares: dict[str, Decimal] = {}
+        for source, quote in self.quotes.items():
+            facts = facts_of(source, policy)
+            origin = facts.origin or source
+            price = self.converted(source, quote.price, now_ns, policy)
+            if origin != left_out and price is not None and self._ends_ns(source, policy) > now_ns:
+                heard.setdefault(origin, []).append(price)
+                shares[origin] = max(shares.get(origin, Decimal(0)), facts.min_change)
+        said = {origin: median(prices) for origin, prices in heard.items()}
+        return [Voice(price, abs(price) * shares[origin]) for origin, price in said.items()]
+
+    def _ends_ns(self, source: str, policy: MarketPolicy) -> int:
+        """Return the first instant at which a source's price no longer counts."""
+        age_max_ns = policy.of(ReferenceParameters).age_max_ns + facts_of(source, policy).heartbeat_ns
+        return self.quotes[source].seen_ns + age_max_ns + 1
+
     def view(self, now_ns: int, policy: MarketPolicy) -> ReferenceView:
         """Return what the references say now. Changes nothing."""
         fresh = self.fresh_prices(now_ns, policy)
-        last = (self._trend(), self.last_quorum_price, self.last_quorum_ns)
-        if len(fresh) >= policy.of(ReferenceParameters).quorum:
+        rule, prices = policy.of(ReferenceParameters), policy.of(PriceParameters)
+        last = (self._trend(), self.last_quorum_price, self.last_quorum_ns, prices)
+        if len(fresh) >= rule.quorum:
             price = median(fresh) if self.smoothed is None else self.smoothed
-            lasted = self.lasted or Interval(price, price)
+            recent = (
+                self.last_quorum_ns is not None and now_ns - self.last_quorum_ns <= policy.of(HullParameters).window_ns
+            )
+            lasted = self.lasted if recent and self.lasted is not None else Interval(price, price)
             hull = lasted.including(price)
             within = min(max(price, lasted.low), lasted.high)
             rise, fall = within - lasted.low, lasted.high - within
-            between, room = Interval(min(fresh), max(fresh)), self._room(price, policy.of(HullParameters))
+            threshold = self._threshold(now_ns, policy)
+            between = Interval(min(fresh), max(fresh))
+            below, above = self._room(price, policy.of(HullParameters)) if recent else (Decimal(0), Decimal(0))
+            room = (below + threshold, above + threshold)
             return ReferenceView(
                 len(fresh), True, price, hull, self._since_ns(), hull, rise, fall, between, room, *last
             )
+        if self.own_price is not None and stands_alone(now_ns, policy):
+            return self._own_view(self.own_price, len(fresh), now_ns, policy)
         middle = median(fresh) if fresh else None
         rise, fall = self._moved(now_ns, policy)
         before = self._last_hull()
         anchors = _between(fresh, before, policy)
         if len(fresh) < PAIR and anchors is not None and before is not None:
             rise, fall = _capped(rise, fall, fresh[0], before, policy)
+        room = (self._threshold(now_ns, policy),) * 2
+        return ReferenceView(len(fresh), False, middle, None, FOR_EVER_NS, anchors, rise, fall, None, room, *last)
+
+    def _threshold(self, now_ns: int, policy: MarketPolicy) -> Decimal:
+        """Return how far the reference price can be from the true one because sources wait for a change."""
+        if not policy.of(ReferenceParameters).facts:
+            return Decimal(0)
+        voices = self._voices(now_ns, policy)
+        if not any(voice.threshold for voice in voices):
+            return Decimal(0)
+        middle = median([voice.price for voice in voices])
+        low = median([voice.price - voice.threshold for voice in voices])
+        return max(middle - low, median([voice.price + voice.threshold for voice in voices]) - middle)
+
+    def _own_view(self, price: Decimal, fresh: int, now_ns: int, policy: MarketPolicy) -> ReferenceView:
+        """Return the market's own average in the place of a reference price; with room on both sides."""
+        prices, here = policy.of(PriceParameters), Interval(price, price)
+        room = prices.reach(own_share(now_ns - self.own_ns, policy), price)
+        last = (self._trend(), price, self.own_ns, prices)
+        none = Decimal(0)
         return ReferenceView(
-            len(fresh), False, middle, None, FOR_EVER_NS, anchors, rise, fall, None, (Decimal(0), Decimal(0)), *last
+            fresh, True, price, here, self.own_since_ns, here, none, none, None, (room, room), *last, own=True
         )
 
     def _room(self, price: Decimal, rule: HullParameters) -> tuple[Decimal, Decimal]:
@@ -370,18 +594,23 @@ class ReferenceBook:
 
     def changes_ns(self, now_ns: int, policy: MarketPolicy) -> int:
         """Return the first instant after `now_ns` at which time alone may change the view."""
-        window_ns, age_max_ns = policy.of(HullParameters).window_ns, policy.of(ReferenceParameters).age_max_ns
-        ages_ns = [quote.seen_ns + age_max_ns + 1 for quote in self.quotes.values()]
+        window_ns = policy.of(HullParameters).window_ns
+        ages_ns = [self._ends_ns(source, policy) for source in self.quotes]
+        ages_ns += [rate.until_ns for rate in self.rates.values()]
+        if self.own_price is not None:
+            ages_ns.append(now_ns + OWN_WIDENS_NS - max(now_ns - self.own_ns, 0) % OWN_WIDENS_NS)
         if self.last_quorum_ns is not None:
             ages_ns.append(self.last_quorum_ns + window_ns + 1)
         return min((at_ns for at_ns in ages_ns if at_ns > now_ns), default=FOR_EVER_NS)
 
     def _moved(self, now_ns: int, policy: MarketPolicy) -> tuple[Decimal, Decimal]:
         """Return how far every fresh source has risen and fallen within the window."""
-        oldest_ns = now_ns - policy.of(ReferenceParameters).age_max_ns
         rises, falls = [], []
-        for recent in self.recent.values():
-            if recent[-1].seen_ns >= oldest_ns:
+        for source, recent in self.recent.items():
+            if (
+                self._ends_ns(source, policy) > now_ns
+                and self.converted(source, recent[-1].price, now_ns, policy) is not None
+            ):
                 prices = [quote.price for quote in recent]
                 rises.append(prices[-1] - min(prices))
                 falls.append(max(prices) - prices[-1])

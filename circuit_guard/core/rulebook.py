@@ -10,10 +10,12 @@ from pkgutil import iter_modules
 from circuit_guard.core import rules
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import HullParameters, ReferenceParameters
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rule import Judges, Rule
@@ -35,6 +37,7 @@ MARKET_RULES = tuple(name for name, rule in RULES.items() if rule.judges is not 
 JUDGED_AGAIN = tuple(rule for rule in RULES.values() if rule.judged_again)
 
 _MACHINERY: tuple[type[Parameters], ...] = (
+    PriceParameters,
     FundingParameters,
     HullParameters,
     ReferenceParameters,
@@ -42,6 +45,7 @@ _MACHINERY: tuple[type[Parameters], ...] = (
     PhaseParameters,
     BreakerParameters,
     ReopeningParameters,
+    HoursParameters,
 )
 GROUPS: tuple[type[Parameters], ...] = (
     *_MACHINERY,

@@ -9,6 +9,7 @@ from circuit_guard.core import gates, halts, reopening
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound
 from circuit_guard.core.facts import ActProposed
+from circuit_guard.core.gates import MARKET_CLOSED
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import FeedParameters, MarketState
@@ -80,6 +81,13 @@ class MarketStatus:
     """The band that closures have to be in; None in the phases that have none, and without a centre."""
     other_halts: tuple[Halt, ...] = ()
     """The halts beside `halt`, which lasts longest; they too the longest first."""
+    own_price: bool = False
+    """Whether the market's own average stands in for references: it has none."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is outside its trading hours and so denies closures: nothing is wrong with it."""
+        return any(finding.reason == MARKET_CLOSED for finding in self.denying)
 
     @property
     def halts(self) -> tuple[Halt, ...]:
@@ -128,7 +136,9 @@ def status_with(state: GuardState, policy: Policy, markets: tuple[MarketStatus, 
         shadow=policy.shadow,
         global_breaker=_breaker_status(state.global_breaker),
         global_halt=state.global_halt,
-        not_ready=tuple(market.market for market in markets if market.required and not market.warm),
+        not_ready=tuple(
+            market.market for market in markets if market.required and not market.warm and not market.closed
+        ),
         markets=markets,
         maintenance=state.maintenance,
         proposals=tuple(proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns),
@@ -180,6 +190,7 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         hull=view.references.hull,
         band=band.interval(view, policy),
         other_halts=market.other_halts,
+        own_price=view.references.own,
     )
 
 
@@ -192,7 +203,7 @@ def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
         if limits is not None and hull is not None and limits.high > hull.high:
             used["divergence"] = hull.distance(trusted.mark_price) / (limits.high - hull.high)
     if trusted.funding_index is not None:
-        price = trusted.funding_price()
+        price = view.funding_price(policy)
         accrual_ns = trusted.funding_step_accrual_ns + policy.of(FeedParameters).future_skew_ns
         bound = funding_bound(policy.of(FundingParameters), price, accrual_ns) if price else Decimal(0)
         used["funding_continuity"] = abs(trusted.funding_step) / bound if bound else Decimal(0)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_reach
 from circuit_guard.core.evidence import doubted
 from circuit_guard.core.funding import PathPoint
+from circuit_guard.core.hours import Closed, HoursParameters, Session
 from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.market import NOTHING_PUBLISHED, MarketState, Published
 from circuit_guard.core.outlook import Outlook
 from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import ReferenceView
 from circuit_guard.core.types import ExplainedLoss, Phase, Severity
 
@@ -41,6 +44,8 @@ class MarketView:
     """What the account of the closure says; None where it has none."""
     denied: bool = False
     """Whether a gate denies the closure already, whatever the rules find."""
+    session: Session | None = None
+    """Where the market stands in its trading hours; None where it always trades."""
     contaminated: bool = False
     """Whether the account rests on a market that is not to be trusted now: another one, or this one while the mark
     price published last is in doubt. That it looks healthy then says nothing of who computes with what."""
@@ -57,6 +62,17 @@ class MarketView:
             result = self.outlook.worked_out[work_out] = work_out(self, self.outlook.policy)
         return result
 
+    def shut(self, policy: MarketPolicy) -> bool:
+        """Return whether closures are denied because the market does not trade."""
+        closed = self.session is not None and not self.session.open
+        return closed and policy.of(HoursParameters).closed is Closed.DENIED
+
+    def calm(self, policy: MarketPolicy) -> bool:
+        """Return whether prices trip nothing: it is shut, or has just opened and venues do not in the same second."""
+        session, settle_ns = self.session, policy.of(HoursParameters).settle_ns
+        opening = session is not None and session.open and self.now_ns - session.since_ns < settle_ns
+        return opening or self.shut(policy)
+
     @property
     def restricted(self) -> bool:
         """Whether only closures inside the band may pass: POST_ONLY, RECOVERING."""
@@ -67,6 +83,19 @@ class MarketView:
         before = self.state.doubts.get(reason)
         lasted = before is not None and doubted(before, self.now_ns).length_ns >= trip_after_ns
         return Severity.TRIP if lasted else Severity.DENY
+
+    def funding_price(self, policy: MarketPolicy) -> Decimal | None:
+        """Return the price to bound funding with, as a magnitude; None where none is known.
+
+        Where prices go through zero a bound of the last price is nothing, so it is that of the largest price which the
+        references have had within the window, or of `price.scale`.
+        """
+        price, hull = self.state.trusted.funding_price(), self.references.hull
+        if price is None:
+            return None
+        if policy.allow_negative_price and hull is not None:
+            price = max(price, abs(hull.low), abs(hull.high))
+        return policy.of(PriceParameters).of(price)
 
     def funding_envelope(self, policy: MarketPolicy, margin_ns: int = 0) -> Interval | None:
         """Return where the funding index can honestly be now, give or take `margin_ns` of accrual; None if unknown."""
@@ -79,5 +108,5 @@ class MarketView:
 
 
 def _funding_reach(view: MarketView, policy: MarketPolicy) -> FundingReach | None:
-    price = view.state.trusted.funding_price()
+    price = view.funding_price(policy)
     return None if price is None else funding_reach(policy.of(FundingParameters), price)

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from circuit_guard.core import guard
 from circuit_guard.core.facts import Fact, MarketWarm, PolicyChanged
 from circuit_guard.core.guard import GuardState
+from circuit_guard.core.hours import is_shut
 from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand, Restarted, Tick
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
@@ -238,7 +239,12 @@ class Engine:
 
     def _cold(self) -> list[str]:
         markets = self._state.markets
-        return [name for name, market in self._policy.markets.items() if market.required and not markets[name].warm]
+        now_ns = self.now_ns()
+        return [
+            name
+            for name, market in self._policy.markets.items()
+            if market.required and not markets[name].warm and not is_shut(market, now_ns)
+        ]
 
     async def _of_journal(self, work: Callable[[Journal], Awaitable[T]]) -> T | None:
         """Have the journal do something, None where there is none; where it can keep nothing more the engine stops."""

@@ -21,10 +21,12 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from circuit_guard.core.facts import Fact
+from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
@@ -156,6 +158,8 @@ _BEFORE: dict[type[Parameters], dict[str, Any]] = {
     BurstParameters: {"accounts": 0},
     SlowWalkParameters: {"trip_after_ns": 0},
     PhaseParameters: {"post_only_min_ns": 0},
+    PriceParameters: {},
+    HoursParameters: {},
 }
 """How policies are read that version 0.1 recorded before there were these parameters: they limited nothing."""
 

@@ -50,11 +50,14 @@ GAUGES = {
     "halted{scope}": "1 if an operator has halted closures.",
     "phase{market,phase}": "1 for the phase the market is in.",
     "market_warm{market}": "1 once closures of the market can be judged.",
+    "market_closed{market}": "1 outside the market's trading hours, where the policy then denies closures.",
     "data_age_seconds{market,kind}": "Age of the trusted data; +Inf before there was any.",
     "headroom_ratio{market,rule}": (
         "Share of the limit that is still free: 1 far from it, 0 at it, negative beyond; NaN if unknown."
     ),
-    "fresh_references{market}": "Reference sources that count now.",
+    "fresh_references{market}": (
+        "Reference sources that count now; NaN where none are expected: closed, or judged by its own price."
+    ),
     "market_held_seconds{market}": "For how long a halt, a breaker or a phase holds closures; 0 when none does.",
     "market_hold_overdue{market}": "1 if closures are held for longer than the policy's deadline: page someone.",
     "market_ramp_ratio{market}": "Share of the full rate at which closures flow after a hold; 1 without limit.",

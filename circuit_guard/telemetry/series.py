@@ -139,6 +139,7 @@ class MarketGauges:
         self.scope = ScopeSeries(families, market)
         self._phase = {phase: gauges["phase"].labels(market, phase) for phase in Phase}
         self._warm = gauges["market_warm"].labels(market)
+        self._closed = gauges["market_closed"].labels(market)
         self._fresh_references = gauges["fresh_references"].labels(market)
         self._mark_age = gauges["data_age_seconds"].labels(market, "mark")
         self._funding_age = gauges["data_age_seconds"].labels(market, "funding")
@@ -147,6 +148,7 @@ class MarketGauges:
         self._ramp = gauges["market_ramp_ratio"].labels(market)
         self._headroom = {rule: gauges["headroom_ratio"].labels(market, rule) for rule in HEADROOM_RULES}
         _unknown(*self._phase.values(), *self._headroom.values(), self._warm, self._fresh_references, self._ramp)
+        _unknown(self._closed)
         _unknown(self._mark_age, self._funding_age, self._held, self._hold_overdue)
 
     def show(self, status: MarketStatus) -> None:
@@ -155,7 +157,9 @@ class MarketGauges:
         self.scope.show(status.breaker, status.halts, status.phase_since_ns if closed else None)
         _choose(self._phase, status.phase)
         self._warm.set(status.warm)
-        self._fresh_references.set(status.reference_count)
+        self._closed.set(status.closed)
+        expected = not (status.closed or status.own_price)
+        self._fresh_references.set(status.reference_count if expected else nan)
         self._mark_age.set(_age_s(status.mark_age_ns))
         self._funding_age.set(_age_s(status.funding_age_ns))
         self._hold_overdue.set(status.overdue)

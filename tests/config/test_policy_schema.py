@@ -90,7 +90,8 @@ NONSENSE = {
 @pytest.mark.parametrize("path", FIELDS)
 @pytest.mark.parametrize("value", NONSENSE.values(), ids=NONSENSE.keys())
 def test_every_value_when_it_is_nonsense_then_it_is_refused_at_its_path(path: str, value: object) -> None:
-    keys, _ = FIELDS[path]
+    keys, field = FIELDS[path]
+    value = 1 if value == {} and field.get("type") == "object" else value  # no table of such is no nonsense
     with pytest.raises(PolicyError) as caught:
         check_policy(document_with(keys, value), "policy.toml")
     assert [found.path.split("[")[0] for found in caught.value.problems] == [path]

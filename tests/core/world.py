@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from decimal import Context, Decimal
 from typing import Any
 
+from circuit_guard.config.hours import calendar_of
 from circuit_guard.config.policy import FOUNDING
 from circuit_guard.core import policy as p
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.parameters import Parameters
+from circuit_guard.core.references import SourceFacts
 from circuit_guard.core.rulebook import GROUPS, RULES
 from circuit_guard.core.types import SECOND_NS
 
@@ -88,11 +90,22 @@ def _group(table: str, name: str) -> type[Parameters]:
     )
 
 
+def _facts(text: str) -> SourceFacts:
+    """Return the facts of a source such as `okx/multiplier=1000/quoted_in=USDC-USD-PERP`."""
+    source, *given = text.split("/")
+    facts: SourceFacts = changed(SourceFacts(source), dict(one.split("=") for one in given))
+    return facts
+
+
 def _like(before: Any, text: str) -> Any:
     if isinstance(before, bool):
         return {"yes": True, "no": False}[text]
     if isinstance(before, frozenset):
         return frozenset(text.split(","))
+    if before is None:
+        return calendar_of("UTC", tuple(text.replace("@", " ").split(",")), ())
+    if isinstance(before, tuple):
+        return tuple(_facts(one) for one in text.split(","))
     if isinstance(before, int):
         return duration_ns(text) if text.endswith("s") else int(text)
     return type(before)(text)

@@ -75,7 +75,7 @@ def made(kind: Any) -> st.SearchStrategy[Any]:
     given = {}
     for field in fields(kind):
         name = f"{field.name} of {kind.__name__}"
-        if field.default is MISSING or field.name not in ("identity", "hull", "band"):
+        if field.default is MISSING or field.name not in ("identity", "hull", "band", "own_price"):
             given[field.name] = OF_FIELD[name] if name in OF_FIELD else strategy(str(field.type))
     return st.builds(kind, **given)
 
@@ -136,7 +136,7 @@ def as_shown(whole: GuardStatus) -> GuardStatus:
     return replace(
         whole,
         global_breaker=replace(whole.global_breaker, scope=GLOBAL_SCOPE),
-        not_ready=tuple(one.market for one in whole.markets if one.required and not one.warm),
+        not_ready=tuple(one.market for one in whole.markets if one.required and not one.warm and not one.closed),
         markets=tuple(replace(one, breaker=replace(one.breaker, scope=one.market)) for one in whole.markets),
         maintenance=running,
         proposals=tuple(replace(one, at_ns=0) for one in whole.proposals),

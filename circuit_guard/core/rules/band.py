@@ -18,6 +18,7 @@ from circuit_guard.core.market import readable
 from circuit_guard.core.parameters import Parameters, Relation, basis_points, choice, seconds
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.rule import CALLER, FRESH, Excuse, Judges, Reason, Rule, Unseen, Where
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import Finding, Phase, Severity, show, show_percent, show_seconds
@@ -91,7 +92,9 @@ def around(middle: Decimal, view: MarketView, policy: MarketPolicy) -> Interval:
 
     Not in POST_ONLY: a thin book in a crash is what skewed the prices of 19 January 2026.
     """
-    reach = abs(middle) * policy.of(BandParameters).share
+    reach = policy.of(PriceParameters).reach(policy.of(BandParameters).share, middle)
+    if view.references.own and view.phase is Phase.RECOVERING:
+        reach += view.references.room[0]
     if view.phase is Phase.POST_ONLY:
         return Interval(middle - reach, middle + reach)
     return Interval(middle - reach - view.references.fall, middle + reach + view.references.rise)
@@ -112,9 +115,10 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         yield Finding(BAND_CENTER_MISSING, Severity.DENY, "references", "none", limit)
         return
     limits = around(middle, view, policy)
+    mark = readable(view.closure.basis.mark_price)
     for subject, price in (
         ("execution_price", readable(view.closure.execution_price)),
-        ("mark_price", readable(view.closure.basis.mark_price) or view.state.trusted.mark_price),
+        ("mark_price", view.state.trusted.mark_price if mark is None else mark),
     ):
         if price is not None and price not in limits:
             yield Finding(OUTSIDE_BAND, Severity.DENY, subject, show(price), f"{limits} in {view.phase}")

@@ -14,6 +14,7 @@ from circuit_guard.core.envelope import FundingParameters, Interval, accrued_max
 from circuit_guard.core.evidence import doubted
 from circuit_guard.core.parameters import Parameters, count, flag, seconds, share
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import HullParameters
 from circuit_guard.core.rule import CALLER, Delay, Excuse, Judges, Reason, Rule, Unseen
 from circuit_guard.core.rules.staleness import StalenessParameters
@@ -54,7 +55,9 @@ def published_marks(view: MarketView, policy: MarketPolicy) -> Interval | None:
     if not prices and view.state.trusted.mark_price is not None:
         prices = [view.state.trusted.mark_price]
     return (
-        Interval(min(prices), max(prices)).widened(rule.mark_share, policy.of(HullParameters).hull_widths)
+        policy.of(PriceParameters).widened(
+            Interval(min(prices), max(prices)), rule.mark_share, policy.of(HullParameters).hull_widths
+        )
         if prices
         else None
     )

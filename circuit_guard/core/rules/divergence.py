@@ -17,7 +17,8 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.market import readable
 from circuit_guard.core.parameters import Parameters, Relation, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.references import HullParameters
+from circuit_guard.core.price import TICKS, PriceParameters
+from circuit_guard.core.references import OWN_WIDENS_TIMES, HullParameters, ReferenceParameters, WithoutReferences
 from circuit_guard.core.rule import CALLER, EVIDENCE, FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
 from circuit_guard.core.types import Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
@@ -103,8 +104,9 @@ def _judge(
 ) -> Iterator[Finding]:
     rule, references = policy.of(DivergenceParameters), view.references
     limit = references.limits(base, policy.of(HullParameters).hull_widths)
-    if limit is None and reason == MARK_DIVERGENCE:
-        limit = view.state.trusted.unreferenced(rule.unreferenced_share, view.now_ns)
+    own = policy.of(ReferenceParameters).without is WithoutReferences.OWN_PRICE  # at first sight and after a reset
+    if limit is None and reason == MARK_DIVERGENCE and not own:
+        limit = view.state.trusted.unreferenced(rule.unreferenced_share, view.now_ns, references.prices)
     if price is None or limit is None or price in limit:
         return
     severity = Severity.DENY
@@ -154,7 +156,8 @@ def mark_limits(policy: MarketPolicy) -> list[MarkLimit]:
 
 def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
     rule, still = policy.of(DivergenceParameters), "while the reference price stands still"
-    yield Unseen("mark_price", rule.base, label=f"the mark price, {still}")
+    own = policy.of(ReferenceParameters).without is WithoutReferences.OWN_PRICE
+    yield Unseen("mark_price", None if own else rule.base, label=f"the mark price, {still}")
     yield Unseen("index_price", rule.index_base, label=f"the index price, {still}")
     yield Unseen("execution_price", rule.execution_base, label="the execution price of the closure")
     yield Unseen("execution_price_in_post_only", rule.execution_base, label="the same in POST_ONLY")
@@ -171,6 +174,17 @@ def _delays(policy: MarketPolicy) -> Iterator[Delay]:
 
 
 def _notes(policy: MarketPolicy) -> Iterator[str]:
+    rule = policy.of(ReferenceParameters)
+    if rule.without is WithoutReferences.OWN_PRICE:
+        at_once = show_percent(rule.own_share + policy.of(DivergenceParameters).base)
+        slowly = f"{show_percent(rule.own_share)} per {short_seconds(rule.own_average_ns)}"
+        later = f"{(OWN_WIDENS_TIMES - 1) * 10} min if it is within {show_percent(OWN_WIDENS_TIMES * rule.own_share)}"
+        yield (
+            "Without a quorum of references the market is judged by the average of its own accepted mark prices. A "
+            f"wrong mark price passes within {at_once} of that at once, and at any size if it moves by {slowly} or "
+            f"less. One that stays wrong is believed after {later}. Nothing here is independent of the exchange: "
+            "accounts and funding are judged at that price as well."
+        )
     window = short_seconds(policy.of(HullParameters).window_ns)
     yield (
         f"Counted from the nearest price that the reference has had in those {window}, in the direction of its move; "
@@ -183,6 +197,13 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         f"far as it was, up to {split_max}. So one that lies alone gains that after 5 min, for marks and for accounts. "
         "A mark price between the lowest and the highest fresh reference never trips."
     )
+    prices = policy.of(PriceParameters)
+    if prices.tick or prices.scale or prices.min_change:
+        yield (
+            f"Every fraction of a price is of at least {show(prices.scale)} in quote currency, and is wider by "
+            f"{show_percent(prices.min_change)} and by {TICKS} ticks of {show(prices.tick)}: a wrong price passes by "
+            "that much more."
+        )
 
 
 RULE = Rule(

@@ -82,7 +82,7 @@ class _Judged:
         self.view, self.here, self.index = view, here, index
         self.funding, self.rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
         path, trusted = view.state.funding, view.state.trusted
-        self.price = trusted.funding_price() or Decimal(0)
+        self.price = view.funding_price(policy) or Decimal(0)
         self.last = path.last or Anchor(ORIGIN, trusted.funding_index or Decimal(0))
         self.anchors = path.anchors() or [self.last]
         frozen_ns = here.accrual_ns - self.last.point.accrual_ns

@@ -13,6 +13,7 @@ from typing import ClassVar
 from circuit_guard.core.envelope import ROUNDING_SHARE, FundingParameters
 from circuit_guard.core.parameters import Parameters, share
 from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Reason, Rule
 from circuit_guard.core.types import Finding, show, show_percent
 from circuit_guard.core.view import MarketView
@@ -46,12 +47,13 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         severity = view.lasting(FUNDING_RATE_OVER_CAP, funding.trip_after_ns)
         limit = f"within +/- {show(funding.rate_max)}"
         yield Finding(FUNDING_RATE_OVER_CAP, severity, "funding_rate", show(rate), limit)
-    price = index_price or mark_price
+    price = mark_price if index_price is None else index_price
     if rate is None or premium is None or price is None:
         return
     implied = rate * price
-    tolerance = max(abs(implied), abs(premium)) * policy.of(RateParameters).premium_share
-    tolerance += abs(price) * (RATE_ROUNDING + ROUNDING_SHARE)
+    prices, rule = policy.of(PriceParameters), policy.of(RateParameters)
+    tolerance = max(abs(implied), abs(premium), abs(rate) * prices.scale) * rule.premium_share
+    tolerance += prices.of(price) * (RATE_ROUNDING + ROUNDING_SHARE) + abs(rate) * prices.reach(Decimal(0), price)
     if abs(implied - premium) > tolerance:
         severity = view.lasting(FUNDING_PREMIUM_MISMATCH, funding.trip_after_ns)
         limit = f"funding_rate * price = {show(implied)} +/- {show(tolerance)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.references import PAIR, ReferenceParameters
+from circuit_guard.core.references import PAIR, ReferenceParameters, facts_of
 from circuit_guard.core.rule import FRESH, Judges, Reason, Rule, Unseen
 from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.types import Finding, Phase, Severity, short_seconds, show_percent
@@ -15,6 +15,7 @@ from circuit_guard.core.view import MarketView
 REFERENCE_QUORUM = "reference_quorum"
 REFERENCE_MISSING = "reference_missing"
 REFERENCE_OUTLIER = "reference_outlier"
+REFERENCE_UNCONVERTED = "reference_unconverted"
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
@@ -52,7 +53,9 @@ def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
 
 def _notes(policy: MarketPolicy) -> Iterator[str]:
     rule, wrong = policy.of(ReferenceParameters), wrong_references(policy)
-    named = f"The policy names {len(rule.sources)} sources." if rule.sources else "The policy admits any source."
+    origins = {facts_of(source, policy).origin or source for source in rule.sources}
+    apart = f", {len(origins)} of them of different origin" if len(origins) < len(rule.sources) else ""
+    named = f"The policy names {len(rule.sources)} sources{apart}." if rule.sources else "The policy admits any source."
     yield (
         f"{named} The majority is trusted: if {wrong} of {rule.quorum} fresh ones (the quorum) are wrong alike, they "
         "are the reference price. A mark price that is wrong with them passes at any size, and nothing here can see "
@@ -63,6 +66,12 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         f"{short_seconds(policy.of(DivergenceParameters).trip_after_ns)}. By moving the reference price up and down "
         "they make room on both sides, as the table of the mark price says."
     )
+    converting = sorted({one.quoted_in for one in rule.facts if one.quoted_in})
+    if converting:
+        yield (
+            f"Sources are converted by the reference price of {', '.join(converting)}: an error there moves all of "
+            "them alike. Without a fresh quorum there they do not count."
+        )
     if wrong > 1:
         yield (
             f"Fewer than {wrong} wrong ones move it no further than the honest ones are apart; a reference that is "
@@ -86,6 +95,7 @@ RULE = Rule(
         REFERENCE_QUORUM: Reason("too few fresh references for a median", FRESH),
         REFERENCE_MISSING: Reason("too few references are fresh and near each other to judge any price", FRESH),
         REFERENCE_OUTLIER: Reason("a reference is far from the median of the others", FRESH),
+        REFERENCE_UNCONVERTED: Reason("a reference does not count: nothing fresh converts its quote currency", FRESH),
     },
     evaluate=evaluate,
     unseen=_unseen,

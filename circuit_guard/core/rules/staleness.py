@@ -76,7 +76,7 @@ def _frozen(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     if unchanged is None or price is None or unchanged.away_since_ns is None:
         return
     away_ns = view.now_ns - unchanged.away_since_ns
-    if abs(price - unchanged.mark_price) <= abs(price) * rule.frozen_move_share:
+    if abs(price - unchanged.mark_price) <= view.references.prices.reach(rule.frozen_move_share, price):
         return  # the references have come to where it stands
     if view.references.between(unchanged.mark_price):
         return  # venues disagree by more than that, and one of them says the same

@@ -65,10 +65,11 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     accounts = known.count(view.now_ns, rule.window_ns) + (closure.account_id not in known.seen_ns)
     if accounts < rule.accounts or not references.quorum:
         return
-    if references.trend >= abs(references.price) * rule.trend_share:
+    prices, price = references.prices, references.price
+    if references.trend >= prices.reach(rule.trend_share, price):
         return
-    moved = references.width / abs(references.price) if references.price else references.width
-    if moved < rule.move_share:
+    if references.width < prices.reach(rule.move_share, price):
+        moved = references.width / (prices.of(price) or Decimal(1))
         observed = f"{accounts} accounts within {show_seconds(rule.window_ns)} of a market that moved {moved:.3%}"
         limit = f"fewer than {rule.accounts}, or a move of {rule.move_share:.2%}"
         yield Finding(UNEXPLAINED_BURST, Severity.TRIP, "closures", observed, limit)

@@ -1,7 +1,8 @@
 """Messages of the guard as core types again: what a client of the contract shows with the words of the core.
 
 The inverse of `status`, `events` and `answers`. What the contract leaves out has its default: the names
-of a validated dump's clean markets are empty, an identity is too, and a hull and a band are None.
+of a validated dump's clean markets are empty, an identity is too, a hull and a band are None, and no market is judged
+by its own price.
 Every function raises WireError for a value that this version does not know.
 """
 
@@ -36,7 +37,7 @@ def guard(message: status_pb2.GuardStatus) -> GuardStatus:
     return GUARD.read(
         message,
         global_breaker=BREAKER.read(message.global_breaker, scope=GLOBAL_SCOPE),
-        not_ready=tuple(one.market for one in markets if one.required and not one.warm),
+        not_ready=tuple(one.market for one in markets if one.required and not one.warm and not one.closed),
         markets=markets,
         maintenance=_maintenance(message.maintenance) if message.HasField("maintenance") else None,
         proposals=tuple(map(proposal, message.proposals)),
