@@ -114,7 +114,7 @@ def explain(
     console = screen()
     console.print(f"{market}: class {found.market_class} of {file}, revision {policy.revision}", style="bold")
     if policy.shadow:
-        console.print("SHADOW: nothing of this is enforced")
+        console.print("SHADOW: none of this is enforced")
     for heading, rows, sentences in _sections(console, found, at_price):
         console.print(f"\n{heading}", style="bold")
         if rows is not None:
@@ -378,8 +378,9 @@ def _general_notes(policy: MarketPolicy) -> Iterator[str]:
     if policy.shadow_rules:
         yield f"In shadow, so recorded and not enforced: {', '.join(sorted(policy.shadow_rules))}."
     yield (
-        "A wrong funding index, mark price or sum closes no account whose true surplus is larger than that fraction "
-        "of its notional. A wrong index price means wrong funding, by the same fraction of what accrues."
+        "No wrong funding index, mark price or sum closes an account whose true surplus is larger than the fraction "
+        "in this table, times its notional. A wrong index price makes the funding that accrues wrong by the same "
+        "fraction."
     )
     rule, ramp = policy.of(ExplainedLossParameters), policy.of(ReopeningParameters)
     if rule.halted is Halted.DENY_ALL:
@@ -390,8 +391,8 @@ def _general_notes(policy: MarketPolicy) -> Iterator[str]:
     yield (
         "In an OPEN (denying) breaker a closure passes if its check carries the account and every admissible value "
         f"justifies it: {start.normalize():f} per second at first, {end.normalize():f} after {rising}, as long as the "
-        f"funding index was trusted within {short_seconds(rule.trusted_age_max_ns)}. Never in an operator's halt or a "
-        "phase without closures."
+        f"funding index was trusted within {short_seconds(rule.trusted_age_max_ns)}. None passes in an operator's "
+        "halt, or in a phase without closures."
     )
 
 
