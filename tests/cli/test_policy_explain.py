@@ -47,7 +47,7 @@ def test_policy_explain_when_no_policy_is_given_then_the_bundled_one_is_explaine
         "at once",
         "after 30 s, with 3 of them",
     ]
-    assert "if 2 of 3 fresh ones (the quorum) are wrong alike, they are the reference price" in result.stdout
+    assert "if 2 of 3 fresh ones (the quorum) are wrong in the same way, they are the reference price" in result.stdout
 
 
 def test_policy_explain_when_a_price_is_given_then_amounts_are_shown_as_well() -> None:
