@@ -33,7 +33,7 @@ from circuit_guard.core.types import SECOND_NS, short_seconds, show_percent
 from circuit_guard.errors import PolicyError
 from circuit_guard.recording.format import parse_decimal
 
-app = typer.Typer(help="Check the policy: what is enforced, before it is.", no_args_is_help=True)
+app = typer.Typer(help="Check a policy before it is enforced.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.")]
 Market = Annotated[str, typer.Argument(metavar="MARKET", help="A market of the policy.")]
@@ -99,7 +99,7 @@ def explain(
 ) -> None:
     """Print what the guard cannot see in one market, how large that can be, and how soon it sees the rest.
 
-    It follows from the policy alone: shares of the price, which are shares of an account's notional.
+    The figures follow from the policy alone. They are shares of the price, and so of an account's notional.
     """
     at_price = None if price is None else parse_decimal(price)
     if price is not None and (at_price is None or at_price <= 0):
