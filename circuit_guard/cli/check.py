@@ -37,7 +37,9 @@ def check(
     ] = None,
     mark: Annotated[str, typer.Option(help="The mark price you computed the closure with.")] = "",
     funding_index: Annotated[str, typer.Option(help="The funding index you computed the closure with.")] = "",
-    execution_price: Annotated[str, typer.Option(help="The price it executes at; without it, at mark.")] = "",
+    execution_price: Annotated[
+        str, typer.Option(help="The price at which the closure executes; without it, the mark price.")
+    ] = "",
     kind: Annotated[CheckKind, typer.Option(case_sensitive=False, help="The kind of closure.")] = CheckKind.LIQUIDATION,
     request_id: Annotated[str, typer.Option(help="The id of the request; without it, a new one.")] = "",
     address: options.Address = options.ADDRESS,

@@ -45,7 +45,8 @@ def evaluate(
     policy: Annotated[Path | None, typer.Option(help="The policy file; without it, the bundled one.")] = None,
     against: Annotated[Path | None, typer.Option(help="Another policy file, to see what it would change.")] = None,
     plot: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Also draw it into a .png or .svg file; may be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Also draw the figures into a .png or .svg file; may be repeated."),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; without it, as many as processors.")] = None,
     json: options.Json = False,

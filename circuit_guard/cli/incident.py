@@ -21,7 +21,7 @@ from circuit_guard.report.incident import Incident, figures, read_incident
 from circuit_guard.report.sections import compose
 from circuit_guard.report.witness import NothingToReport
 
-app = typer.Typer(help="Tell what happened in an incident.", no_args_is_help=True)
+app = typer.Typer(help="Report what happened in an incident.", no_args_is_help=True)
 
 EXPECTED_TIME = "a time with its zone as ISO 8601, such as 2026-01-19T04:30:00Z or 2026-01-19T05:30:00+01:00"
 JOURNAL_VARIABLE = "CIRCUIT_GUARD_JOURNAL__DIRECTORY"
@@ -31,13 +31,15 @@ _FRACTION = re.compile(r"[.,]([0-9]{1,9})(?=[Z+-])")
 
 @app.callback()
 def group() -> None:
-    """Tell what happened in an incident."""
+    """Report what happened in an incident."""
 
 
 @app.command("report")
 def report(
     from_: Annotated[str, typer.Option("--from", metavar="TIME", help="When the window begins, with its zone.")],
-    to: Annotated[str, typer.Option("--to", metavar="TIME", help="When it ends; after everything was sound again.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="When the window ends: after all values were right again.")
+    ],
     journal: Annotated[
         Path,
         typer.Option("--journal", metavar="DIRECTORY", envvar=JOURNAL_VARIABLE, help="The guard's state directory."),

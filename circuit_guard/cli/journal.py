@@ -140,7 +140,9 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .jsonl or .parquet.")],
     kind: Kinds = None,
 ) -> None:
-    """Write records to a file for other programs. The journal is proved on the way; if that fails, there is no file."""
+    """Write records to a file for other programs. The chain is verified as it is read; if that fails, no file is
+    written.
+    """
     write = EXPORTS.get(output.suffix)
     if write is None:
         raise typer.BadParameter(f"--output was {output}, expected a name that ends in {' or '.join(EXPORTS)}")
@@ -157,7 +159,7 @@ def prune(
     ] = JournalOptions().bytes_max,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Drop what need not be kept, and free the space. A running guard does that itself.
+    """Delete records that need not be kept, and free the space. A running guard does that itself.
 
     Age counts from the last record. Exit code 1: a guard holds the directory; the message says which.
     """
@@ -335,7 +337,7 @@ def export_checkpoint(
     state_dump.write(rows, output)
     screen().print(f"{output}: {formatting.markets(len(trusted))}", style="green")
     if left_out := [name for name in markets if name not in trusted]:
-        screen(stderr=True).print(f"left out, because nothing is trusted of them yet: {', '.join(left_out)}")
+        screen(stderr=True).print(f"left out, because none of their values is trusted yet: {', '.join(left_out)}")
 
 
 def _read(directory: Path, number: int) -> tuple[Checkpoint, CheckpointContent]:

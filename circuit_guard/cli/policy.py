@@ -35,7 +35,7 @@ from circuit_guard.core.types import SECOND_NS, short_seconds, show_percent
 from circuit_guard.errors import PolicyError
 from circuit_guard.recording.format import parse_decimal
 
-app = typer.Typer(help="Check the policy: what is enforced, before it is.", no_args_is_help=True)
+app = typer.Typer(help="Check a policy before it is enforced.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.")]
 Market = Annotated[str, typer.Argument(metavar="MARKET", help="A market of the policy.")]
@@ -101,7 +101,7 @@ def explain(
 ) -> None:
     """Print what the guard cannot see in one market, how large that can be, and how soon it sees the rest.
 
-    It follows from the policy alone: shares of the price, which are shares of an account's notional.
+    The figures follow from the policy alone. They are shares of the price, and so of an account's notional.
     """
     at_price = None if price is None else parse_decimal(price)
     if price is not None and (at_price is None or at_price <= 0):
@@ -116,7 +116,7 @@ def explain(
     console = screen()
     console.print(f"{market}: class {found.market_class} of {file}, revision {policy.revision}", style="bold")
     if policy.shadow:
-        console.print("SHADOW: nothing of this is enforced")
+        console.print("SHADOW: none of this is enforced")
     for heading, rows, sentences in _sections(console, found, at_price):
         console.print(f"\n{heading}", style="bold")
         if rows is not None:
@@ -404,8 +404,9 @@ def _general_notes(policy: MarketPolicy) -> Iterator[str]:
     if policy.shadow_rules:
         yield f"In shadow, so recorded and not enforced: {', '.join(sorted(policy.shadow_rules))}."
     yield (
-        "A wrong funding index, mark price or sum closes no account whose true surplus is larger than that fraction "
-        "of its notional. A wrong index price means wrong funding, by the same fraction of what accrues."
+        "No wrong funding index, mark price or sum closes an account whose true surplus is larger than the fraction "
+        "in this table, times its notional. A wrong index price makes the funding that accrues wrong by the same "
+        "fraction."
     )
     rule, ramp = policy.of(ExplainedLossParameters), policy.of(ReopeningParameters)
     if rule.halted is Halted.DENY_ALL:
@@ -416,8 +417,8 @@ def _general_notes(policy: MarketPolicy) -> Iterator[str]:
     yield (
         "In an OPEN (denying) breaker a closure passes if its check carries the account and every admissible value "
         f"justifies it: {start.normalize():f} per second at first, {end.normalize():f} after {rising}, as long as the "
-        f"funding index was trusted within {short_seconds(rule.trusted_age_max_ns)}. Never in an operator's halt or a "
-        "phase without closures."
+        f"funding index was trusted within {short_seconds(rule.trusted_age_max_ns)}. None passes in an operator's "
+        "halt, or in a phase without closures."
     )
 
 

@@ -312,12 +312,12 @@ def live_screen(console: Console, message: status_pb2.GuardStatus, events: list[
 
 def probe(
     live: Annotated[
-        bool, typer.Option("--live", help="Ask whether it lives, whatever the market data; for restarts.")
+        bool, typer.Option("--live", help="Ask whether it is live, regardless of market data: whether to restart it.")
     ] = False,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
 ) -> None:
-    """Say in one line whether a guard is ready, or with --live whether it lives.
+    """Say in one line whether a guard is ready, or with --live whether it is live.
 
     The address can be that of grpc.listen or of grpc.health_listen.
 

@@ -23,19 +23,21 @@ from circuit_guard.core.types import BreakerState, Finding, Severity
 
 @dataclass(frozen=True, slots=True)
 class BreakerParameters(Parameters):
-    """How a tripped breaker closes again: on time and healthy data, never on traffic. A latched one needs a person."""
+    """A tripped breaker closes again after time and healthy data, never because of traffic. A latched one needs a
+    person.
+    """
 
     TABLE: ClassVar[str] = "breaker"
 
     cooldown_ns: int = seconds(60, "A tripped breaker stays OPEN (denying) at least this long.", most=86_400)
     healthy_ns: int = seconds(
-        30, "Data have to be healthy for this long before HALF_OPEN, and before CLOSED.", most=86_400
+        30, "Data have to be healthy for this long before HALF_OPEN, and again before CLOSED.", most=86_400
     )
     half_open_ns: int = seconds(
         300,
-        "How long HALF_OPEN lasts at least, and the ramp on which closures flow again after every trip, halt, "
-        "maintenance and reset. Longer: genuine closures wait longer. Shorter: the book gets all that was held at "
-        "once.",
+        "HALF_OPEN lasts at least this long. So does the ramp on which closures flow again after every trip, "
+        "halt, maintenance and reset. Longer: genuine closures wait longer. Shorter: all held closures reach the "
+        "book at once.",
         most=86_400,
     )
 

@@ -29,29 +29,29 @@ class GapMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FundingParameters(Parameters):
-    """How far funding can move the funding index: by accrual, and by nothing else."""
+    """How far funding can move the funding index. Only accrual moves it."""
 
     TABLE: ClassVar[str] = "funding"
 
     period_ns: int = seconds(
         28_800,
-        "What rate_max, the published rate and the premium refer to. 8 h on most exchanges.",
+        "The period that rate_max, the published rate and the premium refer to. 8 h on most exchanges.",
         least=60,
         most=604_800,
     )
     rate_max: Decimal = share(
         "0.05",
-        "The exchange's own cap on the funding rate, per period_s. Take it from the market's specification: too low "
-        "trips on honest funding, too high sees less.",
+        "The exchange's own cap on the funding rate, per period_s. Take it from the market's specification. Too "
+        "low: honest funding trips. Too high: the guard sees less.",
     )
     gap_mode: GapMode = choice(
         GapMode.ACCRUE,
-        "accrue: the index may move over a gap in the feed, within the bound. freeze: it must not move at all.",
+        "accrue: the index may move during a gap in the feed, within the bound. freeze: it must not move at all.",
     )
     gap_ns: int = seconds(
         30,
-        "An interval this long without an observation is a gap: with freeze nothing accrues over it, and in neither "
-        "mode does the last premium predict the step over it. Published funding formulas say 30.",
+        "An interval this long without an observation is a gap. With freeze nothing accrues during it. In both "
+        "modes the step over it is not compared with the last premium. Published funding formulas say 30.",
         most=86_400,
     )
     slack: Decimal = number(

@@ -100,14 +100,14 @@ def breaker(state: BreakerState, *, latched: bool = False) -> str:
 def explained_loss(loss: ExplainedLoss) -> str:
     """Return whether an account is under water at trusted values, and by how much at either end."""
     if loss.low is None or loss.high is None:
-        why = f"nothing is trusted of {scopes(loss.unknown)}" if loss.unknown else "a value is no finite number"
+        why = f"no value of {scopes(loss.unknown)} is trusted" if loss.unknown else "a value is no finite number"
         return f"{loss.verdict}: {why}, so nothing can be said"
     low, high = show(abs(loss.low)), show(abs(loss.high))
     if loss.verdict is Explanation.EXPLAINED:
         return f"{loss.verdict}: under water at every admissible value, by at least {high} and at most {low}"
     if loss.verdict is Explanation.UNEXPLAINED:
         return f"{loss.verdict}: healthy at every admissible value, by at least {low} and at most {high}"
-    unknown = f"; nothing is trusted of {scopes(loss.unknown)}" if loss.unknown else ""
+    unknown = f"; no value of {scopes(loss.unknown)} is trusted" if loss.unknown else ""
     return (
         f"{loss.verdict}: under water by {low} at the worst admissible values, healthy by {high} at the best{unknown}"
     )

@@ -28,7 +28,7 @@ DOUBLING_NS = 600 * SECOND_NS
 
 @dataclass(frozen=True, slots=True)
 class FeedParameters(Parameters):
-    """How a market's feed is followed: clocks that differ, and silence."""
+    """How a market's feed is followed when clocks differ or the feed is silent."""
 
     TABLE: ClassVar[str] = "staleness"
     RELATIONS: ClassVar[tuple[Relation, ...]] = (
@@ -37,12 +37,13 @@ class FeedParameters(Parameters):
 
     recovering_after_ns: int = seconds(
         30,
-        "A feed that was silent for this long comes back as RECOVERING: banded until it agrees again (DESIGN 4).",
+        "A market whose feed was silent for this long comes back in RECOVERING: closures must stay inside the "
+        "band until mark price and references agree again (DESIGN 4).",
         most=86_400,
     )
     future_skew_ns: int = seconds(
         2,
-        "How far a stamp may lie in the future: as much as two synchronised clocks differ, and no more.",
+        "How far a stamp may lie in the future. Allow what two synchronised clocks differ by, and no more.",
         least=0,
         most=60,
     )

@@ -16,7 +16,7 @@ BANDED_PHASES = (Phase.POST_ONLY, Phase.RECOVERING)
 
 @dataclass(frozen=True, slots=True)
 class PhaseParameters(Parameters):
-    """How the restricted phases end: on evidence that the mark price agrees with the references."""
+    """The restricted phases end on evidence that the mark price agrees with the references."""
 
     TABLE: ClassVar[str] = "band"
     RELATIONS: ClassVar[tuple[Relation, ...]] = (
@@ -27,16 +27,16 @@ class PhaseParameters(Parameters):
 
     agreement_share: Decimal = basis_points(
         50,
-        "RECOVERING ends, and POST_ONLY after a maintenance, when the mark price has been this near the references "
-        "... (DESIGN 5)",
+        "RECOVERING, and POST_ONLY after a maintenance, end when the mark price has been this near the "
+        "references ... (DESIGN 5)",
         key="agreement_bps",
     )
     agreement_ns: int = seconds(30, "... for this long without a break (DESIGN 5).")
     post_only_min_ns: int = seconds(
         120,
-        "POST_ONLY lasts at least this long after a maintenance, so that the book fills; until then closures outside "
-        "the band wait. The maintenance sequence that Paradex publishes has about 2 min of it. 0: agreement alone "
-        "ends it.",
+        "POST_ONLY lasts at least this long after a maintenance, so that the book fills. Until then closures "
+        "outside the band wait. The maintenance sequence that Paradex publishes has about 2 min of POST_ONLY. 0: "
+        "agreement alone ends it.",
         least=0,
     )
 

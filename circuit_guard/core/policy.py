@@ -49,8 +49,9 @@ class MarketPolicy:
     )
     first_sight: FirstSight = choice(
         FirstSight.CONFIRM,
-        "How a new market is taken up. confirm: by those observations; a funding index that is wrong from the first "
-        "one on is then the truth. operator: closures are denied until somebody rebaselines the market.",
+        "How the guard comes to trust a new market. confirm: it trusts those observations, so a funding index "
+        "that is wrong from the first one on becomes the truth. operator: closures are denied until somebody "
+        "rebaselines the market.",
     )
     shadow_rules: frozenset[str] = frozenset()
     plan: Any = field(default=None, init=False, repr=False, compare=False)

@@ -107,21 +107,20 @@ class ReferenceParameters(Parameters):
     )
 
     sources: frozenset[str] = names(
-        "The sources that may publish references for the market. Empty admits any; name them in production, for "
-        "example "
-        '["binance", "bybit", "okx"].',
+        "The sources that may publish references for the market. Empty: any source may. In production name them, "
+        'for example ["binance", "bybit", "okx"].',
         most=1000,
     )
     sources_max: int = count(16, "How many different sources a market may have; more are refused.", most=1000)
     age_max_ns: int = seconds(10, "An older reference does not count. Venues publish at least once per second.")
-    quorum: int = count(3, "Fresh references that make a median. Two that agree can be wrong together.", most=1000)
+    quorum: int = count(3, "How many fresh references a median needs. Two that agree can be wrong together.", most=1000)
     outlier_share: Decimal = share("0.20", "A reference this far from the median of the others is reported.")
     pair_share: Decimal = share(
         "0.04",
-        "Fewer than a quorum: a price has to be between two, or next to one that is left. Two that are further apart "
-        "than this, or one that is further from where the last quorum was, say nothing and closures are denied. Wider: "
-        "one that lies has more room. Narrower: venues that really split, or a crash while others are down, hold "
-        "genuine closures.",
+        "With two fresh references a price has to lie between them; with one, next to it. If two are further "
+        "apart than this, or one is further than this from the last quorum, they count as no reference and "
+        "closures are denied. Wider: a lying reference has more room. Narrower: genuine closures are held when "
+        "venues really split, or in a crash while other venues are down.",
     )
     facts: tuple[SourceFacts, ...] = named_tables(
         SourceFacts,
@@ -149,18 +148,19 @@ class ReferenceParameters(Parameters):
 
 @dataclass(frozen=True, slots=True)
 class HullParameters(Parameters):
-    """The hull: the interval in which the reference price has been within the window."""
+    """The hull is the range of reference prices within the window."""
 
     TABLE: ClassVar[str] = "divergence"
 
     hull_widths: Decimal = widths(
         2,
-        "Every tolerance round the hull grows by this many of its own widths: wide in a crash, narrow in calm (DESIGN "
-        "4).",
+        "Every tolerance round the hull grows by this many widths of the hull (DESIGN 4). So it is wide in a "
+        "crash and narrow in calm.",
     )
     trend_ns: int = seconds(
         600,
-        "How much history says whether a fall goes on: the unexplained burst does not speak of closures in one.",
+        "How much history decides whether a fall is still going on. Closures in such a fall are never an "
+        "unexplained burst.",
         most=86_400,
     )
     window_ns: int = seconds(
@@ -168,27 +168,28 @@ class HullParameters(Parameters):
     )
     lasted_ns: int = seconds(
         2,
-        "A reference price that lasted for less than this in all counts only while it is in force: the wick of a "
-        "moment leaves no room behind.",
+        "A reference price that lasted for less than this in total widens the hull only while it is current. So "
+        "a short wick leaves no room behind.",
         least=0,
     )
     spread_widths: Decimal = number(
         "2.5",
-        "Every tolerance grows by this many spreads: how far the second nearest reference has been from the reference "
-        "price, in the median over the window. Venues really split in a crash; one venue's wick does not move this.",
+        "Every tolerance grows by this many spreads. The spread is the distance from the reference price to the "
+        "second nearest reference, as a median over the window. Venues really split in a crash. One venue's wick "
+        "does not move the spread.",
         most=100,
     )
     split_max: Decimal = share(
         "0.02",
-        "A venue that has been away from the reference price for most of the last 10 min makes room as far as it was, "
-        "at most this share of the price: in a crash venues part for long. A source that lies alone makes that room "
-        "after 5 min. 0: none does.",
+        "In a crash venues can stay apart for long. So a venue that has been away from the reference price for "
+        "most of the last 10 min widens the tolerance by its distance, up to this share of the price. A single "
+        "lying source gains that room after 5 min. 0: no venue widens it.",
         zero=True,
     )
     smoothing_ns: int = seconds(
         0,
-        "For exchanges whose mark price is an exponential average: its time constant. The reference price is then "
-        "averaged alike. 0: it is not.",
+        "For exchanges whose mark price is an exponential average: its time constant. The guard then averages "
+        "the reference price in the same way. 0: no average.",
         least=0,
     )
 

@@ -28,10 +28,11 @@ _OVERDUE = "a market that opens as soon as it may must not be overdue"
 
 @dataclass(frozen=True, slots=True)
 class ReopeningParameters(Parameters):
-    """How fast closures flow once nothing holds them any more: what was held comes all at once.
+    """How fast closures flow once nothing holds them any more, because the engine then asks for all held closures at
+    once.
 
     The rates are for one market and rise in a straight line over breaker.half_open_s. Take what the market's book can
-    absorb: too low and genuine closures wait while their losses grow, too high and they move a thin book.
+    absorb. Too low: genuine closures wait while their losses grow. Too high: they move a thin book.
     """
 
     TABLE: ClassVar[str] = "reopening"
@@ -43,25 +44,26 @@ class ReopeningParameters(Parameters):
 
     start_share: Decimal = share(
         "0.10",
-        "The ramp begins with this fraction of both rates and ends with all of them. 1: no rise.",
+        "The ramp begins at this fraction of both rates and ends at the full rates. 1: full rates from the start.",
         key="ramp_start_share",
     )
     closures_per_s: Decimal = number(
         "50",
-        "Closures per second at the end of the ramp; more are denied, to ask again. A guess: measure your engine.",
+        "Closures per second at the end of the ramp. More are denied and may ask again. The default is a guess: "
+        "measure your engine.",
         over=0,
         most=1_000_000,
     )
     notional_per_s: Decimal = number(
         "5000000",
-        "Notional per second at the end of the ramp, in quote currency. A guess: take it from the depth of the book. "
-        "A single larger closure goes through, and those after it wait the longer.",
+        "Notional per second at the end of the ramp, in quote currency. The default is a guess: take it from the "
+        "depth of the book. A single larger closure goes through, and those after it wait longer.",
         over=0,
         most=10**15,
     )
     deadline_ns: int = seconds(
         1800,
-        "A market that is held for longer is reported as overdue. That calls a person and opens nothing.",
+        "A market that is held for longer than this is reported as overdue. That pages a person and opens nothing.",
         most=86_400,
     )
 

@@ -14,13 +14,13 @@ COUNTERS = {
     "decision_findings_total{reason,shadow}": "Findings in decisions, whatever the verdict.",
     "denials_by_reason_total{reason}": "Denied checks by reason; one with two reasons counts under both.",
     "explained_losses_total{market,verdict}": (
-        "Checks with an account by what trusted values say of its loss; only EXPLAINED is under water for certain."
+        "Checks with an account, by what trusted values say about its loss; only EXPLAINED is certainly under water."
     ),
     "explained_denials_total{market}": (
         "Denied checks of accounts under water at trusted values too and not tainted; asking again counts again."
     ),
-    "decisions_repeated_total": "Requests asked again and given the decision they had.",
-    "checks_refused_total": "Checks refused because their request_id came before with another content.",
+    "decisions_repeated_total": "Requests asked again and answered with their earlier decision.",
+    "checks_refused_total": "Checks refused because their request_id was used before with different content.",
     "orders_judged_total{market,verdict}": "Orders judged.",
     "order_denials_by_reason_total{reason}": "Denied orders by reason; two reasons count under both.",
     "observations_total{market,result}": "Observations judged.",
@@ -34,14 +34,15 @@ COUNTERS = {
     "commands_refused_total": "Operator commands refused.",
     "breaker_transitions_total{scope,to}": "Breaker transitions.",
     "states_validated_total{outcome}": "Markets in validated dumps of the exchange's state; only ok is clean.",
-    "rebaselines_total": "Markets whose funding index, or whose repaired accounts, an operator vouched for.",
+    "rebaselines_total": "Markets whose funding index or repaired accounts an operator confirmed.",
     "policy_reloads_total{result}": "Attempts to reload the policy.",
-    "events_lost_total": "Events that watchers were too slow to take.",
+    "events_lost_total": "Events lost because a watcher was too slow.",
     "log_lines_dropped_total": "Log lines dropped because they could not be written fast enough.",
-    "state_refresh_failures_total": "Times that the state could not be shown: what it says is old.",
+    "state_refresh_failures_total": "Times the guard could not update its state metrics, so that they show an "
+    "old state.",
     "journal_dropped_records_total": "Decisions that were not recorded because the disk was too slow.",
     "rpcs_refused_total{reason}": (
-        "RPCs refused before anything of them took effect; expired: the caller's deadline had passed."
+        "RPCs refused before any part of them took effect; expired: the caller's deadline had passed."
     ),
 }
 GAUGES = {
@@ -58,17 +59,17 @@ GAUGES = {
     "fresh_references{market}": (
         "Reference sources that count now; NaN where none are expected: closed, or judged by its own price."
     ),
-    "market_held_seconds{market}": "For how long a halt, a breaker or a phase holds closures; 0 when none does.",
+    "market_held_seconds{market}": "How long a halt, a breaker or a phase has held closures; 0 if none does.",
     "market_hold_overdue{market}": "1 if closures are held for longer than the policy's deadline: page someone.",
     "market_ramp_ratio{market}": "Share of the full rate at which closures flow after a hold; 1 without limit.",
     "hold_since_timestamp_seconds{scope,reason,lifted_by}": (
-        "Since when a reason holds every closure of the scope, and who lifts it; no series where none does."
+        "When a reason began to hold every closure of the scope, and who lifts it; no series if none does."
     ),
     "held_closures{market}": (
         "Accounts under water at trusted values too, not tainted, denied within 60 s and not yet allowed."
     ),
     "held_shortfall{market}": (
-        "By how much, at least, the accounts of held_closures miss their maintenance margin; quote currency."
+        "The least that the accounts of held_closures lack of their maintenance margin, in quote currency."
     ),
     "maintenance": "1 while a maintenance of the exchange has begun and not ended.",
     "acts_proposed": "Acts that wait for a second actor; none is in effect.",
@@ -78,20 +79,18 @@ GAUGES = {
     "policy_last_reload_success_timestamp_seconds": "When a policy last took effect.",
     "ready": "1 if the guard is serving.",
     "watchers": "Clients that watch events.",
-    "journal_in_use": "1 if what happens is recorded; 0 is memory only, or failed.",
+    "journal_in_use": "1 if a journal records what happens; 0 if there is no journal, or it failed.",
     "journal_queued_records": "Records that wait for the disk.",
     "journal_unwritten_seconds": "How long the oldest record that is not on the disk has waited.",
-    "journal_over_budget_bytes": "By how much what must be kept exceeds the budget; 0 while it fits.",
+    "journal_over_budget_bytes": "Bytes by which the records that must be kept exceed the budget; 0 while they fit.",
     "clock_offset_seconds": "How far the wall clock has moved ahead of the guard's own clock since the start.",
     "build_info{version}": "1 for the version that is running.",
-    "checks_waiting": "Requests of liquidators in work or waiting.",
+    "checks_waiting": "Requests of liquidators that wait or are being decided.",
     "identities": "Identities in the settings; 0: everybody who can connect may do everything.",
-    "insecure_listener{listener}": (
-        "1 if others than this machine can reach the listener, and it does not know who they are."
-    ),
+    "insecure_listener{listener}": ("1 if other machines can reach the listener and it does not identify them."),
     "certificate_expiry_timestamp_seconds": "When the server certificate in use expires; +Inf without TLS.",
     "certificate_reload_successful": (
-        "1 if the certificate's files are what is in use; 0: they are broken, and the pair before them is."
+        "1 if the certificate files on the disk are in use; 0: they are broken, and the previous pair is in use."
     ),
 }
 DECISION_BUCKETS_S = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25)

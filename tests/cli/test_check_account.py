@@ -100,7 +100,7 @@ def test_check_when_a_market_of_the_account_is_cold_then_it_leaves_it_undecided_
 
     assert loss_line(result.stdout) == (
         "INDETERMINATE: under water by 46000.000 at the worst admissible values, healthy by 47060.000 at the best; "
-        f"nothing is trusted of {ETH}"
+        f"no value of {ETH} is trusted"
     )
     assert result.exit_code == 1
 

@@ -118,7 +118,7 @@ def test_export_when_written_then_it_has_what_was_trusted_and_names_what_was_not
 
     text = (tmp_path / name).read_text()
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / name}: 1 market\n")
-    assert result.stderr == f"left out, because nothing is trusted of them yet: {ETH}\n"
+    assert result.stderr == f"left out, because none of their values is trusted yet: {ETH}\n"
     values = [BTC, "2026-01-19T00:00:40Z", "92600", "92600", "20511"]
     if name.endswith(".csv"):
         assert text == f"market,event_time,mark_price,index_price,funding_index\n{','.join(values)}\n"

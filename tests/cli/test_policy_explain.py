@@ -39,15 +39,15 @@ def test_policy_explain_when_no_policy_is_given_then_the_bundled_one_is_explaine
     assert rows["5 s ago"] == ["0.0007293 %", "0.001076 %", "0.00001042 %"]
     assert rows["8 h ago"] == ["3 %", "5 %", "not predicted"]
     assert rows["the mark price, while the reference price stands still"] == ["1 %", "0.2026 %"]
-    assert rows["the engine's own sums: its formula, what it adds up"] == ["any size", "0.2026 %"]
-    assert rows["the references, most of them wrong alike"] == ["any size", "any size"]
+    assert rows["the engine's own sums: its formula and its additions"] == ["any size", "0.2026 %"]
+    assert rows["the references, if most are wrong in the same way"] == ["any size", "any size"]
     assert rows["1 %"] == ["3 %", "23 %", "2.2 %"]
     assert rows["a funding index that jumps"] == ["funding_continuity", "at once", "latches at once"]
     assert rows["a caller's mark price 1 % off the published ones, or a wrong funding index of a caller"][1:] == [
         "at once",
         "after 30 s, with 3 of them",
     ]
-    assert "if 2 of 3 fresh ones (the quorum) are wrong alike, they are the reference price" in result.stdout
+    assert "if 2 of 3 fresh ones (the quorum) are wrong in the same way, they are the reference price" in result.stdout
 
 
 def test_policy_explain_when_a_price_is_given_then_amounts_are_shown_as_well() -> None:
@@ -90,7 +90,7 @@ def test_policy_explain_when_less_is_enforced_then_it_says_so(tmp_path: Path) ->
     text = run("policy", "explain", "M", str(path)).stdout
 
     rows = rows_of(text)
-    assert text.splitlines()[1] == "SHADOW: nothing of this is enforced"
+    assert text.splitlines()[1] == "SHADOW: none of this is enforced"
     assert rows["the mark price, while the reference price stands still"] == ["any size", "any size"]
     assert rows["the same in POST_ONLY"] == ["nothing passes", "nothing passes"]
     assert rows["an execution price more than 10 % away"] == ["divergence", "in shadow: recorded only"]

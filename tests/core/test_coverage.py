@@ -207,7 +207,7 @@ def slow_walk(second: int) -> dict[str, Any]:
 
 KINDS = [
     Kind("a funding index that jumps", lambda _: {"funding_index": ZERO}),
-    Kind("no number, or a price that cannot be", lambda _: {"mark_price": ZERO}),
+    Kind("a value that is no number, or an impossible price", lambda _: {"mark_price": ZERO}),
     Kind("two writers, or a feed that goes back", lambda _: {"epoch": 0}),
     Kind(
         "a funding index that its premium does not predict",

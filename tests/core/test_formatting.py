@@ -73,5 +73,5 @@ def test_explained_loss_when_shown_then_the_verdict_and_both_bounds_are_in_words
 def test_explained_loss_when_it_was_not_evaluated_then_the_unknown_markets_are_named() -> None:
     loss = ExplainedLoss(Explanation.NOT_EVALUATED, None, None, tuple(f"M-{number}" for number in range(8)))
 
-    expected = "nothing is trusted of M-0, M-1, M-2, M-3, M-4, M-5 and 2 more, so nothing can be said"
+    expected = "no value of M-0, M-1, M-2, M-3, M-4, M-5 and 2 more is trusted, so nothing can be said"
     assert explained_loss(loss) == f"NOT_EVALUATED: {expected}"

@@ -39,7 +39,7 @@ class RestrictedClosures(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BandParameters(Parameters):
-    """The band round the reference price in POST_ONLY and RECOVERING, against prices skewed in a thin book."""
+    """The band round the reference price in POST_ONLY and RECOVERING stops prices that a thin book skews."""
 
     TABLE: ClassVar[str] = "band"
     RELATIONS: ClassVar[tuple[Relation, ...]] = (
@@ -48,13 +48,13 @@ class BandParameters(Parameters):
 
     share: Decimal = basis_points(
         5,
-        "Half width of the band round the reference price. 5 is the band of published post-only rules.",
+        "Half the width of the band round the reference price. Published post-only rules use 5.",
         key="width_bps",
     )
     center_age_max_ns: int = seconds(
         60,
-        "Without a quorum the last reference price that had one stays the centre for this long; then closures are "
-        "denied.",
+        "Without a quorum, the last reference price that a quorum formed stays the centre for this long. After "
+        "that closures are denied.",
         least=0,
     )
     post_only_closures: RestrictedClosures = choice(

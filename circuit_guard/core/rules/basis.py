@@ -28,21 +28,25 @@ BASIS_FUNDING = "basis_funding"
 
 @dataclass(frozen=True, slots=True)
 class BasisParameters(Parameters):
-    """What is asked of the mark price and funding index that the caller itself computed with."""
+    """The tests of the mark price and funding index that the caller itself computed with."""
 
     TABLE: ClassVar[str] = "basis"
 
     required: bool = flag(
-        True, "A check without them is denied. Without them a caller's corrupt values are invisible (DESIGN 3)."
+        True,
+        "true: a check without these two values is denied (DESIGN 3). Without them a caller's corrupt "
+        "values are invisible.",
     )
     mark_share: Decimal = share(
         "0.01", "How far a caller's mark price may be from those published within window_s.", zero=True
     )
-    window_ns: int = seconds(30, "How old the published mark may be that a caller computed with: its own delay.")
-    trip_after_ns: int = seconds(30, "Callers that are wrong for this long ...", least=0)
-    trip_count_min: int = count(
-        3, "... and in this many checks trip the market: something feeds them other data.", most=10_000
+    window_ns: int = seconds(
+        30, "How old the published mark price that a caller computed with may be. Allow for the caller's own delay."
     )
+    trip_after_ns: int = seconds(
+        30, "Wrong callers trip the market once they have been wrong for this long ...", least=0
+    )
+    trip_count_min: int = count(3, "... and in this many checks. Something then feeds them other data.", most=10_000)
 
 
 def published_marks(view: MarketView, policy: MarketPolicy) -> Interval | None:

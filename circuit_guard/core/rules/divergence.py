@@ -46,26 +46,34 @@ class DivergenceParameters(Parameters):
 
     base: Decimal = share(
         "0.01",
-        "Tolerance round the hull for the mark price; beyond it closures are denied at once. 1 % held in five "
-        "recorded crashes.",
+        "Tolerance round the hull for the mark price. Beyond it closures are denied at once. 1 % was enough in "
+        "five recorded crashes.",
     )
     trip_after_ns: int = seconds(
-        30, "A divergence trips once it has lasted this long; shorter ones are often a leading price (DESIGN 4)."
+        30,
+        "A divergence trips once it has lasted this long (DESIGN 4). A shorter one is often a mark price "
+        "that leads the references.",
     )
-    trip_at_once_base: Decimal = share("0.20", "Beyond this tolerance it trips at once (DESIGN 4).")
+    trip_at_once_base: Decimal = share("0.20", "A divergence beyond this tolerance trips at once (DESIGN 4).")
     trip_at_once_hull_widths: Decimal = widths(3, "That tolerance grows by this many widths of the hull (DESIGN 4).")
     index_base: Decimal = share(
-        "0.25", "Tolerance for the index price: it is a spot price, references may be derivatives."
+        "0.25", "Tolerance for the index price. It is a spot price, and references may be derivatives."
     )
-    execution_base: Decimal = share("0.10", "Tolerance for a closure's execution price: books slip, marks do not.")
+    execution_base: Decimal = share(
+        "0.10",
+        "Tolerance for a closure's execution price. It is wider than that of "
+        "the mark price, because execution in a book slips.",
+    )
     unreferenced_share: Decimal = share(
         "0.20",
-        "While the references say nothing, a mark price is believed this near the last confirmed one; the "
-        "room doubles within 10 min. No closure in the market passes meanwhile; accounts that hold others need it.",
+        "While no reference price can be formed, the guard believes a mark price within this of the last "
+        "confirmed one. The room doubles within 10 min. No closure in this market passes meanwhile; the price is "
+        "for accounts that also hold other markets.",
     )
     settle_ns: int = seconds(
         15,
-        "Closures stay denied this long after a wrong mark went away: those computed with it are still on their way.",
+        "Closures stay denied this long after a wrong mark price has gone, because closures computed with it are "
+        "still on their way.",
         least=0,
     )
 
@@ -187,15 +195,17 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         )
     window = short_seconds(policy.of(HullParameters).window_ns)
     yield (
-        f"Counted from the nearest price that the reference has had in those {window}, in the direction of its move; "
-        "against it the room is that of a reference that stands still. Where venues really split, "
-        f"{policy.of(HullParameters).spread_widths:f} times their spread is added on both sides."
+        "In the direction in which the reference price moved, the limit counts from the nearest price it has had "
+        f"in those {window}. In the other direction it is the limit of a reference price that stands still. Where "
+        f"venues really split, {policy.of(HullParameters).spread_widths:f} times their spread is added on both "
+        "sides."
     )
     split_max = show_percent(policy.of(HullParameters).split_max)
     yield (
-        "A source that has been away from the reference price for most of the last 10 min makes room on its side, as "
-        f"far as it was, up to {split_max}. So one that lies alone gains that after 5 min, for marks and for accounts. "
-        "A mark price between the lowest and the highest fresh reference never trips."
+        "A source that has been away from the reference price for most of the last 10 min widens the limit on "
+        f"its side by its distance, up to {split_max}. So a single lying source gains that room after 5 min, for "
+        "mark prices and for accounts. A mark price between the lowest and the highest fresh reference never "
+        "trips."
     )
     prices = policy.of(PriceParameters)
     if prices.tick or prices.scale or prices.min_change:
@@ -209,10 +219,11 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
 RULE = Rule(
     name="divergence",
     rank=60,
-    catches="A mark price (or a caller's) outside what the references explain: the hull of the **median** of the fresh "
-    "references, widened by a base, by the spread of the venues, and by its own width in the direction of its move. "
-    "Not the hull of all of them: a single venue's wick would carry it (Deribit 2019, BitMEX 2019). Denies at "
-    "once, trips when it lasts, trips at once when far outside.",
+    catches="A mark price (or a caller's) outside what the references explain: the hull of the **median** of the "
+    "fresh references, widened by a base, by the spread of the venues, and by its own width in the "
+    "direction of its move. The hull is not that of all references, because a single venue's wick would "
+    "widen it (Deribit 2019, BitMEX 2019). Denies at once. Trips when it lasts, and at once when the "
+    "price is far outside.",
     judges=Judges.BOTH,
     parameters=DivergenceParameters,
     reasons={

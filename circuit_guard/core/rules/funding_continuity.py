@@ -51,12 +51,14 @@ class ContinuityParameters(Parameters):
         "A step may miss what the premium predicts by this fraction of the predicted step ... (DESIGN 3)",
         most=10,
     )
-    bound_share: Decimal = share("0.02", "... plus this fraction of the bound; beyond that it is denied (DESIGN 3).")
+    bound_share: Decimal = share(
+        "0.02", "... plus this fraction of the bound. A step that misses by more is denied (DESIGN 3)."
+    )
     basis_share_per_h: Decimal = share(
         "0.0008",
-        "Over an hour, an index whose premium is published may miss what mark and index price explain by this fraction "
-        "of the price. Exchanges that average their premium over hours lag after a crash: raise it there. 1: not "
-        "looked at, and a premium and an index that are wrong together pass.",
+        "If the premium is published, the index may differ over an hour by this fraction of the price from what "
+        "mark and index price explain. Raise it for an exchange that averages its premium over hours, which lags "
+        "after a crash. 1: no test, and a premium and an index that are wrong together pass.",
     )
 
 
@@ -291,22 +293,24 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
     rule, drift = policy.of(FundingParameters), funding_drift(policy)
     skew = short_seconds(policy.of(FeedParameters).future_skew_ns)
     yield (
-        "Surely seen: the true index may have moved the other way meanwhile. An index that is nearer to zero than "
-        f"this may be reset to zero unseen. The limit includes {skew} of accrual for clocks that differ."
+        "Surely seen: the guard allows for a true index that moved the other way meanwhile. An index that is "
+        f"nearer to zero than this may be reset to zero unseen. The limit includes {skew} of accrual for clocks "
+        "that differ."
     )
     yield (
-        "An index is held against where it was a step, 1 min, 10 min and 1 h ago, so small steps do not add up. In an "
-        f"hour it can drift from the true one by {show_percent(drift.unpublished)} where the exchange publishes no "
-        f"premium; where it publishes the true one, by {show_percent(drift.premium_zero)} while that is zero and by "
-        f"{show_percent(drift.premium_at_cap)} at the cap; where the premium is wrong as well, by "
-        f"{show_percent(drift.premium_wrong_too)} beyond what mark and index price explain. Published less "
-        f"often than every {short_seconds(rule.gap_ns)}, no premium predicts all of it: the first figure holds after "
-        f"{short_seconds(rule.gap_ns * (1 + OPENING))}. The test of an account drifts with it."
+        "An index is compared with where it was a step, 1 min, 10 min and 1 h ago, so small steps do not add up. "
+        f"In an hour it can drift from the true index by {show_percent(drift.unpublished)} if the exchange "
+        f"publishes no premium. If it publishes the true premium, the drift is {show_percent(drift.premium_zero)} "
+        f"while the premium is zero and {show_percent(drift.premium_at_cap)} while it is at the cap. If the "
+        f"premium is wrong as well, the drift is {show_percent(drift.premium_wrong_too)} beyond what mark and "
+        f"index price explain. If the index is published less often than every {short_seconds(rule.gap_ns)}, no "
+        "premium predicts all of it, and the first figure holds after "
+        f"{short_seconds(rule.gap_ns * (1 + OPENING))}. The test of an account drifts with the index."
     )
     if rule.gap_mode is GapMode.FREEZE:
         yield f"After a gap of more than {short_seconds(rule.gap_ns)} in the published data, every step is a jump."
     if policy.first_sight is FirstSight.CONFIRM:
-        yield "An index that is wrong from the first observation on is the truth to the guard: first_sight is confirm."
+        yield "first_sight is confirm: the guard trusts an index that is wrong from the first observation on."
     yield (
         "The price in these limits is the last trusted index price. An error in it makes these limits wrong by the "
         "same fraction. The table of what passes unseen shows how large that error can be."
@@ -316,8 +320,9 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
 RULE = Rule(
     name="funding_continuity",
     rank=40,
-    catches="A reset, jump, scale error, swap between markets, stale restore, double application or sign flip of the "
-    "funding index. Latches at once; a step that the premium does not predict denies, and trips when that lasts.",
+    catches="A reset, jump, scale error, swap between markets, stale restore, double application or sign flip of "
+    "the funding index. Latches at once. A step that the premium does not predict denies, and trips when "
+    "that lasts.",
     judges=Judges.DATA,
     parameters=ContinuityParameters,
     reasons={

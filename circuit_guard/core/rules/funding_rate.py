@@ -30,8 +30,8 @@ class RateParameters(Parameters):
 
     premium_share: Decimal = share(
         "0.05",
-        "Premium and rate * index price may differ by this fraction of the larger: they are taken at different "
-        "instants.",
+        "The premium and rate * index price may differ by this fraction of the larger one, because they are "
+        "taken at different instants.",
     )
 
 

@@ -48,7 +48,7 @@ def wrong_references(policy: MarketPolicy) -> int:
 
 
 def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
-    yield Unseen("references_wrong_alike", None, label="the references, most of them wrong alike")
+    yield Unseen("references_wrong_alike", None, label="the references, if most are wrong in the same way")
 
 
 def _notes(policy: MarketPolicy) -> Iterator[str]:
@@ -57,14 +57,14 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
     apart = f", {len(origins)} of them of different origin" if len(origins) < len(rule.sources) else ""
     named = f"The policy names {len(rule.sources)} sources{apart}." if rule.sources else "The policy admits any source."
     yield (
-        f"{named} The majority is trusted: if {wrong} of {rule.quorum} fresh ones (the quorum) are wrong alike, they "
-        "are the reference price. A mark price that is wrong with them passes at any size, and nothing here can see "
-        "it."
+        f"{named} The majority is trusted: if {wrong} of {rule.quorum} fresh ones (the quorum) are wrong in the "
+        "same way, they are the reference price. A mark price that is wrong with them passes at any size, and "
+        "nothing here can see it."
     )
     yield (
         "An honest mark price then diverges: it is denied at once and trips after "
-        f"{short_seconds(policy.of(DivergenceParameters).trip_after_ns)}. By moving the reference price up and down "
-        "they make room on both sides, as the table of the mark price says."
+        f"{short_seconds(policy.of(DivergenceParameters).trip_after_ns)}. If those references move the reference "
+        "price up and down, they make room on both sides, as the table of the mark price shows."
     )
     converting = sorted({one.quoted_in for one in rule.facts if one.quoted_in})
     if converting:
@@ -74,22 +74,24 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         )
     if wrong > 1:
         yield (
-            f"Fewer than {wrong} wrong ones move it no further than the honest ones are apart; a reference that is "
-            f"{show_percent(rule.outlier_share)} from the rest is reported."
+            f"Fewer than {wrong} wrong ones move the reference price no further than the honest ones are apart. A "
+            f"reference that is {show_percent(rule.outlier_share)} from the rest is reported."
         )
         yield (
-            f"With two fresh ones a price has to be between them, with one next to it, within the usual tolerance, and "
-            "nothing trips for diverging. Two further apart, or one further from where the last quorum was, than "
-            f"{show_percent(rule.pair_share)} say nothing and closures are denied: so much room more has a liar among "
-            "so few, for prices and for accounts. POST_ONLY denies closures then in any case."
+            "With two fresh references a price has to lie between them; with one, next to it. The usual tolerance "
+            "applies, and nothing trips for diverging. If two are further apart than "
+            f"{show_percent(rule.pair_share)}, or one is further than that from the last quorum, they count as no "
+            "reference and closures are denied. So among so few references a liar has that much more room, for "
+            "prices and for accounts. POST_ONLY denies closures then in any case."
         )
 
 
 RULE = Rule(
     name="reference_quorum",
     rank=70,
-    catches="Too few fresh references for a median: two that agree can be wrong together. Denies in restricted phases, "
-    "warns in OPEN; where two are far apart, or the only one is far from the last quorum, it always denies.",
+    catches="Too few fresh references for a median: two that agree can be wrong together. Denies in restricted "
+    "phases, warns in OPEN. If two are far apart, or the only one is far from the last quorum, it denies "
+    "in every phase.",
     judges=Judges.CLOSURES,
     reasons={
         REFERENCE_QUORUM: Reason("too few fresh references for a median", FRESH),

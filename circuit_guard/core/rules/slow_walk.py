@@ -25,7 +25,7 @@ MARK_UNCONFIRMED = "mark_unconfirmed"
 
 @dataclass(frozen=True, slots=True)
 class SlowWalkParameters(Parameters):
-    """A mark price that the references never confirm, by steps each of which passes."""
+    """Detects a mark price that drifts in small steps, each allowed, to a level that the references never confirm."""
 
     TABLE: ClassVar[str] = "slow_walk"
     RELATIONS: ClassVar[tuple[Relation, ...]] = (
@@ -35,14 +35,15 @@ class SlowWalkParameters(Parameters):
 
     lag_ns: int = seconds(
         20,
-        "The references follow a leader: after this long they must have been where the mark price was, within "
-        "divergence.base. Shorter: an honest lead counts as unconfirmed. Longer: it is noticed later.",
+        "References follow an honest mark price that leads them. After this long they must have been where the "
+        "mark price was, within divergence.base. Shorter: an honest lead counts as unconfirmed. Longer: a drift "
+        "is noticed later.",
     )
     trip_after_ns: int = seconds(
         90,
-        "A mark price that stays unconfirmed this long without a break trips; 0: it is not looked at. Shorter: "
-        "references that lag in a crash trip it. Longer: closures at a wrong mark pass for longer while a crash "
-        "admits it.",
+        "A mark price that stays unconfirmed for this long without a break trips. 0: no test. Shorter: "
+        "references that lag in a crash trip the market. Longer: closures at a wrong mark price pass for longer "
+        "while a crash makes room for it.",
         least=0,
     )
 
@@ -79,16 +80,17 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
     lag, trip_after = short_seconds(rule.lag_ns), short_seconds(rule.trip_after_ns)
     at_most = short_seconds(rule.lag_ns + rule.trip_after_ns)
     yield (
-        f"Whatever the move: a mark price trips if {lag} later the reference price has still not come within {base} "
-        f"of it, for {trip_after} without a break. So an error above {base} passes for {at_most} at most, a smaller "
-        "one for ever."
+        f"However the references move: a mark price trips once it has stayed unconfirmed for {trip_after} without "
+        f"a break. It is unconfirmed if, {lag} later, the reference price has still not come within {base} of it. "
+        f"So an error above {base} passes for {at_most} at most. A smaller one can pass for ever."
     )
 
 
 RULE = Rule(
     name="slow_walk",
     rank=120,
-    catches="Drift of the mark price by steps each of which passes, which the references never confirm. Trips.",
+    catches="A mark price that drifts in small steps, each allowed, to a level that the references never "
+    "confirm. Trips.",
     judges=Judges.DATA,
     parameters=SlowWalkParameters,
     reasons={MARK_UNCONFIRMED: Reason("the references were never where the mark price was", EVIDENCE)},

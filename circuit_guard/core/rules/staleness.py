@@ -31,11 +31,12 @@ class StalenessParameters(Parameters):
 
     deny_after_ns: int = seconds(15, "Closures are denied on values older than this (DESIGN 4).")
     frozen_after_ns: int = seconds(
-        15, "A mark price that is the same to the last digit this long after ...", most=86_400
+        15, "A mark price is frozen, and denied, if it is the same to the last digit this long after ...", most=86_400
     )
     frozen_move_share: Decimal = share(
         "0.0025",
-        "... the reference price has moved by more than this is denied. A book that stands still does not move it.",
+        "... the reference price has moved by more than this. In a quiet market the reference price does not "
+        "move that far.",
     )
     frozen_trip_after_ns: int = seconds(30, "A frozen mark price trips once it has been denied this long.")
 

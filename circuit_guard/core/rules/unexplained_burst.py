@@ -30,27 +30,26 @@ UNEXPLAINED_BURST = "unexplained_burst"
 
 @dataclass(frozen=True, slots=True)
 class BurstParameters(Parameters):
-    """Liquidations in numbers that no move of the reference price explains. Volume alone never trips."""
+    """A burst is more liquidations than any move of the reference price explains. Volume alone never trips."""
 
     TABLE: ClassVar[str] = "burst"
 
     accounts: int = count(
         100,
-        "This many different accounts are a burst; 0: no number is. A guess, take it from your own quiet days. Fewer: "
-        "a busy quiet day trips. More: more wrong closures pass that nothing else sees.",
+        "This many different accounts are a burst. 0: no number is. The default is a guess: take it from your "
+        "own quiet days. Fewer: a busy quiet day trips. More: more wrong closures that nothing else sees pass.",
         least=0,
         most=10_000,
     )
-    window_ns: int = seconds(10, "They are counted within this time. Longer: ordinary closures add up to a burst.")
+    window_ns: int = seconds(10, "Accounts are counted within this time. Longer: ordinary closures add up to a burst.")
     move_share: Decimal = share(
         "0.003",
-        "A move of the reference price within divergence.window_s that explains any number of closures. Smaller: less "
-        "is a burst. Larger: a genuine cascade after a small move trips.",
+        "A move of the reference price by this within divergence.window_s explains any number of closures. "
+        "Smaller: fewer closures count as a burst. Larger: a genuine cascade after a small move trips.",
     )
     trend_share: Decimal = share(
         "0.01",
-        "A move of the reference price within divergence.trend_s that explains them as well: a slow fall moves little "
-        "in half a minute.",
+        "A move by this within divergence.trend_s also explains any number: a slow fall moves little in half a minute.",
     )
 
 

@@ -35,9 +35,9 @@ class Halted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExplainedLossParameters(Parameters):
-    """What follows from the account that a check carries: is it under water at trusted values too? (DESIGN 3).
+    """If a check carries its account, is that account under water at trusted values too (docs/design.md, section 3)?
 
-    Without an account in the check nothing of this table applies to it.
+    Nothing in this table applies to a check without an account.
     """
 
     TABLE: ClassVar[str] = "explained_loss"
@@ -51,48 +51,50 @@ class ExplainedLossParameters(Parameters):
 
     deny: bool = flag(
         True,
-        "Deny the closure of an account that is healthy at every admissible value. false: where your margin formula "
-        "is not that of docs/design.md, section 3, as genuine closures would be denied; a wrong sum of the engine "
-        "then passes.",
+        "Deny the closure of an account that is healthy at every admissible value. Set it to false if your "
+        "margin formula is not that of docs/design.md, section 3: genuine closures would be denied. A wrong sum "
+        "of the engine then passes.",
     )
     mark_share: Decimal = share(
         "0.002",
-        "A mark price this near the hull of the reference price is believed (DESIGN 4). Wider: a larger wrong mark "
-        "passes. Narrower: a mark that honestly leads is not believed, and a genuine closure may wait.",
+        "A mark price this near the hull of the reference price is believed (DESIGN 4). Wider: a larger wrong "
+        "mark passes. Narrower: a mark price that honestly leads the references is not believed, and a genuine "
+        "closure may wait.",
     )
     hull_widths: Decimal = widths(
         2,
-        "That range grows by this many widths of the hull, as a crash widens it (DESIGN 4). With 1, one honest "
-        "closure in 200 of a crash waits.",
+        "In a crash the range grows by this many widths of the hull (DESIGN 4). With 1, one honest closure in "
+        "200 waits in a crash.",
     )
     trip_accounts: int = count(
         3,
-        "This many healthy accounts whose closure was asked for, each counted once, trip the market: something "
-        "computes with other values (DESIGN 4). Fewer: one odd account holds everybody. More: meanwhile closures pass "
-        "that come without their account.",
+        "The market trips once the closure of this many healthy accounts was asked for, each counted once: "
+        "something computes with other values (DESIGN 4). Fewer: one odd account holds everybody. More: wrong "
+        "closures that carry no account pass for longer.",
         most=10_000,
     )
     window_ns: int = seconds(
-        10, "They are counted within this time (DESIGN 4). Shorter: a slow run of them never trips."
+        10, "Such accounts are counted within this time (DESIGN 4). Shorter: a slow run of them never trips."
     )
     confirm_after_ns: int = seconds(
         5,
-        "An account counts towards that once it is still healthy this much later, when references that lag behind a "
-        "crash have followed. Longer: closures without their account pass for longer beside it.",
+        "An account counts only if it is still healthy this much later, when references that lag in a crash have "
+        "caught up. Longer: wrong closures that carry no account pass for longer.",
         least=0,
     )
     trusted_age_max_ns: int = seconds(
         3600,
-        "A funding index that was trusted longer ago explains no loss. Longer: explained closures pass for longer in "
-        "a halt, on an interval that grows with time. Shorter: they are held, and make bad debt.",
+        "A funding index that was last trusted longer ago than this explains no loss. Longer: explained closures "
+        "pass for longer in a halt, on an interval that grows with time. Shorter: they are held, and make bad "
+        "debt.",
         most=86_400,
     )
     halted: Halted = choice(
         Halted.DENY_ALL,
-        "deny_all: in an OPEN (denying) breaker nothing passes, and accounts under water make bad debt. "
-        "allow_explained: closures that trusted values justify pass at the ramp's rate, also where only stale or "
-        "wrong data or the band of RECOVERING denies; it relies on your margin formula being that of docs/design.md "
-        "and on correct accounts.",
+        "deny_all: while the breaker is OPEN (denying) nothing passes, and accounts under water make bad debt. "
+        "allow_explained: closures that trusted values justify pass at the ramp's rate. They also pass if only "
+        "stale or wrong data or the band of RECOVERING deny them. This relies on your margin formula being that "
+        "of docs/design.md and on correct accounts.",
     )
 
 
@@ -139,7 +141,7 @@ def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
     limit = account_limit(policy)
     yield Unseen("mark_price", limit, Where.WITH_ACCOUNT)
     yield Unseen("callers_funding_index", limit, Where.WITH_ACCOUNT)
-    yield Unseen("engine_sums", limit, Where.WITH_ACCOUNT, label="the engine's own sums: its formula, what it adds up")
+    yield Unseen("engine_sums", limit, Where.WITH_ACCOUNT, label="the engine's own sums: its formula and its additions")
     yield Unseen("account_as_given", None, label="the account, as the check gives it")
 
 
@@ -156,19 +158,20 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         yield "No closure is denied because its account is healthy: the policy turns that off, or has it in shadow."
         return
     yield (
-        f"With its account: an account whose true surplus is more than {show_percent(needed)} of its notional (for a "
-        "short, times 1 plus its margin fraction) is not closed, whatever its engine computed with; a move of the "
-        f"reference price adds {widths_moved:f} times that move. While one reference is wrong alike, so that the mark "
-        f"price lies between them, it is {show_percent(supported)}. The account itself is believed as the check gives "
-        "it, except for a funding index that was discarded as wrong."
+        f"If the check carries its account, an account whose true surplus is more than {show_percent(needed)} of "
+        "its notional is not closed, whatever values its engine computed with. For a short, multiply that by 1 "
+        f"plus its margin fraction. A move of the reference price adds {widths_moved:f} times the move. If one "
+        "reference is wrong in the same way, so that the mark price lies between the references, the figure is "
+        f"{show_percent(supported)}. The account itself is believed as the check gives it, except for a funding "
+        "index that was discarded as wrong."
     )
 
 
 RULE = Rule(
     name="unexplained_loss",
     rank=100,
-    catches="The closure of an account that is healthy at every admissible value (section 3). Denies; several such "
-    "accounts trip.",
+    catches="The closure of an account that is healthy at every admissible value (section 3). Denies. Several "
+    "such accounts trip.",
     judges=Judges.CLOSURES,
     parameters=ExplainedLossParameters,
     reasons={UNEXPLAINED_LOSS: Reason("the account is healthy at every admissible value", CALLER)},

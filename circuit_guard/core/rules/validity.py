@@ -56,7 +56,7 @@ def _closure(check: Check) -> Iterator[Finding]:
 
 
 def _delays(policy: MarketPolicy) -> Iterator[Delay]:
-    yield Delay("no number, or a price that cannot be", 0, latches=True)
+    yield Delay("a value that is no number, or an impossible price", 0, latches=True)
 
 
 RULE = Rule(
