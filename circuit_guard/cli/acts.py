@@ -47,6 +47,9 @@ maintenance = typer.Typer(
     help="Restart the exchange: begin, validate its state before it publishes, end.", no_args_is_help=True
 )
 
+ROWS_SHOWN_MAX = 20
+"""More markets that are not clean are only counted: the worst must stay on the screen."""
+
 
 def halt(
     actor: options.Actor,
@@ -361,14 +364,16 @@ def _expiry(given: str | None) -> Duration | None:
 
 
 def _found(outcomes: list[MarketOutcome]) -> list[Text]:
-    """Return a line for each market that is not clean, then how many there are of each kind."""
+    """Return a line for each of the worst markets, how many more are not clean, and how many there are of each kind."""
     not_clean = [one for one in outcomes if one.outcome is not Outcome.OK]
     clean = markets(len(outcomes) - len(not_clean))
     if not not_clean:
         return [Text(f"{clean} clean: end the maintenance, then publish", style="bold green")]
     counts = ", ".join(f"{count} {kind}" for kind, count in Counter(one.outcome for one in not_clean).most_common())
+    more = len(not_clean) - ROWS_SHOWN_MAX
     return [
-        *(Text(sentences.outcome_line(one), style="red") for one in not_clean),
+        *(Text(sentences.outcome_line(one), style="red") for one in not_clean[:ROWS_SHOWN_MAX]),
+        *([Text(f"and {more} more, none worse; --json names them all", style="red")] if more > 0 else []),
         Text(f"{markets(len(not_clean))} not clean ({counts}): publish nothing", style="bold red"),
         Text(f"{clean} clean"),
     ]

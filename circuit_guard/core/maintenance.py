@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
-from circuit_guard.core.envelope import FundingParameters, Interval
+from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound
 from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded, StateValidated
 from circuit_guard.core.funding import Accrual, PathPoint, moved
 from circuit_guard.core.gates import STATE_NOT_CLEAN
@@ -28,7 +28,7 @@ from circuit_guard.core.rules import divergence, funding_continuity, validity
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.state import GuardState, Maintenance
 from circuit_guard.core.tripping import open_market
-from circuit_guard.core.types import Finding, MarketOutcome, Outcome, Phase, Severity, show_seconds
+from circuit_guard.core.types import Finding, MarketOutcome, Outcome, Phase, Severity, show, show_seconds
 from circuit_guard.core.view import MarketView
 
 
@@ -133,15 +133,52 @@ SWAPS_SOUGHT_MAX = 200
 """Where more markets are wrong than this, nobody asks which one has whose value, and looking would take seconds."""
 
 
+GRAVITY = {
+    outcome: rank
+    for rank, outcome in enumerate(
+        (
+            Outcome.SWAPPED,
+            Outcome.FUNDING_JUMP,
+            Outcome.PRICE,
+            Outcome.INVALID,
+            Outcome.STALE,
+            Outcome.MISSING,
+            Outcome.NO_BASELINE,
+            Outcome.EXTRA,
+            Outcome.OK,
+        )
+    )
+}
+"""Worst first: values that would settle accounts wrongly, then what cannot be judged, then what does no harm."""
+
+
 def validate(state: GuardState, command: ValidateState, policy: Policy) -> StateValidated:
-    """Return what a dump says of each market of the policy, and of each that it has besides. Changes nothing."""
+    """Return what a dump says of each market of the policy, and of each that it has besides. Changes nothing.
+
+    One outcome per market, the worst market first; each names the worst fault of its row, and the others in `also`.
+    """
     dump = _Dump(state, policy, command.at_ns, {row.market: row for row in command.rows})
     limit = "a market that the policy names"
     extra = [
         MarketOutcome(name, Outcome.EXTRA, "market", name, limit) for name in dump.rows if name not in policy.markets
     ]
-    outcomes = dump.name_swaps([dump.judge(name) for name in policy.markets])
-    return StateValidated(command.at_ns, command.actor, (*outcomes, *extra))
+    found = dump.name_swaps([outcome for name in policy.markets for outcome in dump.judge(name)])
+    of_market: dict[str, list[MarketOutcome]] = {}
+    for outcome in (*found, *extra):
+        of_market.setdefault(outcome.market, []).append(outcome)
+    outcomes = sorted(map(_worst_of, of_market.values()), key=_gravity)
+    return StateValidated(command.at_ns, command.actor, tuple(outcomes))
+
+
+def _worst_of(faults: list[MarketOutcome]) -> MarketOutcome:
+    """Return the worst fault of one row, with the others named in it."""
+    worst, *others = sorted(faults, key=_gravity)
+    also = (f"{one.outcome}: {one.subject} was {one.observed}, expected {one.limit}" for one in others)
+    return replace(worst, also=tuple(also))
+
+
+def _gravity(found: MarketOutcome) -> int:
+    return GRAVITY[found.outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,36 +190,39 @@ class _Dump:
     now_ns: int
     rows: dict[str, StateRow]
 
-    def judge(self, name: str) -> MarketOutcome:
-        """Return the first thing wrong with a market's row, gravest first, or that it is clean."""
+    def judge(self, name: str) -> list[MarketOutcome]:
+        """Return everything that is wrong with a market's row, one fault per field and outcome, or that it is clean."""
         row = self.rows.get(name)
         if row is None:
             limit = "a row for each market of the policy"
-            return MarketOutcome(name, Outcome.MISSING, "market", "not in the dump", limit)
-        for subject, value in (("mark_price", row.mark_price), ("funding_index", row.funding_index)):
-            if value is None:
-                return MarketOutcome(name, Outcome.MISSING, subject, "not given", "a value")
+            return [MarketOutcome(name, Outcome.MISSING, "market", "not in the dump", limit)]
+        values = (("mark_price", row.mark_price), ("funding_index", row.funding_index))
+        missing = [subject for subject, value in values if value is None]
+        faults = [MarketOutcome(name, Outcome.MISSING, subject, "not given", "a value") for subject in missing]
         policy, market = self.policy.markets[name], self.state.markets[name]
+        view = self._view(name, row)
+        invalid = [one for one in _denying(validity.evaluate(view, policy)) if one.subject not in missing]
+        faults += [_outcome(name, Outcome.INVALID, one) for one in invalid]
+        mistimed = _mistimed(row, view, policy)
+        faults += [] if mistimed is None else [mistimed]
         if not market.was_warm or market.trusted.funding_index is None or market.trusted.mark_price is None:
             limit = "a market that was trusted before the maintenance"
-            return MarketOutcome(name, Outcome.NO_BASELINE, "market", "never trusted yet", limit)
-        view = self._view(name, row)
-        if (finding := _first(validity.evaluate(view, policy))) is not None:
-            return _outcome(name, Outcome.INVALID, finding)
-        if (mistimed := _mistimed(row, view, policy)) is not None:
-            return mistimed
-        if (finding := _first(funding_continuity.evaluate(view, policy))) is not None:
-            return _outcome(name, Outcome.FUNDING_JUMP, finding)
-        if finding := _first(f for f in divergence.evaluate(view, policy) if not _as_before(f, row, view, policy)):
-            return _outcome(name, Outcome.PRICE, finding)
-        if view.references.anchors is None and not _near(row.mark_price, market.trusted.mark_price, policy):
-            limit = "a fresh reference, or the mark price that was last trusted"
-            return MarketOutcome(name, Outcome.PRICE, "mark_price", str(row.mark_price), limit)
-        return MarketOutcome(name, Outcome.OK)
+            faults.append(MarketOutcome(name, Outcome.NO_BASELINE, "market", "never trusted yet", limit))
+        else:
+            stale = mistimed is not None and mistimed.outcome is Outcome.STALE
+            faults += _stale_funding(row, view, policy) if stale else self._funding(view, policy, name)
+            faults += _prices(row, view, policy)
+        distinct = {(one.outcome, one.subject): one for one in reversed(faults)}
+        return list(reversed(distinct.values())) or [MarketOutcome(name, Outcome.OK)]
+
+    @staticmethod
+    def _funding(view: MarketView, policy: MarketPolicy, name: str) -> list[MarketOutcome]:
+        findings = _denying(funding_continuity.evaluate(view, policy))
+        return [_outcome(name, Outcome.FUNDING_JUMP, one) for one in findings]
 
     def name_swaps(self, outcomes: list[MarketOutcome]) -> list[MarketOutcome]:
         """Say whose value stands where another should: a market's that has itself a wrong one, or the very same one."""
-        wrong = [outcome for outcome in outcomes if outcome.outcome in (Outcome.FUNDING_JUMP, Outcome.PRICE)]
+        wrong = [one for one in outcomes if one.outcome is Outcome.FUNDING_JUMP or _is_mark(one)]
         if not wrong or len(wrong) > SWAPS_SOUGHT_MAX:
             return outcomes
         known = {name: self._admitted(name) for name in self.rows if name in self.policy.markets}
@@ -257,8 +297,43 @@ def _value_of(row: StateRow, *, funding: bool) -> Decimal | None:
     return readable(row.funding_index if funding else row.mark_price)
 
 
-def _first(findings: Iterable[Finding]) -> Finding | None:
-    return next((finding for finding in findings if finding.severity >= Severity.DENY), None)
+def _denying(findings: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity >= Severity.DENY]
+
+
+def _is_mark(found: MarketOutcome) -> bool:
+    return found.outcome is Outcome.PRICE and found.subject == "mark_price"
+
+
+def _stale_funding(row: StateRow, view: MarketView, policy: MarketPolicy) -> list[MarketOutcome]:
+    """Return the fault of an old row whose index was not there at its time either: funding moves it no faster back.
+
+    The older the row, the wider the bound; next to zero is where a reset leaves an index, however old its row is.
+    """
+    trusted, index, price = view.state.trusted, readable(row.funding_index), view.funding_price(policy)
+    if index is None or trusted.funding_index is None or price is None:
+        return []
+    behind_ns = max(trusted.funding_seen_ns - row.event_time_ns, 0) + policy.of(FeedParameters).future_skew_ns
+    bound = funding_bound(policy.of(FundingParameters), price, behind_ns)
+    step = index - trusted.funding_index
+    near_zero = funding_bound(policy.of(FundingParameters), price, funding_continuity.MINUTE_NS)
+    reset = abs(index) <= abs(trusted.funding_index) * funding_continuity.RESET_SHARE and abs(step) > near_zero
+    if abs(step) <= bound and not reset:
+        return []
+    bound = min(bound, near_zero) if reset else bound
+    observed, limit = f"{show(index)}, a step of {show(step)}", f"{show(trusted.funding_index)} +/- {show(bound)}"
+    return [MarketOutcome(row.market, Outcome.FUNDING_JUMP, "funding_index", observed, limit)]
+
+
+def _prices(row: StateRow, view: MarketView, policy: MarketPolicy) -> list[MarketOutcome]:
+    """Return what is wrong with prices that can be read: the others are invalid or missing already."""
+    findings = (one for one in _denying(divergence.evaluate(view, policy)) if not _as_before(one, row, view, policy))
+    faults = [_outcome(row.market, Outcome.PRICE, one) for one in findings]
+    mark = readable(row.mark_price)
+    if view.references.anchors is None and mark is not None and not _near(mark, view.state.trusted.mark_price, policy):
+        limit = "a fresh reference, or the mark price that was last trusted"
+        faults.append(MarketOutcome(row.market, Outcome.PRICE, "mark_price", str(row.mark_price), limit))
+    return faults
 
 
 def _outcome(name: str, outcome: Outcome, finding: Finding) -> MarketOutcome:

@@ -169,7 +169,8 @@ def outcome_sentence(found: MarketOutcome) -> str:
     if found.outcome is Outcome.OK:
         return OUTCOMES[found.outcome]
     meaning = f"the value of {found.swapped_with} stands here" if found.swapped_with else OUTCOMES[found.outcome]
-    return f"{meaning}: {found.subject} was {found.observed}, expected {found.limit}"
+    also = f" (also {'; '.join(found.also)})" if found.also else ""
+    return f"{meaning}: {found.subject} was {found.observed}, expected {found.limit}{also}"
 
 
 def outcome_line(found: MarketOutcome) -> str:

@@ -159,7 +159,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MarketOutcome:
-    """One market of a validated dump. `swapped_with`: the market whose value stands here; empty for other outcomes."""
+    """One market of a validated dump: the worst fault of its row.
+
+    `swapped_with`: the market whose value stands here; empty for other outcomes. `also`: a text for each other fault of
+    the row, worst first, for instance `stale: event_time was 58.0 s before ..., expected not before it`.
+    """
 
     market: str
     outcome: Outcome
@@ -167,6 +171,7 @@ class MarketOutcome:
     observed: str = ""
     limit: str = ""
     swapped_with: str = ""
+    also: tuple[str, ...] = ()
 
 
 def show(value: Decimal | None) -> str:

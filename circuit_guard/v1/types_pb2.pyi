@@ -136,7 +136,7 @@ class RequestError(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., field: _Optional[str] = ..., value: _Optional[str] = ..., expected: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class MarketOutcome(_message.Message):
-    __slots__ = ("market", "outcome", "subject", "observed", "limit", "swapped_with", "sentence")
+    __slots__ = ("market", "outcome", "subject", "observed", "limit", "swapped_with", "sentence", "also")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +144,7 @@ class MarketOutcome(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     SWAPPED_WITH_FIELD_NUMBER: _ClassVar[int]
     SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    ALSO_FIELD_NUMBER: _ClassVar[int]
     market: str
     outcome: Outcome
     subject: str
@@ -151,7 +152,8 @@ class MarketOutcome(_message.Message):
     limit: str
     swapped_with: str
     sentence: str
-    def __init__(self, market: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., subject: _Optional[str] = ..., observed: _Optional[str] = ..., limit: _Optional[str] = ..., swapped_with: _Optional[str] = ..., sentence: _Optional[str] = ...) -> None: ...
+    also: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, market: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., subject: _Optional[str] = ..., observed: _Optional[str] = ..., limit: _Optional[str] = ..., swapped_with: _Optional[str] = ..., sentence: _Optional[str] = ..., also: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("act", "scopes", "actor", "reason", "expires_at")

@@ -83,6 +83,23 @@ def test_maintenance_when_one_market_was_reset_then_it_is_named_latched_and_the_
     ]
 
 
+@pytest.mark.parametrize(("strangers", "counted"), [(19, []), (20, ["and 1 more, none worse; --json names them all"])])
+def test_validate_when_many_rows_are_wrong_then_the_worst_leads_and_the_rest_are_counted(
+    warm: Guard, tmp_path: Path, strangers: int, counted: list[str]
+) -> None:
+    warm.run("maintenance", "begin", *WHO)
+    others = [row(f"STRANGER-{number}") for number in range(strangers)]
+
+    validated = warm.run(
+        "maintenance", "validate", dump(tmp_path, *others, row(BTC), row(ETH, funding_index=0), row(PAXG)), *DEPLOY
+    )
+
+    lines = validated.stdout.splitlines()
+    assert lines[0].startswith(f"{ETH} funding_jump: ")
+    assert lines[20:-2] == counted
+    assert lines[-2].startswith(f"{strangers + 1} markets not clean ({strangers} extra, 1 funding_jump)")
+
+
 def test_validate_when_every_market_is_clean_then_it_says_so_and_exits_with_0(warm: Guard, tmp_path: Path) -> None:
     warm.run("maintenance", "begin", *WHO)
 
@@ -108,9 +125,9 @@ def test_validate_when_the_dump_is_csv_or_json_then_both_say_the_same(warm: Guar
     answer = json.loads(as_csv.stdout)
     assert not answer["clean"]
     assert [(found["market"], found["outcome"]) for found in answer["outcomes"]] == [
-        (BTC, "OUTCOME_OK"),
         (ETH, "OUTCOME_PRICE"),
         (PAXG, "OUTCOME_MISSING"),
+        (BTC, "OUTCOME_OK"),
     ]
 
 

@@ -134,8 +134,27 @@ async def test_validate_when_the_dump_has_a_market_of_nobody_then_it_is_extra(re
         recorded, row(recorded), row(recorded, market=ETH), row(recorded, market="DOGE", funding_index="1")
     )
 
-    assert [found.outcome for found in response.outcomes[2:]] == [types_pb2.OUTCOME_EXTRA]
-    assert response.outcomes[2].sentence.startswith("the policy does not name this market: market was DOGE")
+    assert [found.outcome for found in response.outcomes] == [
+        types_pb2.OUTCOME_EXTRA,
+        types_pb2.OUTCOME_OK,
+        types_pb2.OUTCOME_OK,
+    ]
+    assert response.outcomes[0].sentence.startswith("the policy does not name this market: market was DOGE")
+
+
+async def test_validate_when_a_row_has_several_faults_then_the_worst_leads_and_each_other_is_named(
+    recorded: Harness,
+) -> None:
+    await begun(recorded)
+
+    faulty = row(recorded, market=ETH, mark_price="NaN", funding_index="0")
+    response = await validated(recorded, row(recorded, funding_index=""), faulty)
+
+    worst, other = response.outcomes
+    assert (worst.market, worst.outcome) == (ETH, types_pb2.OUTCOME_FUNDING_JUMP)
+    assert list(worst.also) == ["invalid: mark_price was NaN, expected a finite number"]
+    assert worst.sentence.endswith("(also invalid: mark_price was NaN, expected a finite number)")
+    assert (other.market, other.outcome, list(other.also)) == (BTC, types_pb2.OUTCOME_MISSING, [])
 
 
 async def test_validate_when_two_markets_were_swapped_then_each_names_the_other(recorded: Harness) -> None:

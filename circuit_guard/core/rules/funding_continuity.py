@@ -34,7 +34,7 @@ FUNDING_UNEXPLAINED = "funding_unexplained"
 RESET_SHARE = Decimal("0.1")
 """An index that is left with less than this of what it was may have been reset, and have accrued a little since."""
 ROUNDING_SHARE_MAX = Decimal("1e-6")
-_MINUTE_NS = 60 * SECOND_NS
+MINUTE_NS = 60 * SECOND_NS
 _HOUR_NS = Decimal(3600 * SECOND_NS)
 
 JUMPS = frozenset({FUNDING_JUMP, FUNDING_MOVED_IN_GAP})
@@ -151,7 +151,7 @@ class _Judged:
         premiums = [one for one in (last.point.premium, self.here.premium, Decimal(0)) if one is not None]
         periods = Decimal(self.here.accrual_ns - last.point.accrual_ns) / self.funding.period_ns
         by_premium = Interval(min(premiums) * periods, max(premiums) * periods)
-        near_zero = funding_bound(self.funding, self.price, _MINUTE_NS)
+        near_zero = funding_bound(self.funding, self.price, MINUTE_NS)
         return by_premium.distance(step) > max(near_zero, self._tolerance(last, by_premium))
 
     def _price_hours(self, anchor: Anchor) -> Decimal:
