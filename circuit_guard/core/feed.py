@@ -31,7 +31,7 @@ from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, DivergenceParameters, mark_interval
 from circuit_guard.core.rules.funding_continuity import JUMPS
-from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER, SEQUENCE_LATE
+from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER, SEQUENCE_LATE, delivered_long_ago
 from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER, REFERENCE_UNCONVERTED
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
 from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP, StalenessParameters
@@ -59,6 +59,8 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     known = market.feed.recent.get((observation.epoch, observation.feed_sequence))
     if known is not None and known.observation.content() == observation.content():
         return [_judged(observation, known.findings, accepted=known.accepted, redelivered=True)]
+    if (old := delivered_long_ago(observation, market.feed)) is not None:
+        return [_judged(observation, (old,), accepted=True, redelivered=True)]
     facts = advance(state, market, market_policy, now_ns)
     if -1 < market.feed.epoch < observation.epoch:
         facts += recover(

@@ -169,7 +169,7 @@ def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy
     denied = any(finding.severity is Severity.DENY and not finding.shadow for finding in ruled)
     if burst.accounts and check.kind is CheckKind.LIQUIDATION and counted(view) and not denied:
         market.asked.note(check.account_id, check.at_ns, ASK_REMEMBERED_NS)
-    if view.explained is None or check.account is None:
+    if view.explained is None or check.account is None or check.kind is not CheckKind.LIQUIDATION:
         return
     if view.explained.verdict is not Explanation.UNEXPLAINED:
         market.unconfirmed.pop(check.account_id, None)

@@ -58,7 +58,9 @@ class BreakerState(StrEnum):
 
 
 class CheckKind(StrEnum):
-    """The forced closures an engine can ask about. All of them harm through wrong data."""
+    """The forced closures an engine can ask about. All harm through wrong data. Only LIQUIDATION closes accounts
+    for being under water, so only there the account's health is judged.
+    """
 
     LIQUIDATION = "LIQUIDATION"
     AUTO_DELEVERAGE = "AUTO_DELEVERAGE"

@@ -50,6 +50,21 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         yield Finding(EVENT_TIME_BACK, Severity.DENY, "event_time", observed, "not before the last one")
 
 
+def delivered_long_ago(observation: Observation, feed: Feed) -> Finding | None:
+    """Return what to say of an observation that is older in every way than all that are remembered; None of others.
+
+    A broker that lost its place delivers hours again. A second writer is told from that by its event times, those of
+    now, and a sequence that starts again by those that follow.
+    """
+    oldest = min(feed.recent, default=None)
+    if oldest is None or (observation.epoch, observation.feed_sequence) >= oldest:
+        return None
+    if observation.event_time_ns > feed.recent[oldest].observation.event_time_ns:
+        return None
+    observed, limit = str(observation.feed_sequence), f"at least {oldest[1]}, the oldest that is remembered"
+    return Finding(SEQUENCE_LATE, Severity.WARN, "feed_sequence", observed, limit)
+
+
 def _overtaken(observation: Observation, feed: Feed, policy: MarketPolicy) -> bool:
     """Return whether an observation was overtaken on the way: the ones around it are known, and it is hardly late."""
     skew_ns, place = policy.of(FeedParameters).future_skew_ns, observation.feed_sequence

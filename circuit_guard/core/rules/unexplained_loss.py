@@ -18,7 +18,16 @@ from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule, Unseen, Where
 from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.rules.staleness import StalenessParameters
-from circuit_guard.core.types import Explanation, Finding, Severity, short_seconds, show, show_percent, show_seconds
+from circuit_guard.core.types import (
+    CheckKind,
+    Explanation,
+    Finding,
+    Severity,
+    short_seconds,
+    show,
+    show_percent,
+    show_seconds,
+)
 from circuit_guard.core.view import MarketView
 
 UNEXPLAINED_LOSS = "unexplained_loss"
@@ -108,6 +117,8 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     explained, rule, closure = view.explained, policy.of(ExplainedLossParameters), view.closure
     if not rule.deny or closure is None or explained is None or explained.verdict is not Explanation.UNEXPLAINED:
         return
+    if closure.kind is not CheckKind.LIQUIDATION:
+        return  # it closes healthy accounts by design: what matters is the price, which others judge
     accounts = view.state.unexplained.count(view.now_ns, rule.window_ns)
     trips = accounts >= rule.trip_accounts and not view.contaminated
     severity = Severity.TRIP if trips else Severity.DENY
