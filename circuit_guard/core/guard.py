@@ -20,6 +20,7 @@ from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, expire_halts, view_for_check
 from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
+from circuit_guard.core.rules.contradiction import CHECK_CONTRADICTS_ACCOUNT
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
 from circuit_guard.core.rules.unexplained_burst import BurstParameters, counted
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
@@ -41,10 +42,16 @@ from circuit_guard.core.types import (
 )
 from circuit_guard.core.view import MarketView
 
+ACCOUNT_FINDINGS_MAX = 200
+"""Findings of one account's positions in an answer: an account with a thousand would make it outgrow the wire."""
 ASK_REMEMBERED_NS = 600 * SECOND_NS
 """An account that is asked about again within this time is no other account."""
 UNCONFIRMED_MAX = 1_000
+UNCONFIRMED_POSITIONS_MAX = 100_000
+"""Accounts kept to be looked at again, and their positions in all: a market's state does not outgrow that."""
 CONFIRMED_AT_ONCE = 8
+CONFIRMED_POSITIONS = 800
+"""Accounts looked at again with each check, and after how many positions it stops: no check waits long for others."""
 
 __all__ = ["GuardState", "InvariantViolated", "decide", "decide_orders", "new_state", "step"]
 
@@ -122,8 +129,9 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         views = explained.views_of(view, check.account, state.markets, policy)
         view.explained = explained.explain(view, check.account, views, policy, check.basis.mark_price)
         believed = market_policy.of(ExplainedLossParameters).deny
-        findings += gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)
-        halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in findings)
+        of_account = [*gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)]
+        findings += of_account[:ACCOUNT_FINDINGS_MAX]
+        halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in of_account)
         view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
     view.denied = any(finding.severity >= Severity.DENY for finding in findings)
     _confirm_accounts(view, state.markets, policy)
@@ -164,8 +172,13 @@ def _limited(view: MarketView, check: Check, findings: list[Finding], policy: Ma
 
 
 def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy: MarketPolicy) -> None:
-    """Remember who was asked about, for the rules that count accounts."""
+    """Remember who was asked about, for the rules that count accounts.
+
+    A check that its own account contradicts says nothing of the market: that account may not even trade there.
+    """
     market, burst = view.state, policy.of(BurstParameters)
+    if any(finding.reason == CHECK_CONTRADICTS_ACCOUNT and not finding.shadow for finding in ruled):
+        return
     denied = any(finding.severity is Severity.DENY and not finding.shadow for finding in ruled)
     if burst.accounts and check.kind is CheckKind.LIQUIDATION and counted(view) and not denied:
         market.asked.note(check.account_id, check.at_ns, ASK_REMEMBERED_NS)
@@ -175,17 +188,21 @@ def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy
         market.unconfirmed.pop(check.account_id, None)
     elif not view.contaminated and check.account_id not in market.unconfirmed:
         market.unconfirmed[check.account_id] = (check.at_ns, check.account)
-        if len(market.unconfirmed) > UNCONFIRMED_MAX:
-            market.unconfirmed.popitem(last=False)
+        kept = sum(len(account.positions) for _, account in market.unconfirmed.values())
+        while len(market.unconfirmed) > UNCONFIRMED_MAX or kept > UNCONFIRMED_POSITIONS_MAX:
+            _, (_, dropped) = market.unconfirmed.popitem(last=False)
+            kept -= len(dropped.positions)
 
 
 def _confirm_accounts(view: MarketView, markets: Mapping[str, MarketState], policy: Policy) -> None:
     """Look again at accounts that looked healthy, now that the references have had their lag; a few with each check."""
     market, now_ns = view.state, view.now_ns
     rule = policy.markets[market.market].of(ExplainedLossParameters)
-    for _ in range(min(CONFIRMED_AT_ONCE, len(market.unconfirmed))):
+    positions = 0
+    for number in range(min(CONFIRMED_AT_ONCE, len(market.unconfirmed))):
         account_id, (since_ns, account) = next(iter(market.unconfirmed.items()))
-        if now_ns - since_ns < rule.confirm_after_ns:
+        positions += len(account.positions)
+        if now_ns - since_ns < rule.confirm_after_ns or (number and positions > CONFIRMED_POSITIONS):
             return
         del market.unconfirmed[account_id]
         if now_ns - since_ns > rule.confirm_after_ns + rule.window_ns:

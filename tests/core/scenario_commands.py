@@ -183,9 +183,10 @@ class Scenario:
         yield from self.tell(self.take(quote))
 
     def check(self, command: Command) -> Iterator[str]:
-        """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=MARKET[:CACHED],...]`.
+        """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=POSITION,...]`.
 
-        `account` has a position of `held=1` in each, bought at `entry=` (far above any price), and `collateral=100`.
+        POSITION is `MARKET[:CACHED[:SIZE]]`. The account has `held=1` in each without a size, bought at `entry=` (far
+        above any price), and `collateral=100`.
         The caller computes with what was published last, right or wrong, unless `mark` and `funding` say otherwise.
         """
         yield from self.tell(guard.decide(self._guard(), self._question(command), self.rules))
@@ -249,9 +250,9 @@ def _on_the_way(way: tuple[int, int, Decimal, Decimal], now_ns: int) -> Decimal:
 
 
 def _position(text: str, given: dict[str, str]) -> i.Position:
-    """Return a position from `MARKET` or `MARKET:CACHED_FUNDING_INDEX`."""
-    market, _, cached = text.partition(":")
-    held, entry = Decimal(given.get("held", "1")), Decimal(given.get("entry", "1000000"))
+    """Return a position from `MARKET[:CACHED_FUNDING_INDEX[:SIZE]]`."""
+    market, cached, size, *_ = (*text.split(":"), "", "")
+    held, entry = Decimal(size or given.get("held", "1")), Decimal(given.get("entry", "1000000"))
     return i.Position(market, held, entry, Decimal(cached or "0"), Decimal("0.01"))
 
 
