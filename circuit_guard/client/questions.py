@@ -13,7 +13,7 @@ from enum import StrEnum
 from circuit_guard.client import arguments
 from circuit_guard.client.arguments import ArgumentError
 
-POSITIONS_MAX = 100
+POSITIONS_MAX = 1_000
 
 
 class CheckKind(StrEnum):
@@ -86,7 +86,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The account as its exchange sees it: collateral in quote currency, and all open positions, one a market."""
+    """The account as its exchange sees it: collateral in quote currency, and all open positions.
+
+    At most one long and one short per market, as in hedge mode.
+    """
 
     collateral: Decimal
     positions: tuple[Position, ...]
@@ -96,12 +99,13 @@ class Account:
         arguments.instance("Account.positions", self.positions, tuple)
         if len(self.positions) > POSITIONS_MAX:
             raise ArgumentError("Account.positions", len(self.positions), f"at most {POSITIONS_MAX} positions")
-        seen: set[str] = set()
+        seen: set[tuple[str, bool]] = set()
         for number, position in enumerate(self.positions):
             arguments.instance(f"Account.positions[{number}]", position, Position)
-            if position.market in seen:
-                raise ArgumentError(f"Account.positions[{number}].market", position.market, "each market once")
-            seen.add(position.market)
+            if (side := (position.market, position.size > 0)) in seen:
+                expected = "at most one long and one short per market"
+                raise ArgumentError(f"Account.positions[{number}].market", position.market, expected)
+            seen.add(side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

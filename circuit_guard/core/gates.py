@@ -139,10 +139,14 @@ def evaluate_account(
         yield Finding(VALUE_UNREADABLE, Severity.DENY, "account", "no finite number", "finite numbers")
     decided = believed and explained.verdict is Explanation.EXPLAINED
     severity = Severity.WARN if decided else Severity.DENY
+    looked_at: set[str] = set()
     for position in account.positions:
         view, market_policy = views.get(position.market), policy.markets.get(position.market)
         if view is not None:
             yield from _tainted(position, view.state, severity)
+        if position.market in looked_at:
+            continue  # its other side
+        looked_at.add(position.market)
         doubt = "not in the policy"
         if view is not None and market_policy is not None:
             doubt = "" if view.closure is not None else trouble(view, market_policy)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
 
 from circuit_guard.core.types import CheckKind, Phase
+
+POSITIONS_MAX = 1_000
+"""Positions of one account: what a check costs grows with them (docs/performance.md)."""
+EACH_SIDE_ONCE = "at most one long and one short per market"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +155,23 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account as its exchange sees it; collateral in quote currency."""
+    """The account as its exchange sees it; collateral in quote currency. Per market one long and one short at most."""
 
     collateral: Decimal
     positions: tuple[Position, ...]
+
+
+def repeated(positions: Iterable[Position]) -> int | None:
+    """Return the place of the first position whose market and side an earlier one has; None where there is none.
+
+    In hedge mode an account is long and short in one market. The same side twice is one position counted twice.
+    """
+    seen: set[tuple[str, bool]] = set()
+    for place, held in enumerate(positions):
+        if (side := (held.market, held.size > 0)) in seen:
+            return place
+        seen.add(side)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

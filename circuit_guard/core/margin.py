@@ -41,21 +41,19 @@ def explain(
     has a world of its own for a position, by its place, that another value may have been settled with.
     """
     low = high = account.collateral
-    unknown: dict[str, None] = {}
-    known: dict[str, list[Position]] = {}
+    unknown: list[str] = []
+    together: dict[str, list[Position]] = {}
     parts: list[Interval] = []
     for place, held in enumerate(account.positions):
         if place in apart:
             parts.append(surplus((held,), apart[place]))
-        elif worlds.get(held.market) is None:
-            unknown[held.market] = None
-            parts.append(surplus((held,), _anything(held)))
         else:
-            known.setdefault(held.market, []).append(held)
-    for market, positions in known.items():
-        world = worlds[market]
-        if world is not None:
-            parts.append(surplus(positions, world))
+            together.setdefault(held.market, []).append(held)
+    for market, positions in together.items():
+        world = worlds.get(market)
+        if world is None:
+            unknown.append(market)
+        parts.append(surplus(positions, world or _anything(positions)))
     for part in parts:
         low, high = low + part.low, high + part.high
     if low >= 0:
@@ -63,11 +61,11 @@ def explain(
     return ExplainedLoss(Explanation.EXPLAINED if high < 0 else Explanation.INDETERMINATE, low, high, tuple(unknown))
 
 
-def _anything(held: Position) -> World:
-    """Return the world of a market of which nothing is known: from worthless to twice what was paid."""
-    twice = 2 * held.entry_price
-    settled = held.cached_funding_index
-    return World(Interval(min(twice, ZERO), max(twice, ZERO)), Interval(settled, settled))
+def _anything(positions: Iterable[Position]) -> World:
+    """Return the world of a market of which nothing is known: from worthless to twice the most that was paid."""
+    twice = [2 * held.entry_price for held in positions]
+    settled = [held.cached_funding_index for held in positions]
+    return World(Interval(min(*twice, ZERO), max(*twice, ZERO)), Interval(min(settled), max(settled)))
 
 
 def surplus(positions: Iterable[Position], world: World) -> Interval:

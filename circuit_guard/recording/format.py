@@ -19,7 +19,18 @@ from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.formatting import format_time
-from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference
+from circuit_guard.core.inputs import (
+    EACH_SIDE_ONCE,
+    POSITIONS_MAX,
+    Account,
+    Basis,
+    Check,
+    Observation,
+    PhaseCommand,
+    Position,
+    Reference,
+    repeated,
+)
 from circuit_guard.core.types import DIGITS_MAX, EXPONENT_MAX, SECOND_NS, CheckKind, Phase
 
 JsonObject = dict[str, object]
@@ -437,7 +448,13 @@ def _positions(body: JsonObject, key: str, where: str) -> tuple[Position, ...]:
     value = body.get(key)
     if not isinstance(value, list) or not all(isinstance(position, dict) for position in value):
         refuse(body, key, where, "a list of JSON objects")
-    return tuple(_position(one, f"{_path(where, key)}[{number}]") for number, one in enumerate(value))
+    path = _path(where, key)
+    if len(value) > POSITIONS_MAX:
+        raise FieldError(f"{path} was {len(value)} positions, expected at most {POSITIONS_MAX}")
+    positions = tuple(_position(one, f"{path}[{number}]") for number, one in enumerate(value))
+    if (place := repeated(positions)) is not None:
+        refuse(value[place], "market", f"{path}[{place}]", EACH_SIDE_ONCE)
+    return positions
 
 
 def _position(body: JsonObject, where: str) -> Position:

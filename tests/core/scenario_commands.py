@@ -185,8 +185,8 @@ class Scenario:
     def check(self, command: Command) -> Iterator[str]:
         """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=POSITION,...]`.
 
-        POSITION is `MARKET[:CACHED[:SIZE]]`. The account has `held=1` in each without a size, bought at `entry=` (far
-        above any price), and `collateral=100`.
+        POSITION is `MARKET[:CACHED[:SIZE[:ENTRY]]]`. The account has `held=1` in each without a size, bought at
+        `entry=` (far above any price), and `collateral=100`.
         The caller computes with what was published last, right or wrong, unless `mark` and `funding` say otherwise.
         """
         yield from self.tell(guard.decide(self._guard(), self._question(command), self.rules))
@@ -250,10 +250,10 @@ def _on_the_way(way: tuple[int, int, Decimal, Decimal], now_ns: int) -> Decimal:
 
 
 def _position(text: str, given: dict[str, str]) -> i.Position:
-    """Return a position from `MARKET[:CACHED_FUNDING_INDEX[:SIZE]]`."""
-    market, cached, size, *_ = (*text.split(":"), "", "")
-    held, entry = Decimal(size or given.get("held", "1")), Decimal(given.get("entry", "1000000"))
-    return i.Position(market, held, entry, Decimal(cached or "0"), Decimal("0.01"))
+    """Return a position from `MARKET[:CACHED_FUNDING_INDEX[:SIZE[:ENTRY_PRICE]]]`."""
+    market, cached, held, entry, *_ = (*text.split(":"), "", "", "")
+    held, entry = held or given.get("held", "1"), entry or given.get("entry", "1000000")
+    return i.Position(market, Decimal(held), Decimal(entry), Decimal(cached or "0"), Decimal("0.01"))
 
 
 def _number(text: str | None) -> Decimal | None:

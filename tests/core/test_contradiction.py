@@ -16,7 +16,7 @@ from circuit_guard.core.types import Finding, Verdict
 from tests.core import hostile, world
 
 sizes = st.decimals("-9", "9", places=1).filter(bool)
-ONE = Decimal(1)
+NONE, ONE = Decimal(0), Decimal(1)
 
 
 def position(market: str, size: Decimal) -> Position:
@@ -47,7 +47,7 @@ def test_closure_when_it_leaves_between_nothing_and_all_of_a_position_then_it_fi
     account = Account(
         Decimal(5), tuple(position(world.BTC, one) for one in held) + tuple(position(world.ETH, one) for one in other)
     )
-    fits = any(min(one, 0) <= one + size <= max(one, 0) for one in held)
+    fits = any(min(one, NONE) <= one + size <= max(one, NONE) for one in held)
     assert bool(contradictions(size, account)) is not fits
 
 

@@ -35,7 +35,8 @@ amounts = decimals.filter(lambda value: value > 0)
 positions = st.builds(Position, names, sizes, decimals, decimals, fractions) | st.builds(
     Position, names, sizes, decimals, decimals, st.just(Decimal(0)), amounts
 )
-accounts = st.builds(Account, decimals, st.lists(positions, max_size=3).map(tuple))
+sides = st.lists(positions, max_size=3, unique_by=lambda held: (held.market, held.size > 0))
+accounts = st.builds(Account, decimals, sides.map(tuple))
 checks = st.builds(
     Check,
     at_ns=times,

@@ -11,7 +11,6 @@ from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, CheckKind, Phase
 from circuit_guard.server.convert import enums, fields
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2, order_pb2, types_pb2
 
-POSITIONS_MAX = 100
 ROWS_MAX = 5_000
 """Markets in one dump: request and answer then stay below the 4 MiB that gRPC takes by default."""
 HALT_MAX_NS = 7 * 86_400 * SECOND_NS
@@ -89,12 +88,13 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> i
 
 
 def _account(message: liquidation_pb2.Account, path: str) -> inputs.Account:
-    if len(message.positions) > POSITIONS_MAX:
-        raise fields.error(path, "positions", f"{len(message.positions)} positions", f"at most {POSITIONS_MAX}")
+    if len(message.positions) > inputs.POSITIONS_MAX:
+        raise fields.error(path, "positions", f"{len(message.positions)} positions", f"at most {inputs.POSITIONS_MAX}")
     positions = tuple(
         _position(position, f"{path}.positions[{number}]") for number, position in enumerate(message.positions)
     )
-    once((position.market for position in positions), path, "positions", "market")
+    if (place := inputs.repeated(positions)) is not None:
+        raise fields.error(path, f"positions[{place}].market", positions[place].market, inputs.EACH_SIDE_ONCE)
     return inputs.Account(fields.required(message.collateral, path, "collateral"), positions)
 
 
