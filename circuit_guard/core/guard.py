@@ -253,22 +253,24 @@ def _answer(
 def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, check: Check) -> None:
     """Keep count of callers computing with unpublished values; clean ones take from it, and silence ends it.
 
-    While the feed itself is rejected, callers that use it are no separate fault.
+    While the feed itself is rejected, callers that use it are no separate fault. What one of them computes with denies its
+    own checks. It taints accounts only once it lasts, and for different accounts alike: then the engine itself has it.
     """
     doubt, now_ns = market.basis_doubt, check.at_ns
     if not findings and doubt.since_ns is None:
         return
-    if any(finding.reason == BASIS_FUNDING for finding in findings):
-        taint.distrust(market, check.basis.funding_index)
     wrong = not market.rejections and any(f.reason in (BASIS_MARK, BASIS_FUNDING) for f in findings)
     silent = now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
     before = None if silent else doubt.run()
     after = doubted(before, now_ns) if wrong else before and relieved(before, now_ns)
     if after is None:
-        doubt.since_ns, doubt.count = None, 0
+        doubt.since_ns, doubt.count, doubt.claimed, doubt.accounts = None, 0, None, ()
         return
     doubt.since_ns, doubt.last_ns, doubt.holds = after
     doubt.count = (0 if before is None else doubt.count) + wrong
+    if wrong and any(finding.reason == BASIS_FUNDING for finding in findings):
+        lasting_ns = policy.of(BasisParameters).trip_after_ns
+        taint.claim(market, check.basis.funding_index, check.account_id, now_ns, lasting_ns)
 
 
 def _drop_outlooks(state: GuardState, input_: Input) -> None:
