@@ -67,7 +67,7 @@ class Position:
     maintenance_margin: Decimal | None = None
 
     def __post_init__(self) -> None:
-        arguments.name("Position.market", self.market)
+        arguments.market("Position.market", self.market)
         arguments.size("Position.size", self.size)
         arguments.decimal("Position.entry_price", self.entry_price)
         arguments.decimal("Position.cached_funding_index", self.cached_funding_index)
@@ -131,7 +131,7 @@ class Closure:
     request_id: str | None = None
 
     def __post_init__(self) -> None:
-        arguments.name("Closure.market", self.market)
+        arguments.market("Closure.market", self.market)
         arguments.name("Closure.account_id", self.account_id)
         arguments.size("Closure.size", self.size)
         arguments.instance("Closure.basis", self.basis, Basis)
@@ -158,7 +158,7 @@ class Order:
 
     def __post_init__(self) -> None:
         arguments.name("Order.order_id", self.order_id)
-        arguments.name("Order.market", self.market)
+        arguments.market("Order.market", self.market)
         arguments.choice("Order.side", self.side, Side)
         arguments.choice("Order.action", self.action, OrderAction)
         arguments.optional_decimal("Order.price", self.price)

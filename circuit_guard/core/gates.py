@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from circuit_guard.core import halts, taint
+from circuit_guard.core import halts, names, taint
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.formatting import instant
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.market import MarketState
+from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.rule import CALLER, EVIDENCE, EXCHANGE, FRESH, OPERATOR, Excuse, Reason
@@ -20,7 +21,6 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, ExplainedLoss, Explanation, Finding, Severity, show
 from circuit_guard.core.view import MarketView
 
-UNKNOWN_MARKET = "unknown_market"
 WARMING = "warming"
 BREAKER_OPEN = "breaker_open"
 GLOBAL_BREAKER_OPEN = "global_breaker_open"
@@ -42,9 +42,7 @@ def _says_open(found: Finding) -> str:
 
 
 REASONS = {
-    UNKNOWN_MARKET: Reason(
-        "the policy does not name this market", CALLER, says=lambda found: f"the policy does not name {found.observed}"
-    ),
+    UNKNOWN_MARKET: Reason("the policy does not name this market", CALLER, Excuse.EXPLAINED, says=names.sentence),
     WARMING: Reason(
         "the market has not yet shown enough consistent observations",
         EVIDENCE,
@@ -147,10 +145,9 @@ def evaluate_account(
         if position.market in looked_at:
             continue  # its other side
         looked_at.add(position.market)
-        doubt = "not in the policy"
-        if view is not None and market_policy is not None:
-            doubt = "" if view.closure is not None else trouble(view, market_policy)
-        if doubt:
+        if view is None or market_policy is None:
+            yield names.unknown(position.market, policy.markets, severity, "account.positions")
+        elif view.closure is None and (doubt := trouble(view, market_policy)):
             limit = "trusted data in every market that decides over the account"
             yield Finding(ACCOUNT_MARKET_HALTED, severity, position.market, doubt, limit)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import getcontext, localcontext, setcontext
 
-from circuit_guard.core import commands, explained, gates, orders, reopening, taint
+from circuit_guard.core import commands, explained, gates, names, orders, reopening, taint
 from circuit_guard.core.evidence import doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
-from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNOWN_MARKET
+from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
+from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, expire_halts, view_for_check
 from circuit_guard.core.rulebook import evaluate_all
@@ -110,15 +111,14 @@ def decide_orders(state: GuardState, check: OrdersCheck, policy: Policy) -> list
         for order in check.orders:
             market_policy = policy.markets.get(order.market)
             view = view_for_check(state.markets[order.market], market_policy, check.at_ns) if market_policy else None
-            facts.append(orders.judge(view, order, market_policy, check.at_ns, shadow=policy.shadow))
+            facts.append(orders.judge(view, order, policy, check.at_ns))
     return facts
 
 
 def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     market_policy = policy.markets.get(check.market)
     if market_policy is None:
-        limit = "a market that the policy names"
-        unknown = Finding(UNKNOWN_MARKET, Severity.DENY, "market", check.market, limit)
+        unknown = names.unknown(check.market, policy.markets)
         return [_answer(state, check, policy, (unknown,), Phase.RECOVERING, BreakerState.OPEN)]
     market = state.markets[check.market]
     facts = advance(state, market, market_policy, check.at_ns)
@@ -131,7 +131,7 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         believed = market_policy.of(ExplainedLossParameters).deny
         of_account = [*gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)]
         findings += of_account[:ACCOUNT_FINDINGS_MAX]
-        halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in of_account)
+        halted_too = any(finding.reason in (ACCOUNT_MARKET_HALTED, UNKNOWN_MARKET) for finding in of_account)
         view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
     view.denied = any(finding.severity >= Severity.DENY for finding in findings)
     _confirm_accounts(view, state.markets, policy)
@@ -253,8 +253,8 @@ def _answer(
 def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, check: Check) -> None:
     """Keep count of callers computing with unpublished values; clean ones take from it, and silence ends it.
 
-    While the feed itself is rejected, callers that use it are no separate fault. What one of them computes with denies its
-    own checks. It taints accounts only once it lasts, and for different accounts alike: then the engine itself has it.
+    While the feed itself is rejected, callers that use it are no separate fault. What one of them computes with denies
+    its own checks. It taints accounts only once it lasts, for different accounts alike: then the engine itself has it.
     """
     doubt, now_ns = market.basis_doubt, check.at_ns
     if not findings and doubt.since_ns is None:

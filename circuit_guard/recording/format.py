@@ -31,6 +31,7 @@ from circuit_guard.core.inputs import (
     Reference,
     repeated,
 )
+from circuit_guard.core.names import EXPECTED_MARKET, is_market
 from circuit_guard.core.types import DIGITS_MAX, EXPONENT_MAX, SECOND_NS, CheckKind, Phase
 
 JsonObject = dict[str, object]
@@ -156,6 +157,14 @@ def required_name(body: JsonObject, key: str, where: str) -> str:
     return value
 
 
+def required_market(body: JsonObject, key: str, where: str) -> str:
+    """Return the name of a market."""
+    value = body.get(key)
+    if not isinstance(value, str) or not is_market(value):
+        refuse(body, key, where, f"a string of {EXPECTED_MARKET}")
+    return value
+
+
 def is_name(value: object) -> TypeGuard[str]:
     """Tell whether a value can name something."""
     return type(value) is str and 0 < len(value) <= NAME_LENGTH_MAX and value.isprintable()
@@ -169,11 +178,11 @@ def required_integer(body: JsonObject, key: str, where: str) -> int:
     return value
 
 
-def required_names(body: JsonObject, key: str, where: str) -> tuple[str, ...]:
-    """Return a list of names; it may be empty."""
+def required_markets(body: JsonObject, key: str, where: str) -> tuple[str, ...]:
+    """Return a list of markets; it may be empty."""
     value = body.get(key)
-    if not isinstance(value, list) or not all(is_name(name) for name in value) or len(set(value)) < len(value):
-        refuse(body, key, where, f"a list of different names, each {EXPECTED_NAME}")
+    if not isinstance(value, list) or not all(is_market(name) for name in value) or len(set(value)) < len(value):
+        refuse(body, key, where, f"a list of different names, each a string of {EXPECTED_MARKET}")
     return tuple(value)
 
 
@@ -341,6 +350,9 @@ def _name(key: str) -> Field:
     return Field(key, key, required_name)
 
 
+_MARKET = Field("market", "market", required_market)
+
+
 def _decimal(key: str) -> Field:
     return Field(key, key, required_decimal)
 
@@ -404,8 +416,8 @@ def _markets(body: JsonObject, key: str, where: str) -> dict[str, Decimal | None
 
 
 def _max_funding_rate(markets: JsonObject, name: str) -> Decimal | None:
-    if not is_name(name):
-        raise FieldError(f"markets has the name {shown(name)}, expected {EXPECTED_NAME}")
+    if not is_market(name):
+        raise FieldError(f"markets has the name {shown(name)}, expected a string of {EXPECTED_MARKET}")
     where, key = f"markets.{name}", "max_funding_rate"
     body = required_object(markets, name, "markets")
     refuse_unknown(body, frozenset({key}), where)
@@ -480,7 +492,7 @@ def _position_objects(positions: tuple[Position, ...]) -> list[JsonObject]:
 
 _POSITION = Shape(
     Position,
-    _name("market"),
+    _MARKET,
     Field("size", "size", required_size),
     _decimal("entry_price"),
     _decimal("cached_funding_index"),
@@ -494,31 +506,31 @@ _COMMANDED = tuple(phase for phase in Phase if phase is not Phase.RECOVERING)
 _SHAPES = {
     "observation": Shape(
         Observation,
-        _name("market"),
+        _MARKET,
         _name("source"),
         Field("epoch", "epoch", required_integer, _as_it_is),
         Field("feed_sequence", "feed_sequence", required_integer, _as_it_is),
         _time("event_time"),
         *_optional_decimals("mark_price", "index_price", "funding_index", "funding_rate", "funding_premium"),
     ),
-    "reference": Shape(Reference, _name("market"), _name("source"), _time("event_time"), _decimal("price")),
+    "reference": Shape(Reference, _MARKET, _name("source"), _time("event_time"), _decimal("price")),
     "phase": Shape(
         PhaseCommand,
         _word("phase", _COMMANDED, optional=False),
-        Field("markets", "markets", required_names, list, optional=True),
+        Field("markets", "markets", required_markets, list, optional=True),
     ),
     "check": Shape(
         Check,
         _name("request_id"),
         _name("account_id"),
-        _name("market"),
+        _MARKET,
         Field("size", "size", required_size),
         *_optional_decimals("execution_price"),
         _word("kind", tuple(CheckKind), unwritten=CheckKind.LIQUIDATION),
         _BASIS.nested("basis", "basis", unwritten=Basis()),
         _ACCOUNT.nested("account", "account"),
     ),
-    "fault": Shape(Fault, _name("kind"), Field("markets", "markets", required_names, list), _time("until")),
+    "fault": Shape(Fault, _name("kind"), Field("markets", "markets", required_markets, list), _time("until")),
 }
 """What a line holds beside its time, by the kind of line."""
 _KINDS = {shape.kind: kind for kind, shape in _SHAPES.items()}
@@ -567,7 +579,7 @@ class EntryParser:
         for key in ("epoch", "feed_sequence"):
             if key in body:
                 refuse(body, key, "observation", "none, as the first observation of this recording has none")
-        feed = required_name(body, "market", "observation"), required_name(body, "source", "observation")
+        feed = required_market(body, "market", "observation"), required_name(body, "source", "observation")
         self._counts[feed] += 1
         return {**body, "epoch": 1, "feed_sequence": self._counts[feed]}
 
