@@ -14,6 +14,7 @@ from circuit_guard.client import arguments
 from circuit_guard.client.arguments import ArgumentError
 
 POSITIONS_MAX = 1_000
+ASSETS_MAX = 100
 
 
 class CheckKind(StrEnum):
@@ -85,14 +86,36 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """Collateral that is not quote currency: so many base units of a market, which the guard values at its mark price.
+
+    `haircut` is the fraction of the value that does not count, from 0 to 1.
+    """
+
+    market: str
+    quantity: Decimal
+    haircut: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        arguments.market("Asset.market", self.market)
+        arguments.decimal("Asset.quantity", self.quantity)
+        if self.quantity <= 0:
+            raise ArgumentError("Asset.quantity", self.quantity, "a quantity in base units, more than 0")
+        if self.haircut is not None:
+            arguments.fraction("Asset.haircut", self.haircut)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """The account as its exchange sees it: collateral in quote currency, and all open positions.
 
-    At most one long and one short per market, as in hedge mode.
+    At most one long and one short per market, as in hedge mode. What stands in `assets` is left out of `collateral`:
+    the guard values it, and believes `collateral` as it is given.
     """
 
     collateral: Decimal
     positions: tuple[Position, ...]
+    assets: tuple[Asset, ...] = ()
 
     def __post_init__(self) -> None:
         arguments.decimal("Account.collateral", self.collateral)
@@ -106,6 +129,11 @@ class Account:
                 expected = "at most one long and one short per market"
                 raise ArgumentError(f"Account.positions[{number}].market", position.market, expected)
             seen.add(side)
+        arguments.instance("Account.assets", self.assets, tuple)
+        if len(self.assets) > ASSETS_MAX:
+            raise ArgumentError("Account.assets", len(self.assets), f"at most {ASSETS_MAX} assets")
+        for number, asset in enumerate(self.assets):
+            arguments.instance(f"Account.assets[{number}]", asset, Asset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

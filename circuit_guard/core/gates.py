@@ -34,6 +34,14 @@ MARKET_CLOSED = "market_closed"
 STATE_NOT_CLEAN = "state_not_clean"
 
 
+_DECIDES = "trusted data in every market that decides over the account"
+_VALUED = "trusted data in every market that values the account's collateral"
+
+
+def _holds(found: Finding) -> str:
+    return "has collateral valued in" if found.limit == _VALUED else "has a position in"
+
+
 def _says_open(found: Finding) -> str:
     whose = "GLOBAL breaker" if found.subject == GLOBAL_SCOPE else "breaker"
     causes = found.observed.partition(" for ")[2]
@@ -65,7 +73,7 @@ REASONS = {
         "the account has a position in a market whose data are not trusted now",
         EVIDENCE,
         Excuse.EXPLAINED,
-        says=lambda found: f"the account has a position in {found.subject}, which is not trusted now: {found.observed}",
+        says=lambda found: f"the account {_holds(found)} {found.subject}, which is not trusted now: {found.observed}",
     ),
     RAMP_LIMITED: Reason(
         "the market has just re-opened and lets closures through at a rising rate",
@@ -138,18 +146,20 @@ def evaluate_account(
     decided = believed and explained.verdict is Explanation.EXPLAINED
     severity = Severity.WARN if decided else Severity.DENY
     looked_at: set[str] = set()
-    for position in account.positions:
-        view, market_policy = views.get(position.market), policy.markets.get(position.market)
-        if view is not None:
-            yield from _tainted(position, view.state, severity)
-        if position.market in looked_at:
-            continue  # its other side
-        looked_at.add(position.market)
+    for held in account.holdings():
+        market = held.market
+        view, market_policy = views.get(market), policy.markets.get(market)
+        if view is not None and isinstance(held, Position):
+            yield from _tainted(held, view.state, severity)
+        if market in looked_at:
+            continue  # its other side, or an asset beside a position
+        looked_at.add(market)
         if view is None or market_policy is None:
-            yield names.unknown(position.market, policy.markets, severity, "account.positions")
+            subject = "account.positions" if isinstance(held, Position) else "account.assets"
+            yield names.unknown(market, policy.markets, severity, subject)
         elif view.closure is None and (doubt := trouble(view, market_policy)):
-            limit = "trusted data in every market that decides over the account"
-            yield Finding(ACCOUNT_MARKET_HALTED, severity, position.market, doubt, limit)
+            limit = _DECIDES if isinstance(held, Position) else _VALUED
+            yield Finding(ACCOUNT_MARKET_HALTED, severity, market, doubt, limit)
 
 
 def tainted(position: Position, market: MarketState) -> Interval | None:

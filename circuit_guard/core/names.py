@@ -41,7 +41,8 @@ def sentence(finding: Finding) -> str:
     meant = "" if finding.limit == _NAMED else f"; it names {finding.limit}"
     if finding.subject == "market":
         return f"the policy does not name {finding.observed}{meant}"
-    return f"the account has a position in {finding.observed}, which the policy does not name{meant}"
+    holds = "collateral valued" if finding.subject == "account.assets" else "a position"
+    return f"the account has {holds} in {finding.observed}, which the policy does not name{meant}"
 
 
 @lru_cache(maxsize=4)

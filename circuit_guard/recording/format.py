@@ -20,9 +20,11 @@ from typing import Any, NamedTuple, NoReturn, TypeGuard
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.formatting import format_time
 from circuit_guard.core.inputs import (
+    ASSETS_MAX,
     EACH_SIDE_ONCE,
     POSITIONS_MAX,
     Account,
+    Asset,
     Basis,
     Check,
     Observation,
@@ -482,6 +484,30 @@ def _position(body: JsonObject, where: str) -> Position:
     return position
 
 
+def _assets(body: JsonObject, key: str, where: str) -> tuple[Asset, ...]:
+    value = body.get(key)
+    if not isinstance(value, list) or not all(isinstance(asset, dict) for asset in value):
+        refuse(body, key, where, "a list of JSON objects")
+    path = _path(where, key)
+    if len(value) > ASSETS_MAX:
+        raise FieldError(f"{path} was {len(value)} assets, expected at most {ASSETS_MAX}")
+    return tuple(_ASSET.read(one, f"{path}[{number}]") for number, one in enumerate(value))
+
+
+def _quantity(body: JsonObject, key: str, where: str) -> Decimal:
+    quantity = required_decimal(body, key, where)
+    if quantity <= 0:
+        refuse(body, key, where, "a quantity in base units, more than 0")
+    return quantity
+
+
+def _haircut(body: JsonObject, key: str, where: str) -> Decimal:
+    haircut = required_decimal(body, key, where)
+    if not 0 <= haircut <= 1:
+        refuse(body, key, where, "a share of the value from 0 to 1")
+    return haircut
+
+
 def _position_objects(positions: tuple[Position, ...]) -> list[JsonObject]:
     bodies = [(position, _POSITION.write(position)) for position in positions]
     return [
@@ -499,7 +525,18 @@ _POSITION = Shape(
     Field(FRACTION, FRACTION, required_decimal, optional=True, unwritten=Decimal(0)),
     Field(AMOUNT, AMOUNT, required_decimal, optional=True, unwritten=Decimal(0)),
 )
-_ACCOUNT = Shape(Account, _decimal("collateral"), Field("positions", "positions", _positions, _position_objects))
+_ASSET = Shape(
+    Asset,
+    _MARKET,
+    Field("quantity", "quantity", _quantity),
+    Field("haircut", "haircut", _haircut, optional=True, unwritten=Decimal(0)),
+)
+_ACCOUNT = Shape(
+    Account,
+    _decimal("collateral"),
+    Field("positions", "positions", _positions, _position_objects),
+    Field("assets", "assets", _assets, lambda assets: list(map(_ASSET.write, assets)), optional=True, unwritten=()),
+)
 _BASIS = Shape(Basis, *_optional_decimals("mark_price", "funding_index"))
 _COMMANDED = tuple(phase for phase in Phase if phase is not Phase.RECOVERING)
 

@@ -373,7 +373,7 @@ class Witness:
         """Return what there is to know of every market that the closure and its account touch."""
         positions = check.account.positions if check.account is not None else ()
         seen = {}
-        for name in dict.fromkeys((check.market, *(position.market for position in positions))):
+        for name in dict.fromkeys((check.market, *(check.account.markets() if check.account is not None else ()))):
             watched = self._watched(name)
             if watched is not None:
                 held = tuple(position for position in positions if position.market == name)

@@ -12,7 +12,7 @@ from circuit_guard.cli import wire as cli_wire
 from circuit_guard.client import questions as client
 from circuit_guard.client import wire as client_wire
 from circuit_guard.client.arguments import ArgumentError
-from circuit_guard.core.inputs import POSITIONS_MAX, Account, Check, Position
+from circuit_guard.core.inputs import ASSETS_MAX, POSITIONS_MAX, Account, Asset, Check, Position
 from circuit_guard.errors import WireError
 from circuit_guard.journal import codec
 from circuit_guard.recording.format import FieldError, LabelledCheck, entry_line, read_account
@@ -51,7 +51,10 @@ def from_a_recording(account: Account) -> Account:
 def from_the_client(account: Account) -> Account:
     fields = ("market", "size", "entry_price", "cached_funding_index", "maintenance_margin_fraction")
     positions = tuple(client.Position(**{name: getattr(one, name) for name in fields}) for one in account.positions)
-    given = client.Account(collateral=account.collateral, positions=positions)
+    assets = tuple(
+        client.Asset(market=one.market, quantity=one.quantity, haircut=one.haircut or None) for one in account.assets
+    )
+    given = client.Account(collateral=account.collateral, positions=positions, assets=assets)
     closure = client.Closure(market=BTC, account_id="account-1", size=Decimal(-1), account=given, request_id="r1")
     message = client_wire.check(closure)
     assert client_wire.closure_of(message).account == given
@@ -107,3 +110,46 @@ def test_account_when_it_cannot_be_then_every_entrance_refuses_it_and_names_the_
         entrance(Account(Decimal(1000), tuple(positions)))
     assert f"ccount.{field} was " in str(refused.value)
     assert f"expected {expected}" in str(refused.value)
+
+
+OWNED = (
+    Asset(ETH, Decimal(10)),
+    Asset(ETH, Decimal("0.5"), Decimal("0.25")),
+    Asset("stSOL/USD", Decimal("1e-8"), Decimal(1)),
+)
+BAD_ASSETS = {
+    "nothing of it": ((Asset(ETH, Decimal(0)),), "assets[0].quantity", "a quantity in base units, more than 0"),
+    "less than nothing": ((OWNED[0], Asset(ETH, Decimal("-0.1"))), "assets[1].quantity", "a quantity in base units"),
+    "a haircut over all of it": ((Asset(ETH, Decimal(1), Decimal("1.01")),), "assets[0].haircut", ""),
+    "a negative haircut": ((Asset(ETH, Decimal(1), Decimal("-0.01")),), "assets[0].haircut", ""),
+    "a market without a name": ((Asset("", Decimal(1)),), "assets[0].market", "1 to 128"),
+    "one too many": ((Asset(ETH, Decimal(1)),) * (ASSETS_MAX + 1), "assets", f"at most {ASSETS_MAX}"),
+}
+
+
+@pytest.mark.parametrize("assets", [OWNED, (), OWNED[:1] * ASSETS_MAX], ids=["three", "none", "most"])
+@pytest.mark.parametrize("entrance", [*ENTRANCES.values(), through_the_journal], ids=[*ENTRANCES, "journal"])
+def test_assets_when_they_come_in_then_they_are_the_same_at_every_entrance(
+    entrance: Entrance, assets: tuple[Asset, ...]
+) -> None:
+    account = Account(Decimal(-5), (held(BTC, "1"),), assets)
+    assert entrance(account) == account
+
+
+@pytest.mark.parametrize(("assets", "field", "expected"), BAD_ASSETS.values(), ids=BAD_ASSETS)
+@pytest.mark.parametrize("entrance", ENTRANCES.values(), ids=ENTRANCES)
+def test_assets_when_they_cannot_be_then_every_entrance_refuses_them_and_names_the_field(
+    entrance: Entrance, assets: tuple[Asset, ...], field: str, expected: str
+) -> None:
+    with pytest.raises((WireError, FieldError, ArgumentError)) as refused:
+        entrance(Account(Decimal(1000), (), assets))
+    said = str(refused.value)
+    assert f"ccount.{field} was " in said or f"Asset.{field.rpartition('.')[2]} was " in said
+    assert expected in said
+
+
+def test_account_when_it_was_recorded_before_there_were_assets_then_it_has_none() -> None:
+    text = codec.encode(asking(Account(Decimal(1), (held(BTC, "1"),))))
+    before = text.replace(',"assets":[]', "")
+    assert before != text
+    assert codec.decode_as(Check, before) == codec.decode_as(Check, text)

@@ -95,7 +95,18 @@ def _account(message: liquidation_pb2.Account, path: str) -> inputs.Account:
     )
     if (place := inputs.repeated(positions)) is not None:
         raise fields.error(path, f"positions[{place}].market", positions[place].market, inputs.EACH_SIDE_ONCE)
-    return inputs.Account(fields.required(message.collateral, path, "collateral"), positions)
+    if len(message.assets) > inputs.ASSETS_MAX:
+        raise fields.error(path, "assets", f"{len(message.assets)} assets", f"at most {inputs.ASSETS_MAX}")
+    assets = tuple(_asset(asset, f"{path}.assets[{number}]") for number, asset in enumerate(message.assets))
+    return inputs.Account(fields.required(message.collateral, path, "collateral"), positions, assets)
+
+
+def _asset(message: liquidation_pb2.Asset, path: str) -> inputs.Asset:
+    quantity = fields.required(message.quantity, path, "quantity")
+    if quantity <= 0:
+        raise fields.error(path, "quantity", message.quantity, "a quantity in base units, more than 0")
+    haircut = fields.fraction(message.haircut, path, "haircut") if message.haircut else Decimal(0)
+    return inputs.Asset(fields.market(message.market, path, "market"), quantity, haircut)
 
 
 def _position(message: liquidation_pb2.Position, path: str) -> inputs.Position:
