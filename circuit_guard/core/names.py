@@ -9,7 +9,7 @@ from unicodedata import is_normalized, normalize
 from circuit_guard.core.types import Finding, Severity
 
 NAME_CHARACTERS_MAX = 128
-EXPECTED_MARKET = f"1 to {NAME_CHARACTERS_MAX} printable characters in Unicode's form NFC, without space around them"
+EXPECTED_MARKET = f"1 to {NAME_CHARACTERS_MAX} printable characters without space around them, in Unicode's form NFC"
 UNKNOWN_MARKET = "unknown_market"
 
 _NAMED = "a market that the policy names"

@@ -337,7 +337,7 @@ def test_recording_markets_when_facts_are_out_of_bounds_then_all_are_named() -> 
         '  markets."b ".funding.rate_max: was 1E-99999, expected at most 12 decimals',
         '  markets.GLOBAL: was "GLOBAL", expected another name: that is the scope of the GLOBAL breaker',
         (
-            '  markets."b ": was "b ", expected 1 to 128 printable characters in Unicode\'s form NFC, '
-            "without space around them"
+            '  markets."b ": was "b ", expected 1 to 128 printable characters without space around them, '
+            "in Unicode's form NFC"
         ),
     ]
