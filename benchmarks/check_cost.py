@@ -28,7 +28,8 @@ from circuit_guard.core.types import ARITHMETIC, SECOND_NS, Verdict
 
 START_NS = 1_768_800_000 * SECOND_NS
 PRICE, INDEX = Decimal("92600.12"), Decimal("20511.930812345678")
-POSITIONS = (0, 1, 5, 20)
+POSITIONS, POSITIONS_MORE = (0, 1, 5, 20), (100, 1_000)
+"""Positions of the account, each in a market of its own; more where there are so many markets."""
 ACCOUNTS = 50
 """So many ask in turn: fewer than are a burst."""
 ROUND_US = 2_000
@@ -60,9 +61,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300, help="rounds of each measurement")
     parser.add_argument("--markets", type=int, default=MANY, help="markets to hold against ten")
     given = parser.parse_args()
-    world = warm(max(POSITIONS))
+    sizes = POSITIONS + tuple(more for more in POSITIONS_MORE if more <= given.markets)
+    world = warm(max(sizes))
     print(f"{'':16}{'margin test':>26}{'whole check':>26}")
-    for positions in POSITIONS:
+    for positions in sizes:
         account = account_of(world, positions) if positions else None
         checks = checks_of(world, world.markets[:1], account)
         tested = "" if account is None else shown(best(margin_test(world, account), checks, given.rounds))

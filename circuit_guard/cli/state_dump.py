@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from circuit_guard.cli.output import CommandError, ExitCode
-from circuit_guard.core.formatting import format_time
+from circuit_guard.core.formatting import cell, format_time, from_cell
 from circuit_guard.core.inputs import StateRow
 from circuit_guard.errors import WireError, shown
 from circuit_guard.recording.format import EXPECTED_TIME, parse_time_ns
@@ -69,7 +69,7 @@ def write(rows: Iterable[StateRow], file: Path) -> None:
         text = io.StringIO()
         table = csv.DictWriter(text, KEYS, lineterminator="\n")
         table.writeheader()
-        table.writerows(dumped)
+        table.writerows({**row, "market": cell(str(row["market"]))} for row in dumped)
         content = text.getvalue()
     else:
         content = json.dumps({"markets": dumped}, indent=2, ensure_ascii=False) + "\n"
@@ -140,14 +140,15 @@ def _csv_items(text: str, origin: str) -> Iterator[_Item]:
             place = f"{origin}:{reader.line_num}"
             if len(cells) != len(KEYS):
                 _refuse(f"{place}: has {len(cells)} values, expected one for each of {', '.join(heading)}")
-            yield _Item(place, "", dict(zip(heading, (cell.strip() for cell in cells), strict=True)))
+            values = dict(zip(heading, (value.strip() for value in cells), strict=True))
+            yield _Item(place, "", {**values, "market": from_cell(values["market"])})
     except csv.Error as error:
         _refuse(f"{origin}:{reader.line_num}: is not CSV ({error}), expected comma-separated values")
 
 
 def _row(item: _Item) -> StateRow:
     try:
-        market = fields.text(_as_text(item, "market"), item.path[:-1], "market")
+        market = fields.market(_as_text(item, "market"), item.path[:-1], "market")
         event_time = _as_text(item, "event_time")
         event_time_ns = parse_time_ns(event_time)
         if event_time_ns is None:

@@ -25,12 +25,13 @@ from circuit_guard.client.client import AsyncGuardClient, GuardClient
 from circuit_guard.client.connection import Tls
 from circuit_guard.client.fail_policy import FailOpen
 from circuit_guard.client.middleware import ClosureDenied, Mapped, RequestMapping, guarded
-from circuit_guard.client.questions import Account, Basis, CheckKind, Closure, Order, OrderAction, Position, Side
+from circuit_guard.client.questions import Account, Asset, Basis, CheckKind, Closure, Order, OrderAction, Position, Side
 
 __all__ = [
     "Account",
     "Answer",
     "ArgumentError",
+    "Asset",
     "AsyncGuardClient",
     "BaseAnswer",
     "Basis",

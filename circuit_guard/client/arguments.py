@@ -6,6 +6,7 @@ import math
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from unicodedata import is_normalized
 
 NAME_CHARACTERS_MAX = 128
 DIGITS_MAX = 40
@@ -37,6 +38,13 @@ def name(field: str, value: object) -> None:
     if not 0 < len(text) <= NAME_CHARACTERS_MAX or not text.isprintable() or text != text.strip():
         expected = f"1 to {NAME_CHARACTERS_MAX} printable characters without space around them"
         raise ArgumentError(field, value, expected)
+
+
+def market(field: str, value: object) -> None:
+    """Refuse what is no name of a market: as `name`, and in Unicode's form NFC."""
+    name(field, value)
+    if isinstance(value, str) and not is_normalized("NFC", value):
+        raise ArgumentError(field, value, 'a name in Unicode\'s form NFC: unicodedata.normalize("NFC", name)')
 
 
 def decimal(field: str, value: Decimal) -> None:

@@ -13,7 +13,8 @@ from enum import StrEnum
 from circuit_guard.client import arguments
 from circuit_guard.client.arguments import ArgumentError
 
-POSITIONS_MAX = 100
+POSITIONS_MAX = 1_000
+ASSETS_MAX = 100
 
 
 class CheckKind(StrEnum):
@@ -67,7 +68,7 @@ class Position:
     maintenance_margin: Decimal | None = None
 
     def __post_init__(self) -> None:
-        arguments.name("Position.market", self.market)
+        arguments.market("Position.market", self.market)
         arguments.size("Position.size", self.size)
         arguments.decimal("Position.entry_price", self.entry_price)
         arguments.decimal("Position.cached_funding_index", self.cached_funding_index)
@@ -85,23 +86,54 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """Collateral that is not quote currency: so many base units of a market, which the guard values at its mark price.
+
+    `haircut` is the fraction of the value that does not count, from 0 to 1.
+    """
+
+    market: str
+    quantity: Decimal
+    haircut: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        arguments.market("Asset.market", self.market)
+        arguments.decimal("Asset.quantity", self.quantity)
+        if self.quantity <= 0:
+            raise ArgumentError("Asset.quantity", self.quantity, "a quantity in base units, more than 0")
+        if self.haircut is not None:
+            arguments.fraction("Asset.haircut", self.haircut)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The account as its exchange sees it: collateral in quote currency, and all open positions, one a market."""
+    """The account as its exchange sees it: collateral in quote currency, and all open positions.
+
+    At most one long and one short per market, as in hedge mode. What stands in `assets` is left out of `collateral`:
+    the guard values it, and believes `collateral` as it is given.
+    """
 
     collateral: Decimal
     positions: tuple[Position, ...]
+    assets: tuple[Asset, ...] = ()
 
     def __post_init__(self) -> None:
         arguments.decimal("Account.collateral", self.collateral)
         arguments.instance("Account.positions", self.positions, tuple)
         if len(self.positions) > POSITIONS_MAX:
             raise ArgumentError("Account.positions", len(self.positions), f"at most {POSITIONS_MAX} positions")
-        seen: set[str] = set()
+        seen: set[tuple[str, bool]] = set()
         for number, position in enumerate(self.positions):
             arguments.instance(f"Account.positions[{number}]", position, Position)
-            if position.market in seen:
-                raise ArgumentError(f"Account.positions[{number}].market", position.market, "each market once")
-            seen.add(position.market)
+            if (side := (position.market, position.size > 0)) in seen:
+                expected = "at most one long and one short per market"
+                raise ArgumentError(f"Account.positions[{number}].market", position.market, expected)
+            seen.add(side)
+        arguments.instance("Account.assets", self.assets, tuple)
+        if len(self.assets) > ASSETS_MAX:
+            raise ArgumentError("Account.assets", len(self.assets), f"at most {ASSETS_MAX} assets")
+        for number, asset in enumerate(self.assets):
+            arguments.instance(f"Account.assets[{number}]", asset, Asset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +159,7 @@ class Closure:
     request_id: str | None = None
 
     def __post_init__(self) -> None:
-        arguments.name("Closure.market", self.market)
+        arguments.market("Closure.market", self.market)
         arguments.name("Closure.account_id", self.account_id)
         arguments.size("Closure.size", self.size)
         arguments.instance("Closure.basis", self.basis, Basis)
@@ -154,7 +186,7 @@ class Order:
 
     def __post_init__(self) -> None:
         arguments.name("Order.order_id", self.order_id)
-        arguments.name("Order.market", self.market)
+        arguments.market("Order.market", self.market)
         arguments.choice("Order.side", self.side, Side)
         arguments.choice("Order.action", self.action, OrderAction)
         arguments.optional_decimal("Order.price", self.price)

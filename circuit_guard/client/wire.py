@@ -24,7 +24,7 @@ from circuit_guard.client.answers import (
     Source,
     Verdict,
 )
-from circuit_guard.client.questions import Account, Basis, CheckKind, Closure, Order, OrderAction, Position, Side
+from circuit_guard.client.questions import Account, Asset, Basis, CheckKind, Closure, Order, OrderAction, Position, Side
 from circuit_guard.v1 import liquidation_pb2, order_pb2, types_pb2
 
 Member = TypeVar("Member", bound=Enum)
@@ -67,7 +67,7 @@ def order(asked: Order) -> order_pb2.Order:
     return order_pb2.Order(**_fields(asked))
 
 
-def _fields(question: Closure | Order | Basis | Account | Position) -> dict[str, Any]:
+def _fields(question: Closure | Order | Basis | Account | Position | Asset) -> dict[str, Any]:
     """Return the fields of a message, which have the same names; what is None is not given."""
     values = {field.name: getattr(question, field.name) for field in dataclasses.fields(question)}
     return {name: _written(value) for name, value in values.items() if value is not None}
@@ -83,7 +83,7 @@ def _written(value: object) -> Any:
             return SIDES[value]
         case OrderAction():
             return ACTIONS[value]
-        case Basis() | Account() | Position():
+        case Basis() | Account() | Position() | Asset():
             return _fields(value)
         case tuple():
             return list(map(_written, value))
@@ -233,7 +233,11 @@ def _account_of(message: liquidation_pb2.Account) -> Account:
         )
         for held in message.positions
     )
-    return Account(collateral=Decimal(message.collateral), positions=positions)
+    assets = tuple(
+        Asset(market=owned.market, quantity=Decimal(owned.quantity), haircut=_given(owned.haircut))
+        for owned in message.assets
+    )
+    return Account(collateral=Decimal(message.collateral), positions=positions, assets=assets)
 
 
 def _given(text: str) -> Decimal | None:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from circuit_guard.config.hours import calendar_of, offsets
-from circuit_guard.config.policy_document import CLASS_NAME, MARKET_NAME, ClassTable, MarketTable, PolicyDocument
+from circuit_guard.config.policy_document import CLASS_NAME, ClassTable, MarketTable, PolicyDocument
 from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.hours import Calendar, HoursParameters
+from circuit_guard.core.names import EXPECTED_MARKET, is_market
 from circuit_guard.core.parameters import Parameters, parameters_of
 from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, GlobalBreakerParameters, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
@@ -393,8 +394,8 @@ def guard_conflicts(judged: Judged[PolicyDocument]) -> Iterator[Conflict]:
 def _name_conflicts(name: str) -> Iterator[Conflict]:
     if name in RESERVED_MARKETS:
         yield Conflict(("markets", name), shown(name), f"another name: {RESERVED_MARKETS[name]}", ())
-    elif not re.fullmatch(MARKET_NAME.pattern, name):
-        yield Conflict(("markets", name), shown(name), MARKET_NAME.expected, ())
+    elif not is_market(name):
+        yield Conflict(("markets", name), shown(name), EXPECTED_MARKET, ())
 
 
 def _market_conflicts(document: PolicyDocument, name: str, market: MarketTable) -> Iterator[Conflict]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, PlainValidator, WithJsonSchema, create_model
 
 from circuit_guard.config.toml import Name, Number, Table, Whole, expected
+from circuit_guard.core.names import NAME_CHARACTERS_MAX
 from circuit_guard.core.parameters import Parameter, Parameters, Unit, parameters_of
 from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, TwoActorAct
 from circuit_guard.core.rulebook import GROUPS, MARKET_RULES, RULES
@@ -26,7 +27,6 @@ def _known_rule(name: object) -> str:
     return name
 
 
-MARKET_NAME = Name()
 CLASS_NAME = Name(
     "a name of 1 to 32 lower-case letters, digits and _ that starts with a letter", "[a-z][a-z0-9_]{0,31}"
 )
@@ -166,6 +166,6 @@ class PolicyDocument(Table):
     )
     """Classes of markets by name. The default class has to be among them."""
     markets: dict[str, MarketTable] = Field(
-        default_factory=dict, json_schema_extra={"propertyNames": {"pattern": f"^{MARKET_NAME.pattern}$"}}
+        default_factory=dict, json_schema_extra={"propertyNames": {"minLength": 1, "maxLength": NAME_CHARACTERS_MAX}}
     )
     """The markets that are guarded. A closure in any other is denied."""

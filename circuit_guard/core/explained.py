@@ -35,9 +35,10 @@ def views_of(
 ) -> dict[str, MarketView]:
     """Return the view of each market of an account that the policy names. `view` is that of the check's own market."""
     own, now_ns = view.state.market, view.now_ns
-    names = dict.fromkeys(held.market for held in account.positions if held.market in policy.markets)
     return {
-        name: view if name == own else view_for_check(markets[name], policy.markets[name], now_ns) for name in names
+        name: view if name == own else view_for_check(markets[name], policy.markets[name], now_ns)
+        for name in account.markets()
+        if name in policy.markets
     }
 
 
@@ -74,6 +75,8 @@ def _numbers(account: Account) -> Iterator[Decimal]:
     for held in account.positions:
         yield from (held.size, held.entry_price, held.cached_funding_index)
         yield from (held.maintenance_margin_fraction, held.maintenance_margin)
+    for asset in account.assets:
+        yield from (asset.quantity, asset.haircut)
 
 
 def _in_trouble(view: MarketView, policy: MarketPolicy) -> World | None:

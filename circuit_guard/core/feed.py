@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from circuit_guard.core import taint
+from circuit_guard.core import names, taint
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.evidence import doubted, extended, interrupted, relieved
@@ -19,7 +19,6 @@ from circuit_guard.core.facts import (
     ShadowWould,
 )
 from circuit_guard.core.funding import OPENING, Accrual, PathPoint, moved
-from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.inputs import Observation, Reference
 from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published, readable
 from circuit_guard.core.phase import PhaseParameters
@@ -52,7 +51,7 @@ _LIFTED_BY_REFERENCES = frozenset(code for rule in JUDGED_AGAIN for code in rule
 def observe(state: GuardState, observation: Observation, policy: Policy) -> list[Fact]:
     """Judge an observation; trust it if no enforced finding is DENY or worse. A redelivery gets the answer it had."""
     market_policy = policy.markets.get(observation.market)
-    stranger = _stranger(observation, market_policy)
+    stranger = _stranger(observation, market_policy, policy.markets)
     if market_policy is None or stranger is not None:
         return [_judged(observation, (stranger,) if stranger else (), accepted=False)]
     market, now_ns = state.markets[observation.market], observation.at_ns
@@ -94,10 +93,9 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     return facts + trip(state, market, rejecting, policy, now_ns)
 
 
-def _stranger(observation: Observation, policy: MarketPolicy | None) -> Finding | None:
+def _stranger(observation: Observation, policy: MarketPolicy | None, known: Iterable[str]) -> Finding | None:
     if policy is None:
-        limit = "a market that the policy names"
-        return Finding(UNKNOWN_MARKET, Severity.DENY, "market", observation.market, limit)
+        return names.unknown(observation.market, known)
     if observation.source != policy.observation_source:
         limit = policy.observation_source
         return Finding(UNKNOWN_SOURCE, Severity.DENY, "source", observation.source, limit)
@@ -359,8 +357,7 @@ def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]
     """Judge a reference, and take it into the median if it passed."""
     market_policy = policy.markets.get(reference.market)
     if market_policy is None:
-        limit = "a market that the policy names"
-        unknown = Finding(UNKNOWN_MARKET, Severity.DENY, "market", reference.market, limit)
+        unknown = names.unknown(reference.market, policy.markets)
         return [ReferenceJudged(reference.at_ns, reference.market, reference.source, False, (unknown,))]
     market = state.markets[reference.market]
     others = market.references.fresh_prices(reference.at_ns, market_policy, without=reference.source)

@@ -134,3 +134,16 @@ def rounded(value: Decimal | None, like: Decimal | None) -> str:
 
 def _moment(at_ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at_ns // 1000)
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def cell(text: str) -> str:
+    """Return a text for a CSV file that a spreadsheet does not run as a formula: with an apostrophe before it."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def from_cell(text: str) -> str:
+    """Return the text that `cell` was given."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from circuit_guard.core import halts, taint
+from circuit_guard.core import halts, names, taint
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.formatting import instant
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.market import MarketState
+from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.rule import CALLER, EVIDENCE, EXCHANGE, FRESH, OPERATOR, Excuse, Reason
@@ -20,7 +21,6 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, ExplainedLoss, Explanation, Finding, Severity, show
 from circuit_guard.core.view import MarketView
 
-UNKNOWN_MARKET = "unknown_market"
 WARMING = "warming"
 BREAKER_OPEN = "breaker_open"
 GLOBAL_BREAKER_OPEN = "global_breaker_open"
@@ -34,6 +34,14 @@ MARKET_CLOSED = "market_closed"
 STATE_NOT_CLEAN = "state_not_clean"
 
 
+_DECIDES = "trusted data in every market that decides over the account"
+_VALUED = "trusted data in every market that values the account's collateral"
+
+
+def _holds(found: Finding) -> str:
+    return "has collateral valued in" if found.limit == _VALUED else "has a position in"
+
+
 def _says_open(found: Finding) -> str:
     whose = "GLOBAL breaker" if found.subject == GLOBAL_SCOPE else "breaker"
     causes = found.observed.partition(" for ")[2]
@@ -42,9 +50,7 @@ def _says_open(found: Finding) -> str:
 
 
 REASONS = {
-    UNKNOWN_MARKET: Reason(
-        "the policy does not name this market", CALLER, says=lambda found: f"the policy does not name {found.observed}"
-    ),
+    UNKNOWN_MARKET: Reason("the policy does not name this market", CALLER, Excuse.EXPLAINED, says=names.sentence),
     WARMING: Reason(
         "the market has not yet shown enough consistent observations",
         EVIDENCE,
@@ -67,7 +73,7 @@ REASONS = {
         "the account has a position in a market whose data are not trusted now",
         EVIDENCE,
         Excuse.EXPLAINED,
-        says=lambda found: f"the account has a position in {found.subject}, which is not trusted now: {found.observed}",
+        says=lambda found: f"the account {_holds(found)} {found.subject}, which is not trusted now: {found.observed}",
     ),
     RAMP_LIMITED: Reason(
         "the market has just re-opened and lets closures through at a rising rate",
@@ -139,16 +145,21 @@ def evaluate_account(
         yield Finding(VALUE_UNREADABLE, Severity.DENY, "account", "no finite number", "finite numbers")
     decided = believed and explained.verdict is Explanation.EXPLAINED
     severity = Severity.WARN if decided else Severity.DENY
-    for position in account.positions:
-        view, market_policy = views.get(position.market), policy.markets.get(position.market)
-        if view is not None:
-            yield from _tainted(position, view.state, severity)
-        doubt = "not in the policy"
-        if view is not None and market_policy is not None:
-            doubt = "" if view.closure is not None else trouble(view, market_policy)
-        if doubt:
-            limit = "trusted data in every market that decides over the account"
-            yield Finding(ACCOUNT_MARKET_HALTED, severity, position.market, doubt, limit)
+    looked_at: set[str] = set()
+    for held in account.holdings():
+        market = held.market
+        view, market_policy = views.get(market), policy.markets.get(market)
+        if view is not None and isinstance(held, Position):
+            yield from _tainted(held, view.state, severity)
+        if market in looked_at:
+            continue  # its other side, or an asset beside a position
+        looked_at.add(market)
+        if view is None or market_policy is None:
+            subject = "account.positions" if isinstance(held, Position) else "account.assets"
+            yield names.unknown(market, policy.markets, severity, subject)
+        elif view.closure is None and (doubt := trouble(view, market_policy)):
+            limit = _DECIDES if isinstance(held, Position) else _VALUED
+            yield Finding(ACCOUNT_MARKET_HALTED, severity, market, doubt, limit)
 
 
 def tainted(position: Position, market: MarketState) -> Interval | None:

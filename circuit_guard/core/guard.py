@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import getcontext, localcontext, setcontext
 
-from circuit_guard.core import commands, explained, gates, orders, reopening, taint
+from circuit_guard.core import commands, explained, gates, names, orders, reopening, taint
 from circuit_guard.core.evidence import doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
-from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, UNKNOWN_MARKET
+from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT
 from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
+from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import advance, expire_halts, view_for_check
 from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
+from circuit_guard.core.rules.contradiction import CHECK_CONTRADICTS_ACCOUNT
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
 from circuit_guard.core.rules.unexplained_burst import BurstParameters, counted
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
@@ -41,10 +43,16 @@ from circuit_guard.core.types import (
 )
 from circuit_guard.core.view import MarketView
 
+ACCOUNT_FINDINGS_MAX = 200
+"""Findings of one account's positions in an answer: an account with a thousand would make it outgrow the wire."""
 ASK_REMEMBERED_NS = 600 * SECOND_NS
 """An account that is asked about again within this time is no other account."""
 UNCONFIRMED_MAX = 1_000
+UNCONFIRMED_POSITIONS_MAX = 100_000
+"""Accounts kept to be looked at again, and their positions in all: a market's state does not outgrow that."""
 CONFIRMED_AT_ONCE = 8
+CONFIRMED_POSITIONS = 800
+"""Accounts looked at again with each check, and after how many positions it stops: no check waits long for others."""
 
 __all__ = ["GuardState", "InvariantViolated", "decide", "decide_orders", "new_state", "step"]
 
@@ -103,15 +111,14 @@ def decide_orders(state: GuardState, check: OrdersCheck, policy: Policy) -> list
         for order in check.orders:
             market_policy = policy.markets.get(order.market)
             view = view_for_check(state.markets[order.market], market_policy, check.at_ns) if market_policy else None
-            facts.append(orders.judge(view, order, market_policy, check.at_ns, shadow=policy.shadow))
+            facts.append(orders.judge(view, order, policy, check.at_ns))
     return facts
 
 
 def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     market_policy = policy.markets.get(check.market)
     if market_policy is None:
-        limit = "a market that the policy names"
-        unknown = Finding(UNKNOWN_MARKET, Severity.DENY, "market", check.market, limit)
+        unknown = names.unknown(check.market, policy.markets)
         return [_answer(state, check, policy, (unknown,), Phase.RECOVERING, BreakerState.OPEN)]
     market = state.markets[check.market]
     facts = advance(state, market, market_policy, check.at_ns)
@@ -122,8 +129,9 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         views = explained.views_of(view, check.account, state.markets, policy)
         view.explained = explained.explain(view, check.account, views, policy, check.basis.mark_price)
         believed = market_policy.of(ExplainedLossParameters).deny
-        findings += gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)
-        halted_too = any(finding.reason == ACCOUNT_MARKET_HALTED for finding in findings)
+        of_account = [*gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)]
+        findings += of_account[:ACCOUNT_FINDINGS_MAX]
+        halted_too = any(finding.reason in (ACCOUNT_MARKET_HALTED, UNKNOWN_MARKET) for finding in of_account)
         view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
     view.denied = any(finding.severity >= Severity.DENY for finding in findings)
     _confirm_accounts(view, state.markets, policy)
@@ -164,8 +172,13 @@ def _limited(view: MarketView, check: Check, findings: list[Finding], policy: Ma
 
 
 def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy: MarketPolicy) -> None:
-    """Remember who was asked about, for the rules that count accounts."""
+    """Remember who was asked about, for the rules that count accounts.
+
+    A check that its own account contradicts says nothing of the market: that account may not even trade there.
+    """
     market, burst = view.state, policy.of(BurstParameters)
+    if any(finding.reason == CHECK_CONTRADICTS_ACCOUNT and not finding.shadow for finding in ruled):
+        return
     denied = any(finding.severity is Severity.DENY and not finding.shadow for finding in ruled)
     if burst.accounts and check.kind is CheckKind.LIQUIDATION and counted(view) and not denied:
         market.asked.note(check.account_id, check.at_ns, ASK_REMEMBERED_NS)
@@ -175,17 +188,21 @@ def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy
         market.unconfirmed.pop(check.account_id, None)
     elif not view.contaminated and check.account_id not in market.unconfirmed:
         market.unconfirmed[check.account_id] = (check.at_ns, check.account)
-        if len(market.unconfirmed) > UNCONFIRMED_MAX:
-            market.unconfirmed.popitem(last=False)
+        kept = sum(len(account.positions) for _, account in market.unconfirmed.values())
+        while len(market.unconfirmed) > UNCONFIRMED_MAX or kept > UNCONFIRMED_POSITIONS_MAX:
+            _, (_, dropped) = market.unconfirmed.popitem(last=False)
+            kept -= len(dropped.positions)
 
 
 def _confirm_accounts(view: MarketView, markets: Mapping[str, MarketState], policy: Policy) -> None:
     """Look again at accounts that looked healthy, now that the references have had their lag; a few with each check."""
     market, now_ns = view.state, view.now_ns
     rule = policy.markets[market.market].of(ExplainedLossParameters)
-    for _ in range(min(CONFIRMED_AT_ONCE, len(market.unconfirmed))):
+    positions = 0
+    for number in range(min(CONFIRMED_AT_ONCE, len(market.unconfirmed))):
         account_id, (since_ns, account) = next(iter(market.unconfirmed.items()))
-        if now_ns - since_ns < rule.confirm_after_ns:
+        positions += len(account.positions)
+        if now_ns - since_ns < rule.confirm_after_ns or (number and positions > CONFIRMED_POSITIONS):
             return
         del market.unconfirmed[account_id]
         if now_ns - since_ns > rule.confirm_after_ns + rule.window_ns:
@@ -236,22 +253,24 @@ def _answer(
 def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, check: Check) -> None:
     """Keep count of callers computing with unpublished values; clean ones take from it, and silence ends it.
 
-    While the feed itself is rejected, callers that use it are no separate fault.
+    While the feed itself is rejected, callers that use it are no separate fault. What one of them computes with denies
+    its own checks. It taints accounts only once it lasts, for different accounts alike: then the engine itself has it.
     """
     doubt, now_ns = market.basis_doubt, check.at_ns
     if not findings and doubt.since_ns is None:
         return
-    if any(finding.reason == BASIS_FUNDING for finding in findings):
-        taint.distrust(market, check.basis.funding_index)
     wrong = not market.rejections and any(f.reason in (BASIS_MARK, BASIS_FUNDING) for f in findings)
     silent = now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
     before = None if silent else doubt.run()
     after = doubted(before, now_ns) if wrong else before and relieved(before, now_ns)
     if after is None:
-        doubt.since_ns, doubt.count = None, 0
+        doubt.since_ns, doubt.count, doubt.claimed, doubt.accounts = None, 0, None, ()
         return
     doubt.since_ns, doubt.last_ns, doubt.holds = after
     doubt.count = (0 if before is None else doubt.count) + wrong
+    if wrong and any(finding.reason == BASIS_FUNDING for finding in findings):
+        lasting_ns = policy.of(BasisParameters).trip_after_ns
+        taint.claim(market, check.basis.funding_index, check.account_id, now_ns, lasting_ns)
 
 
 def _drop_outlooks(state: GuardState, input_: Input) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import blake2b
 
 from circuit_guard.core.types import CheckKind, Phase
+
+POSITIONS_MAX = 1_000
+"""Positions of one account: what a check costs grows with them (docs/performance.md)."""
+ASSETS_MAX = 100
+EACH_SIDE_ONCE = "at most one long and one short per market"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +155,53 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Asset:
+    """Collateral that is not quote currency: so much of something, worth the mark price of a market less a haircut.
+
+    `quantity` in base units of that market, more than 0; `haircut` is the fraction of the value that does not count.
+    """
+
+    market: str
+    quantity: Decimal
+    haircut: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """The account as its exchange sees it; collateral in quote currency."""
+    """The account as its exchange sees it. Per market one long and one short at most.
+
+    `collateral` is an amount in quote currency, believed as it is given; `assets` are valued by the guard.
+    """
 
     collateral: Decimal
     positions: tuple[Position, ...]
+    assets: tuple[Asset, ...] = ()
+
+    def holdings(self) -> tuple[Position | Asset, ...]:
+        """Return all that a market's price decides over."""
+        return (*self.positions, *self.assets)
+
+    def markets(self) -> dict[str, None]:
+        """Return the markets of its holdings, each once, in order."""
+        return dict.fromkeys(held.market for held in self.holdings())
+
+    def digest(self) -> str:
+        """Return a short text that another account does not have. Without assets it is that of earlier versions."""
+        told = f"Account(collateral={self.collateral!r}, positions={self.positions!r})"
+        return blake2b((told + (repr(self.assets) if self.assets else "")).encode(), digest_size=16).hexdigest()
+
+
+def repeated(positions: Iterable[Position]) -> int | None:
+    """Return the place of the first position whose market and side an earlier one has; None where there is none.
+
+    In hedge mode an account is long and short in one market. The same side twice is one position counted twice.
+    """
+    seen: set[tuple[str, bool]] = set()
+    for place, held in enumerate(positions):
+        if (side := (held.market, held.size > 0)) in seen:
+            return place
+        seen.add(side)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +223,7 @@ class Check:
 
         The account is digested, so that remembering a question costs the same whatever the account holds.
         """
-        account = "" if self.account is None else blake2b(repr(self.account).encode(), digest_size=16).hexdigest()
+        account = "" if self.account is None else self.account.digest()
         return {
             "account_id": self.account_id,
             "market": self.market,

@@ -147,6 +147,11 @@ class BasisDoubt:
     count: int = 0
     holds: bool = True
     """Whether the last check was one of them."""
+    claimed: Decimal | None = None
+    claimed_since_ns: int = 0
+    """The funding index that they compute with, and since when with that one."""
+    accounts: tuple[str, ...] = ()
+    """The different accounts that were asked about with it; no more than are needed to believe it."""
 
     def run(self) -> Run | None:
         """Return for how long they have come, by shares of time; None where there is no doubt."""

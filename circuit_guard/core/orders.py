@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from circuit_guard.core import names
 from circuit_guard.core.facts import OrderJudged
-from circuit_guard.core.gates import PHASE_DENIES, UNKNOWN_MARKET
+from circuit_guard.core.gates import PHASE_DENIES
 from circuit_guard.core.inputs import Order, OrderAction, Side
 from circuit_guard.core.market import readable
 from circuit_guard.core.phase import BANDED_PHASES, DENYING_PHASES
-from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.rules.band import (
     BAND_CENTER_MISSING,
     ORDER_NOT_POST_ONLY,
@@ -29,16 +30,14 @@ from circuit_guard.core.types import Finding, Phase, Severity, Verdict, show, sh
 from circuit_guard.core.view import MarketView
 
 
-def judge(
-    view: MarketView | None, order: Order, policy: MarketPolicy | None, at_ns: int, *, shadow: bool
-) -> OrderJudged:
-    """Judge one order. `view` and `policy` are None where the policy does not name the market: that is denied."""
-    if view is None or policy is None:
-        limit = "a market that the policy names"
-        findings = [Finding(UNKNOWN_MARKET, Severity.DENY, "market", order.market, limit)]
+def judge(view: MarketView | None, order: Order, policy: Policy, at_ns: int) -> OrderJudged:
+    """Judge one order. `view` is None where the policy does not name the market: that is denied."""
+    if view is None:
+        findings = [names.unknown(order.market, policy.markets)]
     else:
-        findings = [*_rolled_back(view, order), *_phase(view, order), *_band(view, order, policy)]
-    verdict = Verdict.DENY if findings and not shadow else Verdict.ALLOW
+        own = policy.markets[order.market]
+        findings = [*_rolled_back(view, order), *_phase(view, order), *_band(view, order, own)]
+    verdict = Verdict.DENY if findings and not policy.shadow else Verdict.ALLOW
     return OrderJudged(at_ns, order.order_id, order.market, verdict, tuple(findings))
 
 

@@ -1,4 +1,4 @@
-"""Tainted accounts: settled with a funding index that was published and is not true.
+"""Tainted accounts: settled with a funding index that was in force and is not true.
 
 Whoever trades while an index is wrong has the wrong value cached; when the index is right again, the difference is
 charged to the account, and it looks insolvent. The guard remembers the wrong values and denies closures that rest on
@@ -18,6 +18,8 @@ INTERVALS_MAX = 256
 nothing that was discarded is forgotten."""
 NEAR_SHARE = Decimal("0.0001")
 """Wrong values within this share of the market's price of each other are one interval: a reset that then grows."""
+WITNESSES_MIN = 3
+"""So many different accounts have to be asked about with one wrong index before it counts as the engine's."""
 
 
 def discard(market: MarketState, value: Decimal | None) -> None:
@@ -25,17 +27,25 @@ def discard(market: MarketState, value: Decimal | None) -> None:
     trusted = market.trusted.funding_index
     if value is not None and trusted is not None:
         market.regained = market.regained or Interval(trusted, trusted)
-        reach = abs(market.trusted.mark_price or Decimal(0)) * NEAR_SHARE
-        _remember(market, Interval(value, value), reach)
+        _remember(market, Interval(value, value), _reach(market))
 
 
-def distrust(market: MarketState, value: Decimal | None) -> None:
-    """Remember a funding index that a caller computed with and that was never true: accounts are settled with it.
+def claim(market: MarketState, value: Decimal | None, account_id: str, now_ns: int, lasting_ns: int) -> None:
+    """Note a funding index that a caller computed with and that was never true. By itself that taints nothing.
 
-    One that was true once is left alone: the caller is late, and so would be every account of that time.
+    Where different accounts are asked about with the same one for `lasting_ns`, the engine itself has it, and accounts
+    are settled with it. One that was true once is left alone: the caller is late, and so would be every account of
+    that time.
     """
-    legible = readable(value)
-    if legible is not None and (market.funding_range is None or legible not in market.funding_range):
+    legible, doubt = readable(value), market.basis_doubt
+    if legible is None or (market.funding_range is not None and legible in market.funding_range):
+        return
+    if doubt.claimed is None or abs(legible - doubt.claimed) > _reach(market):
+        doubt.claimed, doubt.claimed_since_ns, doubt.accounts = legible, now_ns, (account_id,)
+    elif account_id not in doubt.accounts and len(doubt.accounts) < WITNESSES_MIN:
+        doubt.accounts = (*doubt.accounts, account_id)
+    if len(doubt.accounts) >= WITNESSES_MIN and now_ns - doubt.claimed_since_ns >= lasting_ns:
+        discard(market, doubt.claimed)
         discard(market, legible)
 
 
@@ -73,6 +83,10 @@ def of(market: MarketState, cached: Decimal) -> Interval | None:
     if legible is None or (market.regained is not None and legible in market.regained):
         return None
     return next((interval for interval in market.discarded if legible in interval), None)
+
+
+def _reach(market: MarketState) -> Decimal:
+    return abs(market.trusted.mark_price or Decimal(0)) * NEAR_SHARE
 
 
 def _reaching(known: Interval | None, value: Decimal) -> Interval | None:

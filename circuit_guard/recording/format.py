@@ -19,7 +19,21 @@ from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.formatting import format_time
-from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference
+from circuit_guard.core.inputs import (
+    ASSETS_MAX,
+    EACH_SIDE_ONCE,
+    POSITIONS_MAX,
+    Account,
+    Asset,
+    Basis,
+    Check,
+    Observation,
+    PhaseCommand,
+    Position,
+    Reference,
+    repeated,
+)
+from circuit_guard.core.names import EXPECTED_MARKET, is_market
 from circuit_guard.core.types import DIGITS_MAX, EXPONENT_MAX, SECOND_NS, CheckKind, Phase
 
 JsonObject = dict[str, object]
@@ -145,6 +159,14 @@ def required_name(body: JsonObject, key: str, where: str) -> str:
     return value
 
 
+def required_market(body: JsonObject, key: str, where: str) -> str:
+    """Return the name of a market."""
+    value = body.get(key)
+    if not isinstance(value, str) or not is_market(value):
+        refuse(body, key, where, f"a string of {EXPECTED_MARKET}")
+    return value
+
+
 def is_name(value: object) -> TypeGuard[str]:
     """Tell whether a value can name something."""
     return type(value) is str and 0 < len(value) <= NAME_LENGTH_MAX and value.isprintable()
@@ -158,11 +180,11 @@ def required_integer(body: JsonObject, key: str, where: str) -> int:
     return value
 
 
-def required_names(body: JsonObject, key: str, where: str) -> tuple[str, ...]:
-    """Return a list of names; it may be empty."""
+def required_markets(body: JsonObject, key: str, where: str) -> tuple[str, ...]:
+    """Return a list of markets; it may be empty."""
     value = body.get(key)
-    if not isinstance(value, list) or not all(is_name(name) for name in value) or len(set(value)) < len(value):
-        refuse(body, key, where, f"a list of different names, each {EXPECTED_NAME}")
+    if not isinstance(value, list) or not all(is_market(name) for name in value) or len(set(value)) < len(value):
+        refuse(body, key, where, f"a list of different names, each a string of {EXPECTED_MARKET}")
     return tuple(value)
 
 
@@ -330,6 +352,9 @@ def _name(key: str) -> Field:
     return Field(key, key, required_name)
 
 
+_MARKET = Field("market", "market", required_market)
+
+
 def _decimal(key: str) -> Field:
     return Field(key, key, required_decimal)
 
@@ -393,8 +418,8 @@ def _markets(body: JsonObject, key: str, where: str) -> dict[str, Decimal | None
 
 
 def _max_funding_rate(markets: JsonObject, name: str) -> Decimal | None:
-    if not is_name(name):
-        raise FieldError(f"markets has the name {shown(name)}, expected {EXPECTED_NAME}")
+    if not is_market(name):
+        raise FieldError(f"markets has the name {shown(name)}, expected a string of {EXPECTED_MARKET}")
     where, key = f"markets.{name}", "max_funding_rate"
     body = required_object(markets, name, "markets")
     refuse_unknown(body, frozenset({key}), where)
@@ -437,7 +462,13 @@ def _positions(body: JsonObject, key: str, where: str) -> tuple[Position, ...]:
     value = body.get(key)
     if not isinstance(value, list) or not all(isinstance(position, dict) for position in value):
         refuse(body, key, where, "a list of JSON objects")
-    return tuple(_position(one, f"{_path(where, key)}[{number}]") for number, one in enumerate(value))
+    path = _path(where, key)
+    if len(value) > POSITIONS_MAX:
+        raise FieldError(f"{path} was {len(value)} positions, expected at most {POSITIONS_MAX}")
+    positions = tuple(_position(one, f"{path}[{number}]") for number, one in enumerate(value))
+    if (place := repeated(positions)) is not None:
+        refuse(value[place], "market", f"{path}[{place}]", EACH_SIDE_ONCE)
+    return positions
 
 
 def _position(body: JsonObject, where: str) -> Position:
@@ -453,6 +484,30 @@ def _position(body: JsonObject, where: str) -> Position:
     return position
 
 
+def _assets(body: JsonObject, key: str, where: str) -> tuple[Asset, ...]:
+    value = body.get(key)
+    if not isinstance(value, list) or not all(isinstance(asset, dict) for asset in value):
+        refuse(body, key, where, "a list of JSON objects")
+    path = _path(where, key)
+    if len(value) > ASSETS_MAX:
+        raise FieldError(f"{path} was {len(value)} assets, expected at most {ASSETS_MAX}")
+    return tuple(_ASSET.read(one, f"{path}[{number}]") for number, one in enumerate(value))
+
+
+def _quantity(body: JsonObject, key: str, where: str) -> Decimal:
+    quantity = required_decimal(body, key, where)
+    if quantity <= 0:
+        refuse(body, key, where, "a quantity in base units, more than 0")
+    return quantity
+
+
+def _haircut(body: JsonObject, key: str, where: str) -> Decimal:
+    haircut = required_decimal(body, key, where)
+    if not 0 <= haircut <= 1:
+        refuse(body, key, where, "a share of the value from 0 to 1")
+    return haircut
+
+
 def _position_objects(positions: tuple[Position, ...]) -> list[JsonObject]:
     bodies = [(position, _POSITION.write(position)) for position in positions]
     return [
@@ -463,45 +518,56 @@ def _position_objects(positions: tuple[Position, ...]) -> list[JsonObject]:
 
 _POSITION = Shape(
     Position,
-    _name("market"),
+    _MARKET,
     Field("size", "size", required_size),
     _decimal("entry_price"),
     _decimal("cached_funding_index"),
     Field(FRACTION, FRACTION, required_decimal, optional=True, unwritten=Decimal(0)),
     Field(AMOUNT, AMOUNT, required_decimal, optional=True, unwritten=Decimal(0)),
 )
-_ACCOUNT = Shape(Account, _decimal("collateral"), Field("positions", "positions", _positions, _position_objects))
+_ASSET = Shape(
+    Asset,
+    _MARKET,
+    Field("quantity", "quantity", _quantity),
+    Field("haircut", "haircut", _haircut, optional=True, unwritten=Decimal(0)),
+)
+_ACCOUNT = Shape(
+    Account,
+    _decimal("collateral"),
+    Field("positions", "positions", _positions, _position_objects),
+    Field("assets", "assets", _assets, lambda assets: list(map(_ASSET.write, assets)), optional=True, unwritten=()),
+)
 _BASIS = Shape(Basis, *_optional_decimals("mark_price", "funding_index"))
 _COMMANDED = tuple(phase for phase in Phase if phase is not Phase.RECOVERING)
 
 _SHAPES = {
     "observation": Shape(
         Observation,
-        _name("market"),
+        _MARKET,
         _name("source"),
         Field("epoch", "epoch", required_integer, _as_it_is),
         Field("feed_sequence", "feed_sequence", required_integer, _as_it_is),
         _time("event_time"),
         *_optional_decimals("mark_price", "index_price", "funding_index", "funding_rate", "funding_premium"),
     ),
-    "reference": Shape(Reference, _name("market"), _name("source"), _time("event_time"), _decimal("price")),
+    "reference": Shape(Reference, _MARKET, _name("source"), _time("event_time"), _decimal("price")),
     "phase": Shape(
         PhaseCommand,
         _word("phase", _COMMANDED, optional=False),
-        Field("markets", "markets", required_names, list, optional=True),
+        Field("markets", "markets", required_markets, list, optional=True),
     ),
     "check": Shape(
         Check,
         _name("request_id"),
         _name("account_id"),
-        _name("market"),
+        _MARKET,
         Field("size", "size", required_size),
         *_optional_decimals("execution_price"),
         _word("kind", tuple(CheckKind), unwritten=CheckKind.LIQUIDATION),
         _BASIS.nested("basis", "basis", unwritten=Basis()),
         _ACCOUNT.nested("account", "account"),
     ),
-    "fault": Shape(Fault, _name("kind"), Field("markets", "markets", required_names, list), _time("until")),
+    "fault": Shape(Fault, _name("kind"), Field("markets", "markets", required_markets, list), _time("until")),
 }
 """What a line holds beside its time, by the kind of line."""
 _KINDS = {shape.kind: kind for kind, shape in _SHAPES.items()}
@@ -550,7 +616,7 @@ class EntryParser:
         for key in ("epoch", "feed_sequence"):
             if key in body:
                 refuse(body, key, "observation", "none, as the first observation of this recording has none")
-        feed = required_name(body, "market", "observation"), required_name(body, "source", "observation")
+        feed = required_market(body, "market", "observation"), required_name(body, "source", "observation")
         self._counts[feed] += 1
         return {**body, "epoch": 1, "feed_sequence": self._counts[feed]}
 

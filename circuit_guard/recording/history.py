@@ -131,7 +131,7 @@ def _history(
         if count > ROWS_MAX:
             raise found.refuse(f"has more than {ROWS_MAX} rows, expected a shorter stretch: split the file", number)
         try:
-            name, start_ns = fields.required_name(row, "market", ""), _time_ns(row, found.assumed)
+            name, start_ns = fields.required_market(row, "market", ""), _time_ns(row, found.assumed)
             taken.setdefault(name, []).append((start_ns, number, read(row, start_ns)))
         except FieldError as error:
             raise found.refuse(str(error), number) from None

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from circuit_guard.core.facts import BreakerChanged, Fact, ObservationJudged, ReferenceJudged
 from circuit_guard.core.formatting import format_time
-from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, PHASE_DENIES, UNKNOWN_MARKET, WARMING
+from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT, PHASE_DENIES, WARMING
+from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, Finding, Severity, Verdict
 from circuit_guard.recording.format import Fault, JsonObject, Label, LabelledCheck
 

@@ -118,7 +118,7 @@ def resettled(
                 return None
             position = replace(position, cached_funding_index=cached)
         positions.append(position)
-    return Account(account.collateral, tuple(positions))
+    return replace(account, positions=tuple(positions))
 
 
 def amounts(check: Check, seen: Seen, truths: Mapping[str, Truth], account: Account | None) -> Amounts | None:
@@ -160,6 +160,8 @@ def _equity(account: Account, truths: Mapping[str, Truth]) -> Decimal:
         truth = truths[position.market]
         funded = truth.funding_index - position.cached_funding_index
         equity += position.size * (truth.mark - position.entry_price) - position.size * funded
+    for asset in account.assets:
+        equity += asset.quantity * truths[asset.market].mark
     return equity
 
 
@@ -250,7 +252,7 @@ def _closure(ask: Ask, evidence: Evidence, asked: int) -> Closure:
     if account is not None and tainted:
         account = resettled(account, evidence.histories, evidence.funding, set(tainted))
     known = check.market in truths and not (check.account is not None and account is None)
-    complete = account is None or all(position.market in truths for position in account.positions)
+    complete = account is None or all(market in truths for market in account.markets())
     valued = amounts(check, ask.seen[check.market], truths, account) if known and complete else None
     healthy = None
     if account is not None and complete and tainted:

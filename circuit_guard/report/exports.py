@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable
 from decimal import Decimal
 
-from circuit_guard.core.formatting import format_time
+from circuit_guard.core.formatting import cell, format_time
 from circuit_guard.report.closures import CENT, Assessment, Closure
 from circuit_guard.report.evidence import Corruption
 from circuit_guard.report.incident import Incident, figures
@@ -61,8 +61,15 @@ def ledger(incident: Incident) -> str:
     for closure in incident.closures:
         if closure.assessment is not Assessment.JUSTIFIED or closure.mispriced:
             values = [value_of(closure) for value_of in COLUMNS.values()]
-            writer.writerow([format(value, "f") if isinstance(value, Decimal) else value for value in values])
+            writer.writerow(map(_written, values))
     return text.getvalue()
+
+
+def _written(value: object) -> object:
+    """Return a value as the ledger has it: every digit of a number, and no text that a spreadsheet would run."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return cell(value) if isinstance(value, str) else value
 
 
 def as_json(incident: Incident) -> JsonObject:

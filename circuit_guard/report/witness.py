@@ -12,10 +12,10 @@ from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import format_time
-from circuit_guard.core.gates import UNKNOWN_MARKET
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Check, Observation, OrderAction, OrdersCheck, PolicyCommand, Position, Tick
 from circuit_guard.core.market import FeedParameters, MarketState, Trusted, readable
+from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.reasons import info_of
 from circuit_guard.core.rules.validity import UNKNOWN_SOURCE
@@ -373,7 +373,7 @@ class Witness:
         """Return what there is to know of every market that the closure and its account touch."""
         positions = check.account.positions if check.account is not None else ()
         seen = {}
-        for name in dict.fromkeys((check.market, *(position.market for position in positions))):
+        for name in dict.fromkeys((check.market, *(check.account.markets() if check.account is not None else ()))):
             watched = self._watched(name)
             if watched is not None:
                 held = tuple(position for position in positions if position.market == name)

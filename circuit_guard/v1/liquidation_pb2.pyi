@@ -62,13 +62,25 @@ class Position(_message.Message):
     maintenance_margin: str
     def __init__(self, market: _Optional[str] = ..., size: _Optional[str] = ..., entry_price: _Optional[str] = ..., cached_funding_index: _Optional[str] = ..., maintenance_margin_fraction: _Optional[str] = ..., maintenance_margin: _Optional[str] = ...) -> None: ...
 
+class Asset(_message.Message):
+    __slots__ = ("market", "quantity", "haircut")
+    MARKET_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    HAIRCUT_FIELD_NUMBER: _ClassVar[int]
+    market: str
+    quantity: str
+    haircut: str
+    def __init__(self, market: _Optional[str] = ..., quantity: _Optional[str] = ..., haircut: _Optional[str] = ...) -> None: ...
+
 class Account(_message.Message):
-    __slots__ = ("collateral", "positions")
+    __slots__ = ("collateral", "positions", "assets")
     COLLATERAL_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    ASSETS_FIELD_NUMBER: _ClassVar[int]
     collateral: str
     positions: _containers.RepeatedCompositeFieldContainer[Position]
-    def __init__(self, collateral: _Optional[str] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+    assets: _containers.RepeatedCompositeFieldContainer[Asset]
+    def __init__(self, collateral: _Optional[str] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ...) -> None: ...
 
 class LiquidationCheck(_message.Message):
     __slots__ = ("request_id", "account_id", "market", "size", "kind", "execution_price", "basis", "account")

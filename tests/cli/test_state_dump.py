@@ -94,11 +94,18 @@ def test_csv_when_a_cell_is_empty_then_the_value_was_not_given(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["out.json", "out.csv"])
 def test_write_when_read_again_then_it_is_the_same(tmp_path: Path, name: str) -> None:
-    rows = [READ, StateRow("ETH,USD", AT_NS + 1, Decimal("1E-8"), None, Decimal("-0.10"))]
+    odd = [StateRow(market, AT_NS + 1, Decimal("1E-8"), None, Decimal("-0.10")) for market in ("ETH,USD", "@107", "=1")]
+    rows = [READ, *odd]
 
     state_dump.write(rows, tmp_path / name)
 
     assert state_dump.read(tmp_path / name) == rows
+
+
+def test_csv_when_a_market_looks_like_a_formula_then_a_spreadsheet_does_not_run_it(tmp_path: Path) -> None:
+    state_dump.write([StateRow("@SUM(A1)", AT_NS)], tmp_path / "out.csv")
+
+    assert "\n'@SUM(A1)," in (tmp_path / "out.csv").read_text()
 
 
 def test_write_when_the_folder_is_missing_then_that_is_said(tmp_path: Path) -> None:

@@ -106,11 +106,11 @@ def test_position_when_a_field_cannot_be_used_then_it_is_refused(changes: dict[s
 
 def test_account_when_its_positions_cannot_be_then_they_are_refused() -> None:
     with pytest.raises(
-        ArgumentError, match=r"^Account\.positions\[1\]\.market was 'BTC-USD-PERP', expected each market"
+        ArgumentError, match=r"^Account\.positions\[1\]\.market was 'BTC-USD-PERP', expected at most one long"
     ):
         Account(collateral=Decimal(1), positions=(position(), position()))
-    with pytest.raises(ArgumentError, match=r"^Account\.positions was 101, expected at most 100 positions"):
-        Account(collateral=Decimal(1), positions=tuple(position(market=f"M-{number}") for number in range(101)))
+    with pytest.raises(ArgumentError, match=r"^Account\.positions was 1001, expected at most 1000 positions"):
+        Account(collateral=Decimal(1), positions=tuple(position(market=f"M-{number}") for number in range(1001)))
     with pytest.raises(ArgumentError, match=r"^Account\.positions was \[.*expected an instance of tuple"):
         Account(collateral=Decimal(1), positions=[position()])  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"^Account\.collateral was 1000, expected a decimal\.Decimal"):

@@ -183,9 +183,10 @@ class Scenario:
         yield from self.tell(self.take(quote))
 
     def check(self, command: Command) -> Iterator[str]:
-        """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=MARKET[:CACHED],...]`.
+        """`check long|short [MARKET] [size=1] [mark= funding=] [price=] [kind=] [id=] [account=POSITION,...]`.
 
-        `account` has a position of `held=1` in each, bought at `entry=` (far above any price), and `collateral=100`.
+        POSITION is `MARKET[:CACHED[:SIZE[:ENTRY]]]`. The account has `held=1` in each without a size, bought at
+        `entry=` (far above any price), and `collateral=100`; `assets=MARKET:QUANTITY[:HAIRCUT],...` besides.
         The caller computes with what was published last, right or wrong, unless `mark` and `funding` say otherwise.
         """
         yield from self.tell(guard.decide(self._guard(), self._question(command), self.rules))
@@ -197,6 +198,7 @@ class Scenario:
         last = self.last.get(market)
         mark, funding = (_number(given[key]) if key in given else getattr(last, FIELDS[key], None) for key in BASIS)
         positions = tuple(_position(text, given) for text in given.get("account", "").split(",") if text)
+        assets = tuple(_asset(text) for text in given.get("assets", "").split(",") if text)
         return i.Check(
             at_ns=self.now_ns,
             request_id=given.get("id", f"check-{self.asked}"),
@@ -206,7 +208,7 @@ class Scenario:
             kind=CheckKind(given.get("kind", "LIQUIDATION")),
             execution_price=_number(given.get("price")),
             basis=i.Basis(mark, funding),
-            account=i.Account(Decimal(given.get("collateral", "100")), positions) if positions else None,
+            account=i.Account(Decimal(given.get("collateral", "100")), positions, assets) if positions else None,
         )
 
     def order(self, command: Command) -> Iterator[str]:
@@ -249,10 +251,16 @@ def _on_the_way(way: tuple[int, int, Decimal, Decimal], now_ns: int) -> Decimal:
 
 
 def _position(text: str, given: dict[str, str]) -> i.Position:
-    """Return a position from `MARKET` or `MARKET:CACHED_FUNDING_INDEX`."""
-    market, _, cached = text.partition(":")
-    held, entry = Decimal(given.get("held", "1")), Decimal(given.get("entry", "1000000"))
-    return i.Position(market, held, entry, Decimal(cached or "0"), Decimal("0.01"))
+    """Return a position from `MARKET[:CACHED_FUNDING_INDEX[:SIZE[:ENTRY_PRICE]]]`."""
+    market, cached, held, entry, *_ = (*text.split(":"), "", "", "")
+    held, entry = held or given.get("held", "1"), entry or given.get("entry", "1000000")
+    return i.Position(market, Decimal(held), Decimal(entry), Decimal(cached or "0"), Decimal("0.01"))
+
+
+def _asset(text: str) -> i.Asset:
+    """Return a collateral asset from `MARKET:QUANTITY[:HAIRCUT]`."""
+    market, quantity, haircut, *_ = (*text.split(":"), "")
+    return i.Asset(market, Decimal(quantity), Decimal(haircut or "0"))
 
 
 def _number(text: str | None) -> Decimal | None:

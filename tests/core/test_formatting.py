@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from circuit_guard.core.formatting import ENDINGS, ask_again, breaker, ending, explained_loss, lasting
+from circuit_guard.core.formatting import ENDINGS, ask_again, breaker, cell, ending, explained_loss, from_cell, lasting
 from circuit_guard.core.types import SECOND_NS, BreakerState, ExplainedLoss, Explanation, Lift
 
 
@@ -75,3 +75,14 @@ def test_explained_loss_when_it_was_not_evaluated_then_the_unknown_markets_are_n
 
     expected = "no value of M-0, M-1, M-2, M-3, M-4, M-5 and 2 more is trusted, so nothing can be said"
     assert explained_loss(loss) == f"NOT_EVALUATED: {expected}"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1+1", "@SUM(A1:A9)", "-2+3", "\t=1", "\r=1", '=HYPERLINK("x";"y")'])
+def test_cell_when_a_spreadsheet_would_run_it_then_it_has_an_apostrophe_and_comes_back_without(text: str) -> None:
+    assert cell(text) == f"'{text}"
+    assert from_cell(cell(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "account-1", "a=1", "'quoted'", "'", "币安人生USDT", "1-2"])
+def test_cell_when_it_is_no_formula_then_it_stays_as_it_is(text: str) -> None:
+    assert cell(text) == from_cell(text) == text

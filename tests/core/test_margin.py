@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from itertools import product
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit_guard.core.envelope import Interval
-from circuit_guard.core.inputs import Account, Position
+from circuit_guard.core.inputs import Account, Asset, Position
 from circuit_guard.core.margin import World, explain
 from circuit_guard.core.types import ExplainedLoss, Explanation
 
@@ -36,7 +37,13 @@ positions = st.builds(
     maintenance_margin_fraction=shares,
     maintenance_margin=st.decimals("0", "100", places=1),
 )
-accounts = st.builds(Account, collateral=numbers, positions=st.lists(positions, max_size=5).map(tuple))
+assets = st.builds(Asset, market=st.sampled_from(MARKETS), quantity=st.decimals("0.01", "50", places=2), haircut=shares)
+accounts = st.builds(
+    Account,
+    collateral=numbers,
+    positions=st.lists(positions, max_size=5).map(tuple),
+    assets=st.lists(assets, max_size=3).map(tuple),
+)
 worlds = st.fixed_dictionaries({market: st.builds(World, intervals(), intervals()) for market in MARKETS})
 
 
@@ -47,12 +54,12 @@ def surplus(account: Account, marks: dict[str, Decimal], indices: dict[str, Deci
         mark, index = marks[it.market], indices[it.market]
         total += it.size * (mark - it.entry_price) - it.size * (index - it.cached_funding_index)
         total -= abs(it.size * mark) * it.maintenance_margin_fraction + it.maintenance_margin
-    return total
+    return total + sum(it.quantity * marks[it.market] * (1 - it.haircut) for it in account.assets)
 
 
 def every_corner(account: Account, world: dict[str, World]) -> list[Decimal]:
     """Return the surplus at all corners of the envelopes, and at a mark of zero, where its margin has a kink."""
-    held = sorted({it.market for it in account.positions})
+    held = sorted(account.markets())
     marks = [_ends(world[name].mark_price) for name in held]
     indices = [(world[name].funding_index.low, world[name].funding_index.high) for name in held]
     return [
@@ -141,3 +148,21 @@ def test_account_when_a_position_may_have_been_settled_otherwise_then_it_has_a_w
 def test_account_when_it_has_no_positions_then_its_collateral_decides() -> None:
     assert explain(Account(Decimal(0), ()), {}).verdict is Explanation.UNEXPLAINED
     assert explain(Account(Decimal(-1), ()), {}).verdict is Explanation.EXPLAINED
+
+
+@given(accounts, worlds, assets)
+def test_asset_when_nothing_is_known_of_its_market_then_it_is_worth_nothing_at_the_least_and_has_no_upper_bound(
+    account: Account, world: dict[str, World], asset: Asset
+) -> None:
+    unknown = replace(asset, market="X-USD-PERP")
+    without = explain(account, world)
+    explained = explain(replace(account, assets=(*account.assets, unknown)), world)
+    assert (explained.low, explained.high, explained.unknown) == (without.low, None, ("X-USD-PERP",))
+    assert explained.verdict is not Explanation.EXPLAINED
+    assert (explained.verdict is Explanation.UNEXPLAINED) is (without.verdict is Explanation.UNEXPLAINED)
+
+
+def test_digest_when_an_account_has_no_assets_then_it_is_that_of_earlier_versions() -> None:
+    account = long_of("12")
+    assert account.digest() == "4b77d67479a351a2ee858d49d335c89b"
+    assert account.digest() != replace(account, assets=(Asset("A-USD-PERP", Decimal(1)),)).digest()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from unicodedata import normalize
 
 from hypothesis import strategies as st
 
 from circuit_guard.core.envelope import GapMode
 from circuit_guard.core.inputs import Account, Basis, Check, Observation, PhaseCommand, Position, Reference
+from circuit_guard.core.names import is_market
 from circuit_guard.core.types import CheckKind, Phase
 from circuit_guard.recording.format import Entry, Fault, Header, Label, LabelledCheck
 
@@ -22,26 +24,28 @@ fractions = st.decimals(min_value=0, max_value=1, places=6)
 counters = st.integers(min_value=0, max_value=2**63 - 1)
 times = st.integers(min_value=0, max_value=TIME_NS_MAX)
 optional = st.none() | decimals
-markets = st.lists(names, max_size=3, unique=True).map(tuple)
+market_names = names.map(lambda name: normalize("NFC", name)).filter(is_market)
+markets = st.lists(market_names, max_size=3, unique=True).map(tuple)
 
 observations = st.builds(
-    Observation, times, names, names, counters, counters, times, optional, optional, optional, optional, optional
+    Observation, times, market_names, names, counters, counters, times, optional, optional, optional, optional, optional
 )
-references = st.builds(Reference, times, names, names, times, decimals)
+references = st.builds(Reference, times, market_names, names, times, decimals)
 phases = st.builds(
     PhaseCommand, times, st.sampled_from([phase for phase in Phase if phase is not Phase.RECOVERING]), markets
 )
 amounts = decimals.filter(lambda value: value > 0)
-positions = st.builds(Position, names, sizes, decimals, decimals, fractions) | st.builds(
-    Position, names, sizes, decimals, decimals, st.just(Decimal(0)), amounts
+positions = st.builds(Position, market_names, sizes, decimals, decimals, fractions) | st.builds(
+    Position, market_names, sizes, decimals, decimals, st.just(Decimal(0)), amounts
 )
-accounts = st.builds(Account, decimals, st.lists(positions, max_size=3).map(tuple))
+sides = st.lists(positions, max_size=3, unique_by=lambda held: (held.market, held.size > 0))
+accounts = st.builds(Account, decimals, sides.map(tuple))
 checks = st.builds(
     Check,
     at_ns=times,
     request_id=names,
     account_id=names,
-    market=names,
+    market=market_names,
     size=sizes,
     kind=st.sampled_from(CheckKind),
     execution_price=optional,

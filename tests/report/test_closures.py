@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -77,6 +79,21 @@ async def test_closure_when_justified_but_at_a_wrong_price_then_what_it_took_is_
     closure = only(incident)
     assert (closure.assessment, closure.mispriced, closure.loss) == (Assessment.JUSTIFIED, True, Decimal(30))
     assert ledger(incident).splitlines()[1].startswith(f"account-1,{BTC},LIQUIDATION,ALLOW,justified,30.0,")
+
+
+@pytest.mark.parametrize("account_id", ["=HYPERLINK(A1)", "+1+1", "@SUM(A1:A9)", "-2+3"])
+async def test_ledger_when_an_account_id_is_a_formula_then_a_spreadsheet_does_not_run_it(
+    tmp_path: Path, account_id: str
+) -> None:
+    def story(guard: Driver) -> None:
+        guard.engine.decide(
+            replace(guard.check(account=account("100"), execution_price=PRICE - 60), account_id=account_id)
+        )
+
+    written = ledger(await told(tmp_path, story))
+
+    row = next(csv.DictReader(io.StringIO(written)))
+    assert (row["account_id"], row["size"][0]) == (f"'{account_id}", "-")
 
 
 async def test_closure_when_it_takes_more_than_the_account_held_then_the_rest_is_not_its_loss(tmp_path: Path) -> None:

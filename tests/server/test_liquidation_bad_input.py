@@ -135,18 +135,18 @@ MALFORMED = [
         FRACTION,
     ),
     (
-        "market twice",
+        "long twice",
         check(account=account(position(), position())),
         "account.positions[1].market",
         BTC,
-        "each one once",
+        "at most one long and one short per market",
     ),
     (
-        "101 positions",
-        check(account=account(*(position(market=f"M-{number}") for number in range(101)))),
+        "1,001 positions",
+        check(account=account(*(position(market=f"M-{number}") for number in range(1001)))),
         "account.positions",
-        "101 positions",
-        "at most 100",
+        "1001 positions",
+        "at most 1000",
     ),
 ]
 
@@ -179,8 +179,8 @@ async def test_check_when_it_is_missing_altogether_then_the_first_required_field
     [
         check(size="-5e-1"),
         check(size="-.5"),
-        check(size="+0.5"),
-        check(size="-1." + "0" * 38),
+        check(size="+0.5", account=account(position(size="-0.5", entry_price="91200"))),
+        check(size="-0." + "5" + "0" * 38),
         check(account=account(collateral="-250.75")),
         check(account=account(collateral="0e-999999")),
         check(account=account(position(maintenance_margin_fraction="", maintenance_margin="463"))),

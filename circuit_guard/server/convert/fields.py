@@ -13,6 +13,7 @@ from typing import TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from circuit_guard.core.names import EXPECTED_MARKET, is_market
 from circuit_guard.core.types import DIGITS_MAX, EXPONENT_MAX, SECOND_NS
 from circuit_guard.errors import WireError
 
@@ -44,6 +45,13 @@ def text(value: str, path: str, name: str, characters_max: int = NAME_CHARACTERS
     if 0 < len(value) <= characters_max and value.isprintable() and value == value.strip():
         return value
     raise error(path, name, value, f"1 to {characters_max} printable characters without space around them")
+
+
+def market(value: str, path: str, name: str) -> str:
+    """Return the required name of a market."""
+    if is_market(value):
+        return value
+    raise error(path, name, value, EXPECTED_MARKET)
 
 
 def decimal(value: str, path: str, name: str) -> Decimal | None:

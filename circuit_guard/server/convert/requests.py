@@ -11,7 +11,6 @@ from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, CheckKind, Phase
 from circuit_guard.server.convert import enums, fields
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2, order_pb2, types_pb2
 
-POSITIONS_MAX = 100
 ROWS_MAX = 5_000
 """Markets in one dump: request and answer then stay below the 4 MiB that gRPC takes by default."""
 HALT_MAX_NS = 7 * 86_400 * SECOND_NS
@@ -44,7 +43,7 @@ def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> 
     """Return a published state; its values may be NaN, infinite or absurd: the rules judge them."""
     return inputs.Observation(
         at_ns=at_ns,
-        market=fields.text(message.market, path, "market"),
+        market=fields.market(message.market, path, "market"),
         source=fields.text(message.source, path, "source"),
         epoch=fields.count(message.epoch if message.HasField("epoch") else None, path, "epoch"),
         feed_sequence=fields.count(
@@ -63,7 +62,7 @@ def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inpu
     """Return an independent price."""
     return inputs.Reference(
         at_ns=at_ns,
-        market=fields.text(message.market, path, "market"),
+        market=fields.market(message.market, path, "market"),
         source=fields.text(message.source, path, "source"),
         event_time_ns=_event_time_ns(message, path),
         price=fields.required(message.price, path, "price"),
@@ -76,7 +75,7 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> i
         at_ns=at_ns,
         request_id=fields.text(message.request_id, path, "request_id"),
         account_id=fields.text(message.account_id, path, "account_id"),
-        market=fields.text(message.market, path, "market"),
+        market=fields.market(message.market, path, "market"),
         size=fields.size(message.size, path, "size"),
         kind=fields.choice(message.kind, path, "kind", KINDS),
         execution_price=fields.finite(message.execution_price, path, "execution_price"),
@@ -89,19 +88,31 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> i
 
 
 def _account(message: liquidation_pb2.Account, path: str) -> inputs.Account:
-    if len(message.positions) > POSITIONS_MAX:
-        raise fields.error(path, "positions", f"{len(message.positions)} positions", f"at most {POSITIONS_MAX}")
+    if len(message.positions) > inputs.POSITIONS_MAX:
+        raise fields.error(path, "positions", f"{len(message.positions)} positions", f"at most {inputs.POSITIONS_MAX}")
     positions = tuple(
         _position(position, f"{path}.positions[{number}]") for number, position in enumerate(message.positions)
     )
-    once((position.market for position in positions), path, "positions", "market")
-    return inputs.Account(fields.required(message.collateral, path, "collateral"), positions)
+    if (place := inputs.repeated(positions)) is not None:
+        raise fields.error(path, f"positions[{place}].market", positions[place].market, inputs.EACH_SIDE_ONCE)
+    if len(message.assets) > inputs.ASSETS_MAX:
+        raise fields.error(path, "assets", f"{len(message.assets)} assets", f"at most {inputs.ASSETS_MAX}")
+    assets = tuple(_asset(asset, f"{path}.assets[{number}]") for number, asset in enumerate(message.assets))
+    return inputs.Account(fields.required(message.collateral, path, "collateral"), positions, assets)
+
+
+def _asset(message: liquidation_pb2.Asset, path: str) -> inputs.Asset:
+    quantity = fields.required(message.quantity, path, "quantity")
+    if quantity <= 0:
+        raise fields.error(path, "quantity", message.quantity, "a quantity in base units, more than 0")
+    haircut = fields.fraction(message.haircut, path, "haircut") if message.haircut else Decimal(0)
+    return inputs.Asset(fields.market(message.market, path, "market"), quantity, haircut)
 
 
 def _position(message: liquidation_pb2.Position, path: str) -> inputs.Position:
     fraction, amount = _margin(message, path)
     return inputs.Position(
-        market=fields.text(message.market, path, "market"),
+        market=fields.market(message.market, path, "market"),
         size=fields.size(message.size, path, "size"),
         entry_price=fields.required(message.entry_price, path, "entry_price"),
         cached_funding_index=fields.required(message.cached_funding_index, path, "cached_funding_index"),
@@ -129,7 +140,7 @@ def order(message: order_pb2.Order, path: str) -> inputs.Order:
     created_at_ns = fields.time_ns(message.created_at, path, "created_at") if given else None
     return inputs.Order(
         order_id=fields.text(message.order_id, path, "order_id"),
-        market=fields.text(message.market, path, "market"),
+        market=fields.market(message.market, path, "market"),
         side=fields.choice(message.side, path, "side", SIDES),
         action=fields.choice(message.action, path, "action", ACTIONS),
         price=fields.finite(message.price, path, "price"),
@@ -181,7 +192,7 @@ def scopes(names: Sequence[str], scopes_max: int) -> tuple[str, ...]:
     """Return the scopes of a command: at least one, each once."""
     batch(names, "scopes", scopes_max)
     for number, name in enumerate(names):
-        fields.text(name, "", f"scopes[{number}]")
+        fields.market(name, "", f"scopes[{number}]")
     once(names, "", "scopes", "")
     return tuple(names)
 
@@ -230,7 +241,7 @@ def validation(request: maintenance_pb2.ValidateStateRequest, at_ns: int) -> inp
 
 def _row(message: maintenance_pb2.StateRow, path: str) -> inputs.StateRow:
     return inputs.StateRow(
-        market=fields.text(message.market, path, "market"),
+        market=fields.market(message.market, path, "market"),
         event_time_ns=_event_time_ns(message, path),
         mark_price=fields.decimal(message.mark_price, path, "mark_price"),
         index_price=fields.decimal(message.index_price, path, "index_price"),
@@ -265,7 +276,7 @@ def _funding_indices(request: maintenance_pb2.RebaselineRequest, items_max: int)
         batch(request.baselines, "baselines", items_max)
     once((baseline.market for baseline in request.baselines), "", "baselines", "market")
     return {
-        fields.text(baseline.market, path, "market"): fields.required(baseline.funding_index, path, "funding_index")
+        fields.market(baseline.market, path, "market"): fields.required(baseline.funding_index, path, "funding_index")
         for path, baseline in ((f"baselines[{number}]", item) for number, item in enumerate(request.baselines))
     }
 
@@ -274,4 +285,4 @@ def _repaired(request: maintenance_pb2.RebaselineRequest, items_max: int) -> tup
     if request.repaired:
         batch(request.repaired, "repaired", items_max)
     once(request.repaired, "", "repaired", "")
-    return tuple(fields.text(market, "", f"repaired[{number}]") for number, market in enumerate(request.repaired))
+    return tuple(fields.market(market, "", f"repaired[{number}]") for number, market in enumerate(request.repaired))
