@@ -16,6 +16,7 @@ from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
 from circuit_guard.core.envelope import FundingParameters, Interval
 from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded, StateValidated
+from circuit_guard.core.feed import due_of
 from circuit_guard.core.funding import Accrual, PathPoint, moved
 from circuit_guard.core.gates import STATE_NOT_CLEAN
 from circuit_guard.core.inputs import BeginMaintenance, EndMaintenance, Observation, StateRow, ValidateState
@@ -159,11 +160,13 @@ class _Dump:
         if row is None:
             limit = "a row for each market of the policy"
             return MarketOutcome(name, Outcome.MISSING, "market", "not in the dump", limit)
-        for subject, value in (("mark_price", row.mark_price), ("funding_index", row.funding_index)):
-            if value is None:
-                return MarketOutcome(name, Outcome.MISSING, subject, "not given", "a value")
         policy, market = self.policy.markets[name], self.state.markets[name]
-        if not market.was_warm or market.trusted.funding_index is None or market.trusted.mark_price is None:
+        rates_only = policy.of(FundingParameters).rates_only
+        for subject, value in (("mark_price", row.mark_price), ("funding_index", row.funding_index)):
+            if value is None and not (subject == "funding_index" and rates_only):
+                return MarketOutcome(name, Outcome.MISSING, subject, "not given", "a value")
+        has_index = rates_only or market.trusted.funding_index is not None
+        if not market.was_warm or not has_index or market.trusted.mark_price is None:
             limit = "a market that was trusted before the maintenance"
             return MarketOutcome(name, Outcome.NO_BASELINE, "market", "never trusted yet", limit)
         view = self._view(name, row)
@@ -226,6 +229,7 @@ class _Dump:
         )
         view.published = published(view.observation)
         view.path = _path(view, row.event_time_ns, self.policy.markets[name])
+        view.due = due_of(view, None, self.policy.markets[name])
         return view
 
 
@@ -237,7 +241,7 @@ def _path(view: MarketView, until_ns: int, policy: MarketPolicy) -> PathPoint | 
         return None
     elapsed_ns = state.feed.accrual_ns(until_ns, policy, view.now_ns) - state.feed.accrued_ns
     accrual = Accrual(elapsed_ns, price, None, None)
-    return moved(state.funding.point, accrual, policy.of(FundingParameters), (Decimal(0),))
+    return moved(state.funding.point, accrual, view.funding(policy), (Decimal(0),))
 
 
 class _Admitted(NamedTuple):

@@ -24,9 +24,7 @@ times = st.integers(min_value=0, max_value=TIME_NS_MAX)
 optional = st.none() | decimals
 markets = st.lists(names, max_size=3, unique=True).map(tuple)
 
-observations = st.builds(
-    Observation, times, names, names, counters, counters, times, optional, optional, optional, optional, optional
-)
+observations = st.builds(Observation, times, names, names, counters, counters, times, *[optional] * 7)
 references = st.builds(Reference, times, names, names, times, decimals)
 phases = st.builds(
     PhaseCommand, times, st.sampled_from([phase for phase in Phase if phase is not Phase.RECOVERING]), markets
