@@ -155,6 +155,8 @@ def _values(observed: inputs.Observation) -> str:
         "funding index": observed.funding_index,
         "funding rate": observed.funding_rate,
         "funding premium": observed.funding_premium,
+        "funding period in s": observed.funding_period_s,
+        "cap on the funding rate": observed.funding_rate_max,
     }
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None) or "no value"
 

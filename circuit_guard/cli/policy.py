@@ -7,6 +7,7 @@ from dataclasses import asdict, is_dataclass
 from decimal import Context, Decimal
 from difflib import get_close_matches
 from pathlib import Path
+from time import time_ns
 from typing import Annotated, NamedTuple, cast
 
 import typer
@@ -18,7 +19,7 @@ from circuit_guard.cli.output import CommandError, ExitCode, bundled, display, p
 from circuit_guard.config.policy import PolicyFile, policy_json_schema, read_policy_file
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.coverage import delays, enforced, notes, passing
-from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.envelope import FundingAccrual, FundingParameters
 from circuit_guard.core.hours import Closed, HoursParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.references import HullParameters, ReferenceParameters, WithoutReferences
@@ -31,6 +32,7 @@ from circuit_guard.core.rules.funding_continuity import funding_drift, funding_l
 from circuit_guard.core.rules.reference_quorum import wrong_references
 from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted, believed_within
+from circuit_guard.core.status import changes
 from circuit_guard.core.types import SECOND_NS, short_seconds, show_percent
 from circuit_guard.errors import PolicyError
 from circuit_guard.recording.format import parse_decimal
@@ -59,6 +61,8 @@ def check(file: File, json: options.Json = False) -> None:
     [classes.default] that other classes do not have. They do not change the exit code.
     """
     written = _read(file)
+    if past := written.past_changes(time_ns()):
+        raise CommandError(str(PolicyError(str(file), past)), ExitCode.DENIED)
     policy, warnings = written.policy(), written.warnings()
     if json:
         values = {name: dict(resolved(market)) for name, market in policy.markets.items()}
@@ -69,6 +73,9 @@ def check(file: File, json: options.Json = False) -> None:
         return
     console = screen()
     console.print(f"{file}: valid, revision {policy.revision}", style="green")
+    for name, market in policy.markets.items():
+        for _, change in changes(market):
+            console.print(f"{name} changes from {change}")
     for note in _notes(policy):
         console.print(note)
     for warning in warnings:
@@ -111,12 +118,15 @@ def explain(
     found = _market(policy, market)
     if json:
         named = {"market": market, "class": found.market_class, "file": str(file), "revision": policy.revision}
-        print_json({**named, "shadow": policy.shadow, **_unseen(found, at_price)})
+        coming = [said for _, said in changes(found)]
+        print_json({**named, "shadow": policy.shadow, "changes": coming, **_unseen(found, at_price)})
         return
     console = screen()
     console.print(f"{market}: class {found.market_class} of {file}, revision {policy.revision}", style="bold")
     if policy.shadow:
         console.print("SHADOW: none of this is enforced")
+    for _, change in changes(found):
+        console.print(f"changes from {change}")
     for heading, rows, sentences in _sections(console, found, at_price):
         console.print(f"\n{heading}", style="bold")
         if rows is not None:
@@ -134,7 +144,9 @@ def schema() -> None:
 def resolved(market: MarketPolicy) -> Iterator[tuple[str, object]]:
     """Yield what is enforced as key and value: durations in seconds, decimals as text, sets as lists."""
     for key, value in market.plain().items():
-        if isinstance(value, dict):
+        if key == "changes":
+            yield key, [said for _, said in changes(market)]
+        elif isinstance(value, dict):
             for name, inner in value.items():
                 if inner is None or is_dataclass(inner):
                     continue  # it follows from the rest
@@ -194,6 +206,8 @@ def _notes(policy: Policy) -> Iterator[str]:
     yield from _modes(policy)
     drifts: dict[str, list[str]] = {}
     for name, market in policy.markets.items():
+        if market.of(FundingParameters).accrual is not FundingAccrual.CONTINUOUS:
+            continue
         drifts.setdefault(show_percent(funding_drift(market).unpublished), []).append(name)
     for drift, names in drifts.items():
         yield (
@@ -326,7 +340,8 @@ def _sections(
     others = [name for name in MARKET_RULES if name not in headed]
     heading = f"What passes unseen, in % of the price{amounts}"
     yield heading, _what_passes(console, policy, scale), [*_general_notes(policy), *notes(policy, *others)]
-    tables = {"Funding index": _funding(console, policy, scale), "Mark price": _mark(console, policy, scale)}
+    funding = None if policy.of(FundingParameters).rates_only else _funding(console, policy, scale)
+    tables = {"Funding index": funding, "Mark price": _mark(console, policy, scale)}
     for title, names in _OWN_SECTION.items():
         yield title, tables.get(title), list(notes(policy, *names))
     yield "How soon the rest is seen", _how_soon(console, policy), list(_time_notes(policy))

@@ -225,6 +225,8 @@ def _values(console: Console, found: GuardStatus, market: MarketStatus) -> Table
     }
     if market.held_since_ns is not None:
         rows["held"] = f"since {instant(market.held_since_ns)}, for {_held(found, market).plain}"
+    if market.next_change:
+        rows["next change"] = market.next_change
     if market.ramp_share is not None:
         rows["ramp"] = f"closures go through at {market.ramp_share:.0%} of the full rate"
     if market.discarded:

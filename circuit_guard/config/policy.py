@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from circuit_guard.config.hours import calendar_of, offsets
-from circuit_guard.config.policy_document import CLASS_NAME, ClassTable, MarketTable, PolicyDocument
+from circuit_guard.config.policy_document import CLASS_NAME, ChangeTable, ClassTable, MarketTable, PolicyDocument
 from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
-from circuit_guard.core.envelope import GapMode
+from circuit_guard.core.envelope import FundingAccrual, GapMode
+from circuit_guard.core.formatting import format_time
 from circuit_guard.core.hours import Calendar, HoursParameters
 from circuit_guard.core.names import EXPECTED_MARKET, is_market
 from circuit_guard.core.parameters import Parameters, parameters_of
-from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, GlobalBreakerParameters, MarketPolicy, Policy
+from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, Change, GlobalBreakerParameters, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, SECOND_NS
 from circuit_guard.errors import PolicyError, Problem, shown
 
 MARKETS_MAX = 5000
+DAY_S = 86_400
 CLASSES_SHOWN_MAX = 10
 RESERVED_MARKETS = {
     GLOBAL_SCOPE: "that is the scope of the GLOBAL breaker",
@@ -87,6 +89,20 @@ class PolicyFile:
     def warnings(self) -> list[str]:
         """Return what is valid and may not be what its author means, one sentence or two each."""
         return [*_open_references(self.document), *_near_zero(self.document), *_not_inherited(self.document)]
+
+    def past_changes(self, now_ns: int) -> list[Problem]:
+        """Return each change whose time is over: it is no change any more, and is to be written into its table."""
+        tables = {("classes", name): table for name, table in self.document.classes.items()}
+        tables |= {("markets", name): table for name, table in self.document.markets.items()}
+        expected = (
+            f"a time after now, {format_time(now_ns)}: write what has changed into the table, and take the change out"
+        )
+        return [
+            Problem(dotted((*key, "changes", number, "from")), format_time(change.from_ns), expected)
+            for key, table in tables.items()
+            for number, change in enumerate(table.changes)
+            if change.from_ns <= now_ns
+        ]
 
     def with_markets(self, facts: Mapping[str, MarketFacts]) -> Policy:
         """Return the policy with these markets beside its own, for a replay.
@@ -257,6 +273,8 @@ def _gives(table: Table, key: Key) -> bool:
 def _as_written(value: object) -> str:
     if isinstance(value, dict):
         return f"of {', '.join(sorted(value)) or 'none'}"
+    if isinstance(value, tuple) and any(isinstance(one, Table) for one in value):
+        return f"with {len(value)} changes"
     return _plain(value) if isinstance(value, Decimal) else json.dumps(value)
 
 
@@ -266,9 +284,21 @@ def _nanoseconds(written: Decimal) -> int:
 
 def _market(class_name: str, table: ClassTable) -> MarketPolicy:
     own = {one.name: one.to_core(getattr(table, one.key)) for one in parameters_of(MarketPolicy)}
-    groups = {group: _group(group, getattr(table, group.TABLE)) for group in GROUPS}
+    changes = tuple(Change(change.from_ns, _groups(stage)) for change, stage in _stages(table))
+    return MarketPolicy(class_name, _groups(table), shadow_rules=frozenset(table.shadow_rules), changes=changes, **own)
+
+
+def _groups(table: ClassTable) -> dict[type[Parameters], Parameters]:
+    groups: dict[type[Parameters], Parameters] = {group: _group(group, getattr(table, group.TABLE)) for group in GROUPS}
     groups[HoursParameters] = replace(_group(HoursParameters, table.hours), calendar=_calendar(table))
-    return MarketPolicy(class_name, groups, shadow_rules=frozenset(table.shadow_rules), **own)
+    return groups
+
+
+def _stages(table: ClassTable) -> Iterator[tuple[ChangeTable, ClassTable]]:
+    """Yield each change with all that holds from then on."""
+    for change in table.changes:
+        table = merged(table, change)
+        yield change, table
 
 
 def _calendar(table: ClassTable) -> Calendar | None:
@@ -318,15 +348,22 @@ def revision_of(policy: Policy) -> str:
 def _counted(market: MarketPolicy) -> dict[str, Any]:
     """Return what a revision counts: a parameter that came later only where it differs from its default."""
     values = market.plain()
-    for group, given in market.groups.items():
-        values[group.TABLE].pop("calendar", None)  # it follows from the hours as written
+    _leave_defaults(values, market.groups)
+    for change, plain in zip(market.changes, values.get("changes", ()), strict=True):
+        _leave_defaults(plain, change.groups)
+    return values
+
+
+def _leave_defaults(values: dict[str, Any], groups: Mapping[type[Parameters], Parameters]) -> None:
+    for group, given in groups.items():
+        table = values.get(group.TABLE, {})
+        table.pop("calendar", None)  # it follows from the hours as written
         for one in parameters_of(group):
             if one.name not in FOUNDING.get(group.TABLE, "").split() and getattr(given, one.name) == one.default:
-                del values[group.TABLE][one.name]
-    for table in {group.TABLE for group in market.groups}:
-        if not values[table]:
-            del values[table]
-    return values
+                table.pop(one.name, None)
+    for name in {group.TABLE for group in groups}:
+        if not values.get(name, True):
+            del values[name]
 
 
 def _canonical(value: object) -> str:
@@ -343,13 +380,17 @@ def _canonical_value(value: object) -> object:
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 
+Place = tuple[str | int, ...]
+"""A key of the document; a number is that of an entry in a list."""
+
+
 class Conflict(NamedTuple):
     """A contradiction: the value to change, and the other values it was held against."""
 
-    key: Key
+    key: Place
     value: str
     expected: str
-    others: tuple[Key, ...]
+    others: tuple[Place, ...]
 
 
 def problems_of(conflicts: Iterable[Conflict], judged: Judged[PolicyDocument]) -> list[Problem]:
@@ -357,8 +398,13 @@ def problems_of(conflicts: Iterable[Conflict], judged: Judged[PolicyDocument]) -
     return [
         Problem(dotted(conflict.key), conflict.value, conflict.expected)
         for conflict in conflicts
-        if judged.knows(conflict.key, *conflict.others)
+        if judged.knows(_tables_of(conflict.key), *map(_tables_of, conflict.others))
     ]
+
+
+def _tables_of(place: Place) -> Key:
+    """Return a place as what is left out of a document is named: without the numbers of a list's entries."""
+    return tuple(key for key in place if isinstance(key, str))
 
 
 def market_conflicts(document: PolicyDocument) -> Iterator[Conflict]:
@@ -437,6 +483,28 @@ def _known_class(document: PolicyDocument) -> str:
 
 
 def _class_conflicts(table: ClassTable) -> Iterator[Conflict]:
+    yield from _conflicts_at_once(table)
+    yield from _change_conflicts(table)
+
+
+def _change_conflicts(table: ClassTable) -> Iterator[Conflict]:
+    """Yield changes that are out of order or change nothing, and the contradictions that each brings about."""
+    before, since_ns = table, None
+    for number, (change, stage) in enumerate(_stages(table)):
+        key = ("changes", number, "from")
+        if since_ns is not None and change.from_ns <= since_ns:
+            expected = f"after {format_time(since_ns)}, the change before it"
+            yield Conflict(key, format_time(change.from_ns), expected, ())
+        if dict(_values(stage)) == dict(_values(before)):
+            yield Conflict(key[:-1], format_time(change.from_ns), "at least one value that is another one then", ())
+        standing = set(_conflicts_at_once(before))
+        for conflict in _conflicts_at_once(stage):
+            if conflict not in standing:
+                yield conflict._replace(key=("changes", number, *conflict.key), others=())
+        before, since_ns = stage, change.from_ns
+
+
+def _conflicts_at_once(table: ClassTable) -> Iterator[Conflict]:
     for relation in (relation for group in GROUPS for relation in group.RELATIONS):
         value, other = attrgetter(relation.key)(table), attrgetter(relation.other)(table)
         named = relation.other
@@ -447,6 +515,24 @@ def _class_conflicts(table: ClassTable) -> Iterator[Conflict]:
             yield Conflict(_key(relation.key), _plain(value), wanted, (_key(relation.other),))
     yield from _source_conflicts(table)
     yield from _hours_conflicts(table)
+    yield from _settlement_conflicts(table)
+
+
+def _settlement_conflicts(table: ClassTable) -> Iterator[Conflict]:
+    """Yield what makes the instants of settlement ambiguous; where funding accrues all the time there are none."""
+    funding, period = table.funding, ("funding", "period_s")
+    if funding.accrual is not FundingAccrual.STEPWISE:
+        return
+    if DAY_S % funding.period_s:
+        expected = "a period that fits into 24 h a whole number of times: settlements lie at the same times every day"
+        yield Conflict(period, _plain(funding.period_s), expected, (("funding", "accrual"),))
+    others = (period, ("funding", "accrual"))
+    if funding.settle_offset_s >= funding.period_s:
+        expected = f"less than {_plain(funding.period_s)} (funding.period_s)"
+        yield Conflict(("funding", "settle_offset_s"), _plain(funding.settle_offset_s), expected, others)
+    if 2 * funding.settle_tolerance_s >= funding.period_s:
+        expected = f"less than half of {_plain(funding.period_s)} (funding.period_s): a step is one of one settlement"
+        yield Conflict(("funding", "settle_tolerance_s"), _plain(funding.settle_tolerance_s), expected, others)
 
 
 def _source_conflicts(table: ClassTable) -> Iterator[Conflict]:
@@ -475,7 +561,7 @@ def _source_conflicts(table: ClassTable) -> Iterator[Conflict]:
 def _placed(conflicts: Iterable[Conflict], top: str, name: str, below: str = "") -> Iterator[Conflict]:
     """Yield conflicts of one table as conflicts of the document; `below` is the class a market takes values from."""
     for conflict in conflicts:
-        others = [(top, name, *other) for other in conflict.others]
+        others: list[Place] = [(top, name, *other) for other in conflict.others]
         if below:
             others += [("markets", name, "class"), ("guard", "default_class")]
             others += [("classes", below, *key) for key in (conflict.key, *conflict.others)]

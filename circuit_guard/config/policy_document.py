@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,17 @@ def _known_rule(name: object) -> str:
     return name
 
 
+def _instant(value: object) -> int:
+    """Return a time of the document in ns since 1970, or raise the pydantic error that says what is expected."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise expected("a time with its offset, not in quotes, such as 2026-12-01T08:00:00Z")
+    return (value - EPOCH) // timedelta(microseconds=1) * 1000
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Instant = Annotated[int, PlainValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+CHANGEABLE = ("funding", "references", "staleness")
+"""The tables of which a change may say something: what exchanges announce."""
 CLASS_NAME = Name(
     "a name of 1 to 32 lower-case letters, digits and _ that starts with a letter", "[a-z][a-z0-9_]{0,31}"
 )
@@ -94,6 +106,11 @@ if TYPE_CHECKING:  # a checker cannot know the types that are made below
 
         latched_markets_min: int = 0
 
+    class ChangeTable(Table):
+        """What the loader itself asks of a change."""
+
+        from_ns: int = 0
+
     class ClassTable(Table):
         """What the loader itself asks of a class."""
 
@@ -103,6 +120,8 @@ if TYPE_CHECKING:  # a checker cannot know the types that are made below
         price: Any = None
         hours: Any = None
         allow_negative_price: bool = False
+        funding: Any = None
+        changes: tuple[ChangeTable, ...] = ()
 
     class MarketTable(ClassTable):
         """And of a market."""
@@ -114,6 +133,16 @@ else:
     _TABLES = {name: _table(name, groups) for name, groups in tables().items()}
     globals().update({table.__name__: table for table in _TABLES.values()})  # pickle finds them by name
     _SHADOW = "Rules that are evaluated, counted and shown, and enforce nothing."
+    ChangeTable = create_model(
+        "ChangeTable",
+        __base__=Table,
+        __doc__="What changes at a known second: from then on these keys have these values.",
+        from_ns=(
+            Instant,
+            Field(alias="from", description="When: a time with its offset, such as 2026-12-01T08:00:00Z."),
+        ),
+        **{name: (_TABLES[name], _TABLES[name]()) for name in CHANGEABLE},
+    )
     ClassTable = create_model(
         "ClassTable",
         __base__=Table,
@@ -122,6 +151,10 @@ else:
         shadow_rules=(
             Annotated[tuple[RuleName, ...], Field(strict=False, max_length=100)],
             Field(default=(), description=_SHADOW),
+        ),
+        changes=(
+            Annotated[tuple[ChangeTable, ...], Field(strict=False, max_length=100)],
+            Field(default=(), description="What changes when, the first first; each on top of those before it."),
         ),
         **{name: (table, table()) for name, table in _TABLES.items()},
     )

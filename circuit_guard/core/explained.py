@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from circuit_guard.core import gates, margin
-from circuit_guard.core.envelope import Interval
+from circuit_guard.core.envelope import FundingParameters, Interval
 from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.margin import World
@@ -65,7 +65,9 @@ def explain(
     apart: dict[int, World] = {}
     for place, held in enumerate(account.positions):
         world = worlds.get(held.market)
-        if world is not None and gates.tainted(held, views[held.market].state) is not None:
+        if world is not None and policy.markets[held.market].of(FundingParameters).rates_only:
+            apart[place] = World(world.mark_price, Interval(held.cached_funding_index, held.cached_funding_index))
+        elif world is not None and gates.tainted(held, views[held.market].state) is not None:
             apart[place] = _settled_otherwise(world, held)
     return margin.explain(account, worlds, apart)
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from circuit_guard.core import names, taint
 from circuit_guard.core.breaker import BreakerParameters
-from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.envelope import FundingAccrual, FundingParameters, Terms
 from circuit_guard.core.evidence import doubted, extended, interrupted, relieved
 from circuit_guard.core.facts import (
     Fact,
@@ -18,9 +18,18 @@ from circuit_guard.core.facts import (
     ReferenceJudged,
     ShadowWould,
 )
-from circuit_guard.core.funding import OPENING, Accrual, PathPoint, moved
+from circuit_guard.core.funding import OPENING, Accrual, FundingPath, PathPoint, moved, rescaled
 from circuit_guard.core.inputs import Observation, Reference
-from circuit_guard.core.market import FeedParameters, Judged, MarketState, Published, Unchanged, published, readable
+from circuit_guard.core.market import (
+    FeedParameters,
+    Judged,
+    MarketState,
+    Published,
+    Unchanged,
+    published,
+    published_terms,
+    readable,
+)
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.price import PriceParameters
@@ -35,6 +44,7 @@ from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER, REFEREN
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
 from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP, StalenessParameters
 from circuit_guard.core.rules.validity import NOT_A_NUMBER, PRICE_NOT_POSITIVE, UNKNOWN_SOURCE
+from circuit_guard.core.settlement import Due
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.tripping import trip
 from circuit_guard.core.types import SECOND_NS, Finding, Phase, Severity, show, show_seconds
@@ -65,10 +75,13 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
         facts += recover(
             market, now_ns, f"epoch {observation.epoch} after {market.feed.epoch}: the publisher restarted"
         )
+    _begin_accrual(market, market_policy)
     view = view_of(market, market_policy, now_ns)
-    view.observation, view.published = observation, published(observation)
+    view.observation, view.published = observation, _judgeable(observation, market_policy)
+    view.terms = _terms(market, observation, market_policy)
     accrual = accrual_of(view, market_policy)
-    view.path = None if accrual is None else moved(market.funding.point, accrual, market_policy.of(FundingParameters))
+    view.path = None if accrual is None else moved(market.funding.point, accrual, view.funding(market_policy))
+    view.due = due_of(view, accrual, market_policy)
     findings = tuple(evaluate_all(view, market_policy))
     if view.calm(market_policy):
         findings = tuple(replace(f, severity=Severity.DENY) if f.severity is Severity.TRIP else f for f in findings)
@@ -91,6 +104,44 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
         facts += _accept(state, view, observation, market_policy, unanswered)
     facts += _shadow(observation, findings)
     return facts + trip(state, market, rejecting, policy, now_ns)
+
+
+def _judgeable(observation: Observation, policy: MarketPolicy) -> Published:
+    """Return the values of an observation that are judged: no funding index where the policy says there is none."""
+    values = published(observation)
+    return values._replace(funding_index=None) if policy.of(FundingParameters).rates_only else values
+
+
+def _begin_accrual(market: MarketState, policy: MarketPolicy) -> None:
+    """Begin anew where the policy now says that the funding index moves in another way than before."""
+    funding, index = policy.of(FundingParameters), market.trusted.funding_index
+    if index is None:
+        return
+    if funding.rates_only:
+        market.trusted.funding_index, market.funding = None, FundingPath()
+    elif funding.accrual is FundingAccrual.CONTINUOUS and market.funding.steps is not None:
+        market.funding.begin(index)
+
+
+def due_of(view: MarketView, accrual: Accrual | None, policy: MarketPolicy) -> Due | None:
+    """Return what may be settled in the funding index of a view's observation; None if it accrues all the time."""
+    if policy.of(FundingParameters).accrual is not FundingAccrual.STEPWISE or view.observation is None:
+        return None
+    latest_ns = view.now_ns + policy.of(FeedParameters).future_skew_ns
+    due = view.due_at(policy, min(view.observation.event_time_ns, latest_ns), view.published.funding_index)
+    if due is None or accrual is None:
+        return due
+    cap = view.funding(policy).rate_max * accrual.price
+    premium = None if accrual.premium is None else max(-cap, min(cap, accrual.premium))
+    return replace(due, steps=due.steps.widened(premium, accrual.unknown), latest=premium)
+
+
+def _terms(market: MarketState, observation: Observation, policy: MarketPolicy) -> Terms:
+    """Return the funding period and cap in force with an observation: its own where the policy admits them."""
+    given, known = published_terms(observation), market.terms
+    if next(given.out_of_bounds(policy.of(FundingParameters)), None) is not None:
+        return known
+    return Terms(given.period_ns or known.period_ns, given.rate_max or known.rate_max)
 
 
 def _stranger(observation: Observation, policy: MarketPolicy | None, known: Iterable[str]) -> Finding | None:
@@ -148,10 +199,23 @@ def _follow(
         return
     feed.epoch, feed.feed_sequence, feed.received_ns = observation.epoch, observation.feed_sequence, observation.at_ns
     if not MISTIMED & rejected_for:
+        _take_terms(view, policy)
         market.funding.point = _followed(view, accrual, policy, rejected=bool(rejected_for))
         feed.accrued_ns = feed.accrual_ns(observation.event_time_ns, policy, observation.at_ns)
+        if view.due is not None and not (rejected_for and market.funding.steps is None):
+            market.funding.steps = view.due.steps if rejected_for else view.due.followed()
         latest_ns = observation.at_ns + policy.of(FeedParameters).future_skew_ns
         feed.event_time_ns = min(observation.event_time_ns, latest_ns)
+
+
+def _take_terms(view: MarketView, policy: MarketPolicy) -> None:
+    """Take the funding terms of the observation; a premium known from before refers to the period before."""
+    market, trusted = view.state, view.state.trusted
+    before_ns = market.funding.point.period_ns
+    if trusted.funding_premium is not None and before_ns:
+        period_ns = view.funding(policy).period_ns
+        trusted.funding_premium = rescaled(trusted.funding_premium, before_ns, period_ns)
+    market.terms = view.terms or market.terms
 
 
 def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *, rejected: bool) -> PathPoint:
@@ -165,7 +229,7 @@ def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *
     doubted = () if trusted is None else (trusted,)
     if accrual.premium is None or not doubted:
         accrual = accrual._replace(unknown=Decimal(1))
-    return moved(point, accrual, policy.of(FundingParameters), doubted)
+    return moved(point, accrual, view.funding(policy), doubted)
 
 
 def _unanswered(rejections: tuple[Finding, ...], observation: Observation) -> tuple[Finding, ...]:
@@ -205,6 +269,8 @@ def _accept(
     view.state.rejections = unanswered
     view.state.reconsidered = view.state.reconsidered if unanswered else None
     _trust(view, observation, policy)
+    if policy.of(FundingParameters).rates_only:
+        view.state.trusted.funding_seen_ns = min(observation.at_ns, observation.event_time_ns)
     if unanswered:
         return []
     return [*_weigh(view, policy), *advance(state, view.state, policy, view.now_ns)]
@@ -240,13 +306,16 @@ def _trust(view: MarketView, observation: Observation, policy: MarketPolicy) -> 
         while market.marks[0][0] < observation.at_ns - policy.of(BasisParameters).window_ns:
             market.marks.popleft()
     if (index := values.funding_index) is not None:
-        if trusted.funding_index is None:
+        before, due = trusted.funding_index, view.due
+        if before is None:
             market.funding.begin(index)
         trusted.funding_step = index - (index if trusted.funding_index is None else trusted.funding_index)
         trusted.funding_step_accrual_ns = market.feed.accrued_ns
         trusted.funding_index, trusted.funding_seen_ns = index, seen_ns
         market.feed.accrued_ns = 0
         market.funding.trust(index)
+        if due is not None and before is not None:
+            market.funding.steps = due.trusted(index, before, view.now_ns)
         taint.regain(market, index)
         trusted.funding_premium = values.funding_premium
         trusted.funding_rate = values.funding_rate
@@ -291,7 +360,8 @@ def _weigh(view: MarketView, policy: MarketPolicy) -> list[Fact]:
         market.agreeing = interrupted(market.agreeing, now_ns, policy.of(PhaseParameters).agreement_ns)
         return []
     market.agreeing = extended(market.agreeing, now_ns)
-    market.consistent_observations += market.trusted.funding_index is not None
+    has_index = market.trusted.funding_index is not None or policy.of(FundingParameters).rates_only
+    market.consistent_observations += has_index
     unconfirmed = policy.first_sight is FirstSight.OPERATOR and not market.was_warm
     if market.warm or unconfirmed or market.consistent_observations < policy.warm_observations:
         return []

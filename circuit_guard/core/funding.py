@@ -19,6 +19,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from circuit_guard.core.envelope import FundingParameters
+from circuit_guard.core.settlement import Steps
 from circuit_guard.core.types import SECOND_NS
 
 ZERO = Decimal(0)
@@ -48,6 +49,9 @@ class PathPoint(NamedTuple):
     """Accrual time since that premium, and what was predicted up to then: the next one may have been in force since."""
     basis: Decimal | None = None
     """Mark price less index price as known last, within the cap."""
+    period_ns: int = 0
+    rate_max: Decimal = ZERO
+    """The funding period that the premium refers to, and the cap in force; 0 is not known."""
 
 
 ORIGIN = PathPoint()
@@ -84,6 +88,8 @@ class FundingPath:
     """Anchors of the last hour, the oldest first and a little older than that."""
     rejected: Anchor | None = None
     """The index that jumped last, while none was trusted since: what goes on from there is rejected, too."""
+    steps: Steps | None = None
+    """Where an index stands that moves only when funding is settled; None for one that accrues all the time."""
 
     def trust(self, index: Decimal) -> None:
         """Note that the index of the last observation is trusted."""
@@ -110,7 +116,7 @@ class FundingPath:
 
     def begin(self, index: Decimal) -> None:
         """Begin anew at an index that is true by an operator's word, or at first sight."""
-        self.point, self.nearer, self.hour = ORIGIN, (), ()
+        self.point, self.nearer, self.hour, self.steps = ORIGIN, (), (), None
         self.trust(index)
 
 
@@ -121,6 +127,11 @@ def moved(
     elapsed_ns, price, premium, basis, unknown = accrual
     cap = policy.rate_max * price
     reach = policy.slack * cap * elapsed_ns / policy.period_ns
+    if point.period_ns and (point.period_ns, point.rate_max) != (policy.period_ns, policy.rate_max):
+        # funding may have changed at any instant between the two observations
+        reach = max(reach, policy.slack * point.rate_max * price * elapsed_ns / point.period_ns)
+        before = None if point.premium is None else rescaled(point.premium, point.period_ns, policy.period_ns)
+        point = point._replace(premium=before)
     known = point.premium if premium is None else max(-cap, min(cap, premium))
     explains = point.basis if basis is None else max(-cap, min(cap, basis))
     premiums = [one for one in (point.premium, known) if one is not None]
@@ -146,4 +157,11 @@ def moved(
         known,
         *held,
         explains,
+        policy.period_ns,
+        policy.rate_max,
     )
+
+
+def rescaled(premium: Decimal, period_ns: int, to_ns: int) -> Decimal:
+    """Return the premium per another funding period that moves the index as fast."""
+    return premium if period_ns == to_ns else premium * to_ns / period_ns

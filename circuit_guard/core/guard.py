@@ -60,6 +60,7 @@ __all__ = ["GuardState", "InvariantViolated", "decide", "decide_orders", "new_st
 def step(state: GuardState, input_: Input, policy: Policy) -> list[Fact]:
     """Take one input and return what it changed. Raises InvariantViolated if time goes back."""
     facts = _move_time(state, input_.at_ns)
+    policy = policy.at(input_.at_ns)
     _drop_outlooks(state, input_)
     with localcontext(ARITHMETIC):
         match input_:
@@ -84,6 +85,7 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     content it is refused. An ALLOW that is too old, or whose market or GLOBAL is latched or halted now, is judged anew.
     """
     facts = _move_time(state, check.at_ns)
+    policy = policy.at(check.at_ns)
     known = state.remembered.get(check.request_id)
     if known is not None:
         asked, decision = known
@@ -104,6 +106,7 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
 def decide_orders(state: GuardState, check: OrdersCheck, policy: Policy) -> list[Fact]:
     """Answer a batch of orders: the facts of time passing, then one OrderJudged an order, in the order given."""
     facts = _move_time(state, check.at_ns)
+    policy = policy.at(check.at_ns)
     with localcontext(ARITHMETIC):
         for market in dict.fromkeys(order.market for order in check.orders):
             if market in policy.markets:

@@ -22,7 +22,8 @@ class Observation:
 
     `epoch` numbers the publishing process, `feed_sequence` counts its observations of this market.
     `funding_index` is cumulative, in quote currency per 1 base unit, and may be negative.
-    `funding_rate` and `funding_premium` (quote currency per 1 base unit) are per funding period.
+    `funding_rate` and `funding_premium` (quote currency per 1 base unit) are per funding period. That period, and the
+    exchange's cap on the rate, are `funding_period_s` and `funding_rate_max`, where the exchange publishes them.
     """
 
     at_ns: int
@@ -36,6 +37,8 @@ class Observation:
     funding_index: Decimal | None = None
     funding_rate: Decimal | None = None
     funding_premium: Decimal | None = None
+    funding_period_s: Decimal | None = None
+    funding_rate_max: Decimal | None = None
 
     def content(self) -> tuple[object, ...]:
         """Return what was published, without when it was received: equal content is a redelivery.
@@ -43,7 +46,8 @@ class Observation:
         Values are compared as written, so that a NaN equals itself.
         """
         values = (self.mark_price, self.index_price, self.funding_index, self.funding_rate, self.funding_premium)
-        return (self.source, self.epoch, self.feed_sequence, self.event_time_ns, *map(str, values))
+        terms = (self.funding_period_s, self.funding_rate_max)
+        return (self.source, self.epoch, self.feed_sequence, self.event_time_ns, *map(str, values), *map(str, terms))
 
 
 @dataclass(frozen=True, slots=True)

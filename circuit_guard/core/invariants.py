@@ -62,7 +62,7 @@ _MARKET: tuple[tuple[str, Callable[[MarketState, GuardState], bool]], ...] = (
     ("a warm market was warm", lambda it, _: not it.warm or it.was_warm),
     (
         "a warm market has trusted values",
-        lambda it, _: not it.warm or None not in (it.trusted.mark_price, it.trusted.funding_index),
+        lambda it, _: not it.warm or (it.trusted.mark_price is not None and _has_its_index(it)),
     ),
     (
         "what is trusted is a finite number",
@@ -86,6 +86,11 @@ _MARKET: tuple[tuple[str, Callable[[MarketState, GuardState], bool]], ...] = (
 def _in_order(standing: tuple[Halt, ...]) -> bool:
     sooner = any(first.ends_before(second) for first, second in pairwise(standing))
     return not sooner and len({halt.person for halt in standing}) == len(standing)
+
+
+def _has_its_index(market: MarketState) -> bool:
+    """Return whether a funding index is trusted, or none was since the policy said that none is judged."""
+    return market.trusted.funding_index is not None or market.funding.last is None
 
 
 def _trusted(market: MarketState) -> tuple[Decimal | None, ...]:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from circuit_guard.core import phase as phases
 from circuit_guard.core import reopening
-from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound
+from circuit_guard.core.envelope import FundingAccrual, FundingParameters, Interval, funding_bound
 from circuit_guard.core.facts import CommandRefused, Fact, MaintenanceBegan, MaintenanceEnded, StateValidated
+from circuit_guard.core.feed import due_of
 from circuit_guard.core.funding import Accrual, PathPoint, moved
 from circuit_guard.core.gates import STATE_NOT_CLEAN
 from circuit_guard.core.inputs import BeginMaintenance, EndMaintenance, Observation, StateRow, ValidateState
@@ -196,16 +197,18 @@ class _Dump:
         if row is None:
             limit = "a row for each market of the policy"
             return [MarketOutcome(name, Outcome.MISSING, "market", "not in the dump", limit)]
-        values = (("mark_price", row.mark_price), ("funding_index", row.funding_index))
+        policy, market = self.policy.markets[name], self.state.markets[name]
+        rates_only = policy.of(FundingParameters).rates_only
+        values = (("mark_price", row.mark_price), *(() if rates_only else (("funding_index", row.funding_index),)))
         missing = [subject for subject, value in values if value is None]
         faults = [MarketOutcome(name, Outcome.MISSING, subject, "not given", "a value") for subject in missing]
-        policy, market = self.policy.markets[name], self.state.markets[name]
         view = self._view(name, row)
         invalid = [one for one in _denying(validity.evaluate(view, policy)) if one.subject not in missing]
         faults += [_outcome(name, Outcome.INVALID, one) for one in invalid]
         mistimed = _mistimed(row, view, policy)
         faults += [] if mistimed is None else [mistimed]
-        if not market.was_warm or market.trusted.funding_index is None or market.trusted.mark_price is None:
+        has_index = rates_only or market.trusted.funding_index is not None
+        if not market.was_warm or not has_index or market.trusted.mark_price is None:
             limit = "a market that was trusted before the maintenance"
             faults.append(MarketOutcome(name, Outcome.NO_BASELINE, "market", "never trusted yet", limit))
         else:
@@ -266,6 +269,7 @@ class _Dump:
         )
         view.published = published(view.observation)
         view.path = _path(view, row.event_time_ns, self.policy.markets[name])
+        view.due = due_of(view, None, self.policy.markets[name])
         return view
 
 
@@ -277,7 +281,7 @@ def _path(view: MarketView, until_ns: int, policy: MarketPolicy) -> PathPoint | 
         return None
     elapsed_ns = state.feed.accrual_ns(until_ns, policy, view.now_ns) - state.feed.accrued_ns
     accrual = Accrual(elapsed_ns, price, None, None)
-    return moved(state.funding.point, accrual, policy.of(FundingParameters), (Decimal(0),))
+    return moved(state.funding.point, accrual, view.funding(policy), (Decimal(0),))
 
 
 class _Admitted(NamedTuple):
@@ -314,9 +318,12 @@ def _stale_funding(row: StateRow, view: MarketView, policy: MarketPolicy) -> lis
     if index is None or trusted.funding_index is None or price is None:
         return []
     behind_ns = max(trusted.funding_seen_ns - row.event_time_ns, 0) + policy.of(FeedParameters).future_skew_ns
-    bound = funding_bound(policy.of(FundingParameters), price, behind_ns)
+    funding = view.funding(policy)
+    if funding.accrual is FundingAccrual.STEPWISE:
+        behind_ns += funding.period_ns  # a settlement more or less
+    bound = funding_bound(funding, price, behind_ns)
     step = index - trusted.funding_index
-    near_zero = funding_bound(policy.of(FundingParameters), price, funding_continuity.MINUTE_NS)
+    near_zero = funding_bound(funding, price, funding_continuity.MINUTE_NS)
     reset = abs(index) <= abs(trusted.funding_index) * funding_continuity.RESET_SHARE and abs(step) > near_zero
     if abs(step) <= bound and not reset:
         return []

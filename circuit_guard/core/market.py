@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from circuit_guard.core import halts
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import FundingParameters, GapMode, Interval, funding_price
+from circuit_guard.core.envelope import NO_TERMS, FundingParameters, GapMode, Interval, Terms, funding_price
 from circuit_guard.core.evidence import Accounts, Run
 from circuit_guard.core.funding import FundingPath
 from circuit_guard.core.halts import Halt
@@ -178,6 +178,8 @@ class MarketState:
     trusted: Trusted = field(default_factory=Trusted)
     feed: Feed = field(default_factory=Feed)
     funding: FundingPath = field(default_factory=FundingPath)
+    terms: Terms = NO_TERMS
+    """The funding period and the cap that the exchange published last."""
     references: ReferenceBook = field(default_factory=ReferenceBook)
     marks: deque[tuple[int, Decimal]] = field(default_factory=deque)
     """Trusted mark prices of the last seconds, oldest first: what a caller may have computed with."""
@@ -266,3 +268,10 @@ def published(observation: Observation) -> Published:
         readable(observation.funding_rate),
         readable(observation.funding_premium),
     )
+
+
+def published_terms(observation: Observation) -> Terms:
+    """Return the funding period and the cap that an observation carries; a period that is no number is 0."""
+    given, period_s = observation.funding_period_s, readable(observation.funding_period_s)
+    period_ns = None if given is None else int((period_s or 0) * SECOND_NS)
+    return Terms(period_ns, observation.funding_rate_max)

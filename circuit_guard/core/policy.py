@@ -7,13 +7,14 @@ durations are nanoseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
-from circuit_guard.core.parameters import Parameters, choice, count, flag, name, seconds, share
+from circuit_guard.core.parameters import Parameters, choice, count, flag, name, parameters_of, seconds, share
 from circuit_guard.core.types import SECOND_NS
 
 P = TypeVar("P", bound=Parameters)
@@ -32,6 +33,23 @@ class TwoActorAct(StrEnum):
     RESUME = "resume"
     RESET = "reset"
     REBASELINE = "rebaseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is enforced on a market from a known time on, because the exchange said it would change then."""
+
+    from_ns: int
+    groups: Mapping[type[Parameters], Parameters] = field(repr=False)
+    """One value of each group of parameters, as in `MarketPolicy`."""
+
+    def differences(self, before: Mapping[type[Parameters], Parameters]) -> Iterator[tuple[str, Any, Any]]:
+        """Yield each parameter that changes: its key in the policy file, and what is written before and after."""
+        for group, given in self.groups.items():
+            for one in parameters_of(group):
+                old, new = getattr(before[group], one.name), getattr(given, one.name)
+                if old != new:
+                    yield f"{group.TABLE}.{one.key}", one.to_written(old), one.to_written(new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,10 @@ class MarketPolicy:
         "rebaselines the market.",
     )
     shadow_rules: frozenset[str] = frozenset()
+    changes: tuple[Change, ...] = ()
+    """What changes when, the first first. Each says all that holds from then on."""
+    stages: Any = field(default=None, init=False, repr=False, compare=False)
+    """The policy before and after each change: worked out once by `at`. No part of the policy."""
     plan: Any = field(default=None, init=False, repr=False, compare=False)
     """Which rules run, and how: worked out once by `rulebook.evaluate_all`. No part of the policy."""
 
@@ -61,16 +83,39 @@ class MarketPolicy:
         """Return the market's parameters of one group."""
         return self.groups[group]  # type: ignore[return-value]
 
+    def at(self, now_ns: int) -> MarketPolicy:
+        """Return what is enforced at a time: the same policy each time until the next change."""
+        if not self.changes:
+            return self
+        if self.stages is None:
+            stages = [self, *(replace(self, groups=change.groups) for change in self.changes)]
+            for one in stages:
+                object.__setattr__(one, "stages", stages)  # it follows from the policy alone
+        stage: MarketPolicy = self.stages[sum(1 for change in self.changes if change.from_ns <= now_ns)]
+        return stage
+
     def plain(self) -> dict[str, Any]:
         """Return every value by its name in the core, those of a table as a dict: what journal and revision are of."""
         values: dict[str, Any] = {one: getattr(self, one) for one in MARKET_FIELDS}
         for group, given in self.groups.items():
             table = values.setdefault(group.TABLE, {})
             table.update((one.name, getattr(given, one.name)) for one in fields(group))
+        if self.changes:
+            values["changes"] = [self._plain_change(change) for change in self.changes]
+        return values
+
+    def _plain_change(self, change: Change) -> dict[str, Any]:
+        """Return a change by the groups that are then others than at first."""
+        values: dict[str, Any] = {"from_ns": change.from_ns}
+        for group, given in change.groups.items():
+            if given != self.groups[group]:
+                table = values.setdefault(group.TABLE, {})
+                table.update((one.name, getattr(given, one.name)) for one in fields(group))
         return values
 
 
-MARKET_FIELDS = tuple(one.name for one in fields(MarketPolicy) if one.name not in ("groups", "plan"))
+NOT_PLAIN = ("groups", "changes", "stages", "plan")
+MARKET_FIELDS = tuple(one.name for one in fields(MarketPolicy) if one.name not in NOT_PLAIN)
 """What a market's policy has besides its groups of parameters."""
 
 
@@ -109,3 +154,21 @@ class Policy:
     are recorded without it, every remembered ALLOW answers, whatever its age and even while its market is latched."""
     conversions: Any = field(default=None, init=False, repr=False, compare=False)
     """Which markets each market's reference price converts for: worked out once by `feed`. No part of the policy."""
+    stages: Any = field(default=None, init=False, repr=False, compare=False)
+    """When something changes, and the policies in between: worked out once by `at`. No part of the policy."""
+
+    def at(self, now_ns: int) -> Policy:
+        """Return what is enforced at a time; its revision stays, for it says what changes when."""
+        if self.stages is None:
+            times = sorted({change.from_ns for market in self.markets.values() for change in market.changes})
+            object.__setattr__(self, "stages", (times, {}))
+        times, known = self.stages
+        if not times:
+            return self
+        place = bisect_right(times, now_ns)
+        if place not in known:
+            markets = {name: market.at(now_ns) for name, market in self.markets.items()}
+            known[place] = replace(self, markets=markets)
+            object.__setattr__(known[place], "stages", self.stages)
+        policy: Policy = known[place]
+        return policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from circuit_guard.core import taint
-from circuit_guard.core.envelope import FundingParameters, GapMode
+from circuit_guard.core.envelope import FundingAccrual, FundingParameters, GapMode, in_force
 from circuit_guard.core.facts import CommandRefused, Fact, Rebaselined
 from circuit_guard.core.funding import Accrual, moved
 from circuit_guard.core.inputs import Baseline, RebaselineCommand
@@ -13,6 +13,7 @@ from circuit_guard.core.market import Feed, MarketState, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.progress import start_afresh
+from circuit_guard.core.settlement import begun
 from circuit_guard.core.state import GuardState
 
 
@@ -74,8 +75,11 @@ def _trust(market: MarketState, baseline: Baseline, policy: MarketPolicy, now_ns
         event_time_ns=event_time_ns, received_ns=market.feed.received_ns, accrued_ns=0 if frozen else gap_ns
     )
     market.funding.begin(baseline.funding_index)
+    if policy.of(FundingParameters).accrual is FundingAccrual.STEPWISE:
+        market.funding.steps = begun(baseline.as_of_ns, policy.of(FundingParameters))
     price = trusted.funding_price()
     if price is not None and not frozen:
         accrual = Accrual(gap_ns, policy.of(PriceParameters).of(price), None, None, Decimal(1))
-        market.funding.point = moved(market.funding.point, accrual, policy.of(FundingParameters))
+        funding = in_force(policy.of(FundingParameters), market.terms)
+        market.funding.point = moved(market.funding.point, accrual, funding)
     market.was_warm = True

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from circuit_guard.core import gates, halts, reopening
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.envelope import FundingParameters, Interval, funding_bound
+from circuit_guard.core.envelope import Interval, funding_bound
 from circuit_guard.core.facts import ActProposed
+from circuit_guard.core.formatting import instant
 from circuit_guard.core.gates import MARKET_CLOSED
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import FeedParameters, MarketState
-from circuit_guard.core.policy import MarketPolicy, Policy
+from circuit_guard.core.policy import Change, MarketPolicy, Policy
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rulebook import evaluate_all
@@ -83,6 +85,8 @@ class MarketStatus:
     """The halts beside `halt`, which lasts longest; they too the longest first."""
     own_price: bool = False
     """Whether the market's own average stands in for references: it has none."""
+    next_change: str = ""
+    """What the policy changes next in this market, and when; empty where nothing comes."""
 
     @property
     def closed(self) -> bool:
@@ -148,6 +152,7 @@ def status_with(state: GuardState, policy: Policy, markets: tuple[MarketStatus, 
 
 def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketStatus:
     """Describe one market at `now_ns`."""
+    policy = policy.at(now_ns)
     view, trusted = view_of(market, policy, now_ns), market.trusted
     view.closure = Check(
         at_ns=now_ns,
@@ -191,7 +196,30 @@ def market_status(state: GuardState, market: MarketState, policy: MarketPolicy, 
         band=band.interval(view, policy),
         other_halts=market.other_halts,
         own_price=view.references.own,
+        next_change=next_change(policy, now_ns),
     )
+
+
+def next_change(policy: MarketPolicy, now_ns: int) -> str:
+    """Return what the policy changes next, and when; empty where nothing comes."""
+    coming = (said for change, said in changes(policy) if change.from_ns > now_ns)
+    return next(coming, "")
+
+
+def changes(policy: MarketPolicy) -> Iterator[tuple[Change, str]]:
+    """Yield each change with its sentence: `2026-12-01 08:00:00Z: funding.period_s 28800 to 3600`."""
+    before = policy.at(0).groups
+    for change in policy.changes:
+        differing = change.differences(before)
+        said = ", ".join(f"{key} {_written(old)} to {_written(new)}" for key, old, new in differing)
+        yield change, f"{instant(change.from_ns)}: {said}"
+        before = change.groups
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return " and ".join(value) or "any"
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
@@ -205,10 +233,10 @@ def _headroom(view: MarketView, policy: MarketPolicy) -> dict[str, Decimal]:
     if trusted.funding_index is not None:
         price = view.funding_price(policy)
         accrual_ns = trusted.funding_step_accrual_ns + policy.of(FeedParameters).future_skew_ns
-        bound = funding_bound(policy.of(FundingParameters), price, accrual_ns) if price else Decimal(0)
+        bound = funding_bound(view.funding(policy), price, accrual_ns) if price else Decimal(0)
         used["funding_continuity"] = abs(trusted.funding_step) / bound if bound else Decimal(0)
     if trusted.funding_rate is not None:
-        used["funding_rate"] = abs(trusted.funding_rate) / policy.of(FundingParameters).rate_max
+        used["funding_rate"] = abs(trusted.funding_rate) / view.funding(policy).rate_max
     return {rule: min(max(1 - share, Decimal(0)), Decimal(1)) for rule, share in used.items()}
 
 

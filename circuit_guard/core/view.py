@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
-from circuit_guard.core.envelope import FundingParameters, FundingReach, Interval, funding_reach
+from circuit_guard.core.envelope import (
+    NO_TERMS,
+    FundingAccrual,
+    FundingParameters,
+    FundingReach,
+    Interval,
+    Terms,
+    funding_reach,
+    in_force,
+    rounding_of,
+)
 from circuit_guard.core.evidence import doubted
 from circuit_guard.core.funding import PathPoint
 from circuit_guard.core.hours import Closed, HoursParameters, Session
@@ -18,6 +28,7 @@ from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import ReferenceView
+from circuit_guard.core.settlement import Due, begun, due_by
 from circuit_guard.core.types import ExplainedLoss, Phase, Severity
 
 T = TypeVar("T")
@@ -39,6 +50,10 @@ class MarketView:
     published: Published = NOTHING_PUBLISHED
     path: PathPoint | None = None
     """Where the path of the funding index stands with the observation; None where no price is known yet."""
+    terms: Terms | None = None
+    """The funding period and cap in force with the observation; None: those that were published last."""
+    due: Due | None = None
+    """What may be settled in the funding index of the observation; None where it accrues all the time."""
     closure: Check | None = None
     explained: ExplainedLoss | None = None
     """What the account of the closure says; None where it has none."""
@@ -97,16 +112,51 @@ class MarketView:
             price = max(price, abs(hull.low), abs(hull.high))
         return policy.of(PriceParameters).of(price)
 
+    def funding(self, policy: MarketPolicy) -> FundingParameters:
+        """Return how far funding can move the index now: as the policy says, and within that as is published."""
+        given, terms = policy.of(FundingParameters), self.state.terms if self.terms is None else self.terms
+        return given if terms == NO_TERMS else in_force(given, terms)
+
     def funding_envelope(self, policy: MarketPolicy, margin_ns: int = 0) -> Interval | None:
-        """Return where the funding index can honestly be now, give or take `margin_ns` of accrual; None if unknown."""
+        """Return where the funding index can honestly be now, give or take `margin_ns` of accrual; None if unknown.
+
+        It is zero where none is judged.
+        """
+        accrual = policy.of(FundingParameters).accrual
+        if accrual is not FundingAccrual.CONTINUOUS:
+            return NO_INDEX if accrual is FundingAccrual.NONE else self._stepwise_envelope(policy, margin_ns)
         trusted, reach = self.state.trusted.funding_index, self.once(_funding_reach)
         if trusted is None or reach is None:
             return None
         accrual_ns = self.state.feed.accrual_ns(self.now_ns, policy, self.now_ns)
-        bound = reach.within(accrual_ns + margin_ns, policy.of(FundingParameters).period_ns)
+        bound = reach.within(accrual_ns + margin_ns, self.funding(policy).period_ns)
         return Interval(trusted - bound, trusted + bound)
+
+    def due_at(self, policy: MarketPolicy, until_ns: int, index: Decimal | None = None) -> Due | None:
+        """Return what may be settled in a stepwise funding index by an instant; None where nothing is known yet."""
+        trusted, price = self.state.trusted.funding_index, self.funding_price(policy)
+        if trusted is None or price is None:
+            return None
+        funding = self.funding(policy)
+        steps = self.state.funding.steps or begun(self.state.feed.event_time_ns or self.now_ns, funding)
+        return due_by(until_ns, steps, funding, price, rounding_of(price, trusted, trusted if index is None else index))
+
+    def _stepwise_envelope(self, policy: MarketPolicy, margin_ns: int) -> Interval | None:
+        """Return the trusted index with the steps that may be settled by now, and the one before it if that is new."""
+        due, trusted = self.due_at(policy, self.now_ns), self.state.trusted.funding_index
+        if due is None or trusted is None:
+            return None
+        reached = due.reached(due.most)
+        envelope = Interval(trusted - due.rounding, trusted + due.rounding)
+        envelope = envelope.including(trusted + reached.low).including(trusted + reached.high)
+        if due.steps.before is not None and self.now_ns - due.steps.moved_ns <= margin_ns:
+            envelope = envelope.including(due.steps.before)
+        return envelope
+
+
+NO_INDEX = Interval(Decimal(0), Decimal(0))
 
 
 def _funding_reach(view: MarketView, policy: MarketPolicy) -> FundingReach | None:
     price = view.funding_price(policy)
-    return None if price is None else funding_reach(policy.of(FundingParameters), price)
+    return None if price is None else funding_reach(view.funding(policy), price)

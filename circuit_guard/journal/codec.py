@@ -25,7 +25,7 @@ from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
-from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
+from circuit_guard.core.policy import MARKET_FIELDS, Change, MarketPolicy, Policy
 from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.reopening import ReopeningParameters
 from circuit_guard.core.rulebook import GROUPS
@@ -145,7 +145,20 @@ def _market_policy(plain: dict[str, Any]) -> MarketPolicy:
             earlier = {name: value for name, value in _BEFORE.get(group, {}).items() if name not in given}
             groups[group] = replace(msgspec.convert(given, group, dec_hook=_built), **earlier)
     own = {name: plain[name] for name in MARKET_FIELDS if name in plain}
-    return replace(msgspec.convert({**own, "groups": {}}, MarketPolicy, dec_hook=_built), groups=groups)
+    changes = tuple(_change(change, groups) for change in plain.get("changes", ()))
+    market: MarketPolicy = msgspec.convert({**own, "groups": {}}, MarketPolicy, dec_hook=_built)
+    return replace(market, groups=groups, changes=changes)
+
+
+def _change(plain: dict[str, Any], groups: dict[type[Parameters], Parameters]) -> Change:
+    """Return a change of a policy: what it does not name is as it was at first."""
+    changed = dict(groups)
+    for group in groups:
+        named = {one.name for one in fields(group)}
+        given = {name: value for name, value in plain.get(group.TABLE, {}).items() if name in named}
+        if given:
+            changed[group] = msgspec.convert(given, group, dec_hook=_built)
+    return Change(plain["from_ns"], changed)
 
 
 _BEFORE: dict[type[Parameters], dict[str, Any]] = {
@@ -172,6 +185,8 @@ def _flat(market: MarketPolicy) -> dict[str, Any]:
 def _in_order(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _in_order(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_in_order(item) for item in value]
     return sorted(value) if isinstance(value, frozenset) else value
 
 

@@ -549,6 +549,7 @@ _SHAPES = {
         Field("feed_sequence", "feed_sequence", required_integer, _as_it_is),
         _time("event_time"),
         *_optional_decimals("mark_price", "index_price", "funding_index", "funding_rate", "funding_premium"),
+        *_optional_decimals("funding_period_s", "funding_rate_max"),
     ),
     "reference": Shape(Reference, _MARKET, _name("source"), _time("event_time"), _decimal("price")),
     "phase": Shape(

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
 
-from circuit_guard.core.envelope import FundingParameters, GapMode
+from circuit_guard.core.envelope import FundingAccrual, FundingParameters, GapMode
+from circuit_guard.core.settlement import settlements
 
 INDEX_EXPONENT = Decimal("1e-18")
 """The decimals of a carried index: as many as any published one has."""
@@ -89,5 +90,7 @@ class FundingHistory:
 def _accrued(since: Published, until_ns: int, funding: FundingParameters) -> Decimal:
     """Return what the index accrues after an observation; nothing in a gap that freezes it."""
     span_ns = until_ns - since.event_ns
-    frozen = funding.gap_mode is GapMode.FREEZE and span_ns > funding.gap_ns
+    if funding.accrual is FundingAccrual.STEPWISE and since.premium is not None:
+        return since.premium * settlements(funding, since.event_ns, until_ns)
+    frozen = funding.rates_only or (funding.gap_mode is GapMode.FREEZE and span_ns > funding.gap_ns)
     return Decimal(0) if frozen or since.premium is None else since.premium * span_ns / funding.period_ns

@@ -341,7 +341,7 @@ class Witness:
             self._hear(happened, [record.scope] if record.scope else list(self._markets))
 
     def _observe(self, sequence: int, observed: Observation) -> None:
-        name, state, policy = observed.market, self._rerun.state, self._rerun.policy
+        name, state, policy = observed.market, self._rerun.state, self._rerun.policy.at(observed.at_ns)
         watched = self._watched(name)
         before = None if watched is None else replace(state.markets[name].trusted)
         happened = self._rerun.run(observed)
@@ -377,7 +377,8 @@ class Witness:
             watched = self._watched(name)
             if watched is not None:
                 held = tuple(position for position in positions if position.market == name)
-                market, policy = self._rerun.state.markets[name], self._rerun.policy.markets[name]
+                market = self._rerun.state.markets[name]
+                policy = self._rerun.policy.at(check.at_ns).markets[name]
                 seen[name] = watched.seen(market, policy, held, check.at_ns)
         return seen
 

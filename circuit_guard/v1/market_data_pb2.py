@@ -26,29 +26,29 @@ from circuit_guard.v1 import types_pb2 as circuit__guard_dot_v1_dot_types__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"circuit_guard/v1/market_data.proto\x12\x10\x63ircuit_guard.v1\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x02\n\x0bObservation\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rfeed_sequence\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmark_price\x18\x06 \x01(\t\x12\x13\n\x0bindex_price\x18\x07 \x01(\t\x12\x15\n\rfunding_index\x18\x08 \x01(\t\x12\x14\n\x0c\x66unding_rate\x18\t \x01(\t\x12\x17\n\x0f\x66unding_premium\x18\n \x01(\tB\x08\n\x06_epochB\x10\n\x0e_feed_sequence\"j\n\tReference\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05price\x18\x04 \x01(\t\"\xb1\x01\n\rPublishResult\x12/\n\x06status\x18\x01 \x01(\x0e\x32\x1f.circuit_guard.v1.PublishStatus\x12\x13\n\x0bredelivered\x18\x02 \x01(\x08\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12-\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1e.circuit_guard.v1.RequestError\"Q\n\x1aPublishObservationsRequest\x12\x33\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1d.circuit_guard.v1.Observation\"O\n\x1bPublishObservationsResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.circuit_guard.v1.PublishResult\"K\n\x18PublishReferencesRequest\x12/\n\nreferences\x18\x01 \x03(\x0b\x32\x1b.circuit_guard.v1.Reference\"M\n\x19PublishReferencesResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.circuit_guard.v1.PublishResult*\x85\x01\n\rPublishStatus\x12\x1e\n\x1aPUBLISH_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PUBLISH_STATUS_ACCEPTED\x10\x01\x12\x1b\n\x17PUBLISH_STATUS_REJECTED\x10\x02\x12\x1a\n\x16PUBLISH_STATUS_REFUSED\x10\x03\x32\xf5\x01\n\x11MarketDataService\x12r\n\x13PublishObservations\x12,.circuit_guard.v1.PublishObservationsRequest\x1a-.circuit_guard.v1.PublishObservationsResponse\x12l\n\x11PublishReferences\x12*.circuit_guard.v1.PublishReferencesRequest\x1a+.circuit_guard.v1.PublishReferencesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"circuit_guard/v1/market_data.proto\x12\x10\x63ircuit_guard.v1\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x02\n\x0bObservation\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rfeed_sequence\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nmark_price\x18\x06 \x01(\t\x12\x13\n\x0bindex_price\x18\x07 \x01(\t\x12\x15\n\rfunding_index\x18\x08 \x01(\t\x12\x14\n\x0c\x66unding_rate\x18\t \x01(\t\x12\x17\n\x0f\x66unding_premium\x18\n \x01(\t\x12\x18\n\x10\x66unding_period_s\x18\x0b \x01(\t\x12\x18\n\x10\x66unding_rate_max\x18\x0c \x01(\tB\x08\n\x06_epochB\x10\n\x0e_feed_sequence\"j\n\tReference\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05price\x18\x04 \x01(\t\"\xb1\x01\n\rPublishResult\x12/\n\x06status\x18\x01 \x01(\x0e\x32\x1f.circuit_guard.v1.PublishStatus\x12\x13\n\x0bredelivered\x18\x02 \x01(\x08\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12-\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1e.circuit_guard.v1.RequestError\"Q\n\x1aPublishObservationsRequest\x12\x33\n\x0cobservations\x18\x01 \x03(\x0b\x32\x1d.circuit_guard.v1.Observation\"O\n\x1bPublishObservationsResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.circuit_guard.v1.PublishResult\"K\n\x18PublishReferencesRequest\x12/\n\nreferences\x18\x01 \x03(\x0b\x32\x1b.circuit_guard.v1.Reference\"M\n\x19PublishReferencesResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.circuit_guard.v1.PublishResult*\x85\x01\n\rPublishStatus\x12\x1e\n\x1aPUBLISH_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PUBLISH_STATUS_ACCEPTED\x10\x01\x12\x1b\n\x17PUBLISH_STATUS_REJECTED\x10\x02\x12\x1a\n\x16PUBLISH_STATUS_REFUSED\x10\x03\x32\xf5\x01\n\x11MarketDataService\x12r\n\x13PublishObservations\x12,.circuit_guard.v1.PublishObservationsRequest\x1a-.circuit_guard.v1.PublishObservationsResponse\x12l\n\x11PublishReferences\x12*.circuit_guard.v1.PublishReferencesRequest\x1a+.circuit_guard.v1.PublishReferencesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circuit_guard.v1.market_data_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUBLISHSTATUS']._serialized_start=1011
-  _globals['_PUBLISHSTATUS']._serialized_end=1144
+  _globals['_PUBLISHSTATUS']._serialized_start=1063
+  _globals['_PUBLISHSTATUS']._serialized_end=1196
   _globals['_OBSERVATION']._serialized_start=120
-  _globals['_OBSERVATION']._serialized_end=400
-  _globals['_REFERENCE']._serialized_start=402
-  _globals['_REFERENCE']._serialized_end=508
-  _globals['_PUBLISHRESULT']._serialized_start=511
-  _globals['_PUBLISHRESULT']._serialized_end=688
-  _globals['_PUBLISHOBSERVATIONSREQUEST']._serialized_start=690
-  _globals['_PUBLISHOBSERVATIONSREQUEST']._serialized_end=771
-  _globals['_PUBLISHOBSERVATIONSRESPONSE']._serialized_start=773
-  _globals['_PUBLISHOBSERVATIONSRESPONSE']._serialized_end=852
-  _globals['_PUBLISHREFERENCESREQUEST']._serialized_start=854
-  _globals['_PUBLISHREFERENCESREQUEST']._serialized_end=929
-  _globals['_PUBLISHREFERENCESRESPONSE']._serialized_start=931
-  _globals['_PUBLISHREFERENCESRESPONSE']._serialized_end=1008
-  _globals['_MARKETDATASERVICE']._serialized_start=1147
-  _globals['_MARKETDATASERVICE']._serialized_end=1392
+  _globals['_OBSERVATION']._serialized_end=452
+  _globals['_REFERENCE']._serialized_start=454
+  _globals['_REFERENCE']._serialized_end=560
+  _globals['_PUBLISHRESULT']._serialized_start=563
+  _globals['_PUBLISHRESULT']._serialized_end=740
+  _globals['_PUBLISHOBSERVATIONSREQUEST']._serialized_start=742
+  _globals['_PUBLISHOBSERVATIONSREQUEST']._serialized_end=823
+  _globals['_PUBLISHOBSERVATIONSRESPONSE']._serialized_start=825
+  _globals['_PUBLISHOBSERVATIONSRESPONSE']._serialized_end=904
+  _globals['_PUBLISHREFERENCESREQUEST']._serialized_start=906
+  _globals['_PUBLISHREFERENCESREQUEST']._serialized_end=981
+  _globals['_PUBLISHREFERENCESRESPONSE']._serialized_start=983
+  _globals['_PUBLISHREFERENCESRESPONSE']._serialized_end=1060
+  _globals['_MARKETDATASERVICE']._serialized_start=1199
+  _globals['_MARKETDATASERVICE']._serialized_end=1444
 # @@protoc_insertion_point(module_scope)

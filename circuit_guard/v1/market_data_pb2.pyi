@@ -23,7 +23,7 @@ PUBLISH_STATUS_REJECTED: PublishStatus
 PUBLISH_STATUS_REFUSED: PublishStatus
 
 class Observation(_message.Message):
-    __slots__ = ("market", "source", "epoch", "feed_sequence", "event_time", "mark_price", "index_price", "funding_index", "funding_rate", "funding_premium")
+    __slots__ = ("market", "source", "epoch", "feed_sequence", "event_time", "mark_price", "index_price", "funding_index", "funding_rate", "funding_premium", "funding_period_s", "funding_rate_max")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,8 @@ class Observation(_message.Message):
     FUNDING_INDEX_FIELD_NUMBER: _ClassVar[int]
     FUNDING_RATE_FIELD_NUMBER: _ClassVar[int]
     FUNDING_PREMIUM_FIELD_NUMBER: _ClassVar[int]
+    FUNDING_PERIOD_S_FIELD_NUMBER: _ClassVar[int]
+    FUNDING_RATE_MAX_FIELD_NUMBER: _ClassVar[int]
     market: str
     source: str
     epoch: int
@@ -44,7 +46,9 @@ class Observation(_message.Message):
     funding_index: str
     funding_rate: str
     funding_premium: str
-    def __init__(self, market: _Optional[str] = ..., source: _Optional[str] = ..., epoch: _Optional[int] = ..., feed_sequence: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., funding_index: _Optional[str] = ..., funding_rate: _Optional[str] = ..., funding_premium: _Optional[str] = ...) -> None: ...
+    funding_period_s: str
+    funding_rate_max: str
+    def __init__(self, market: _Optional[str] = ..., source: _Optional[str] = ..., epoch: _Optional[int] = ..., feed_sequence: _Optional[int] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., funding_index: _Optional[str] = ..., funding_rate: _Optional[str] = ..., funding_premium: _Optional[str] = ..., funding_period_s: _Optional[str] = ..., funding_rate_max: _Optional[str] = ...) -> None: ...
 
 class Reference(_message.Message):
     __slots__ = ("market", "source", "event_time", "price")

@@ -98,7 +98,7 @@ class Headroom(_message.Message):
     def __init__(self, rule: _Optional[str] = ..., left_ratio: _Optional[float] = ...) -> None: ...
 
 class MarketStatus(_message.Message):
-    __slots__ = ("market", "market_class", "required", "warm", "phase", "commanded_phase", "phase_since", "phase_note", "breaker", "halt", "denying", "mark_price", "mark_age", "index_price", "funding_index", "funding_age", "funding_envelope", "reference_price", "references_fresh", "mark_limits", "headroom", "held_since", "overdue", "ramp_share", "discarded_intervals", "other_halts")
+    __slots__ = ("market", "market_class", "required", "warm", "phase", "commanded_phase", "phase_since", "phase_note", "breaker", "halt", "denying", "mark_price", "mark_age", "index_price", "funding_index", "funding_age", "funding_envelope", "reference_price", "references_fresh", "mark_limits", "headroom", "held_since", "overdue", "ramp_share", "discarded_intervals", "other_halts", "next_change")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     MARKET_CLASS_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class MarketStatus(_message.Message):
     RAMP_SHARE_FIELD_NUMBER: _ClassVar[int]
     DISCARDED_INTERVALS_FIELD_NUMBER: _ClassVar[int]
     OTHER_HALTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CHANGE_FIELD_NUMBER: _ClassVar[int]
     market: str
     market_class: str
     required: bool
@@ -151,4 +152,5 @@ class MarketStatus(_message.Message):
     ramp_share: float
     discarded_intervals: int
     other_halts: _containers.RepeatedCompositeFieldContainer[Halt]
-    def __init__(self, market: _Optional[str] = ..., market_class: _Optional[str] = ..., required: _Optional[bool] = ..., warm: _Optional[bool] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., commanded_phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., phase_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., phase_note: _Optional[str] = ..., breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., halt: _Optional[_Union[Halt, _Mapping]] = ..., denying: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., mark_price: _Optional[str] = ..., mark_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., index_price: _Optional[str] = ..., funding_index: _Optional[str] = ..., funding_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., funding_envelope: _Optional[_Union[Interval, _Mapping]] = ..., reference_price: _Optional[str] = ..., references_fresh: _Optional[int] = ..., mark_limits: _Optional[_Union[Interval, _Mapping]] = ..., headroom: _Optional[_Iterable[_Union[Headroom, _Mapping]]] = ..., held_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overdue: _Optional[bool] = ..., ramp_share: _Optional[float] = ..., discarded_intervals: _Optional[int] = ..., other_halts: _Optional[_Iterable[_Union[Halt, _Mapping]]] = ...) -> None: ...
+    next_change: str
+    def __init__(self, market: _Optional[str] = ..., market_class: _Optional[str] = ..., required: _Optional[bool] = ..., warm: _Optional[bool] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., commanded_phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., phase_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., phase_note: _Optional[str] = ..., breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., halt: _Optional[_Union[Halt, _Mapping]] = ..., denying: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., mark_price: _Optional[str] = ..., mark_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., index_price: _Optional[str] = ..., funding_index: _Optional[str] = ..., funding_age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., funding_envelope: _Optional[_Union[Interval, _Mapping]] = ..., reference_price: _Optional[str] = ..., references_fresh: _Optional[int] = ..., mark_limits: _Optional[_Union[Interval, _Mapping]] = ..., headroom: _Optional[_Iterable[_Union[Headroom, _Mapping]]] = ..., held_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., overdue: _Optional[bool] = ..., ramp_share: _Optional[float] = ..., discarded_intervals: _Optional[int] = ..., other_halts: _Optional[_Iterable[_Union[Halt, _Mapping]]] = ..., next_change: _Optional[str] = ...) -> None: ...

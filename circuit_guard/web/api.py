@@ -87,6 +87,7 @@ def _market(status: MarketStatus) -> Json:
         "denying": _findings(status.denying),
         "held_since": _instant(status.held_since_ns),
         "overdue": status.overdue,
+        "next_change": status.next_change,
         "ramp_share": None if status.ramp_share is None else float(status.ramp_share),
         "mark_price": _text(status.mark_price),
         "mark_age_s": _seconds(status.mark_age_ns),

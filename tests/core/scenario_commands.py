@@ -22,6 +22,8 @@ FIELDS = {
     "funding": "funding_index",
     "rate": "funding_rate",
     "premium": "funding_premium",
+    "period": "funding_period_s",
+    "cap": "funding_rate_max",
 }
 BASIS = ("mark", "funding")
 OF_THE_GUARD = ("global_breaker", "shadow", "two_actors", "two_actors_within", "remembered_allow_max")
@@ -75,9 +77,13 @@ class Scenario:
         return named[0] if named else next(iter(self.feeds))
 
     def policy(self, command: Command) -> Iterator[str]:
-        """`policy [MARKET...] key=value`: before anything else it is what the guard starts with, then a reload."""
+        """`policy [MARKET...] key=value [from=T]`: at first it is what the guard starts with, then a reload.
+
+        With `from` the values hold from that time on.
+        """
         named = command.markets(self.feeds)
         given = dict(command.given)
+        since = given.pop("from", "")
         if "markets" in given:
             names = given.pop("markets").split(",")
             kept = {name: self.rules.markets.get(name, world.market_policy(later=self.later)) for name in names}
@@ -85,7 +91,7 @@ class Scenario:
             self.feeds = {name: self.feeds.get(name) or world.feed_of(name) for name in names}
         own = {key: given.pop(key) for key in list(given) if key.partition(".")[0] in OF_THE_GUARD}
         markets = {
-            name: world.changed(part, given) if name in (named or self.rules.markets) else part
+            name: world.changed(part, given, since) if name in (named or self.rules.markets) else part
             for name, part in self.rules.markets.items()
         }
         self.rules = replace(world.changed(self.rules, own), markets=markets)
@@ -148,7 +154,7 @@ class Scenario:
         return heard
 
     def observe(self, command: Command) -> Iterator[str]:
-        """`observe [MARKET] [mark= index= funding= rate= premium=] [epoch= seq= source= event=-3s]`."""
+        """`observe [MARKET] [mark= index= funding= rate= premium= period= cap=] [epoch= seq= source= event=-3s]`."""
         given: dict[str, Any] = {}
         for key, text in command.given.items():
             if key == "event":

@@ -67,8 +67,12 @@ def policy(markets: Iterable[str] = (BTC,), revision: str = "r1", *, later: bool
     )
 
 
-def changed(part: Any, changes: Mapping[str, str]) -> Any:
-    """Return a policy value with changes such as {"funding.gap": "10s", "references.quorum": "2"}."""
+def changed(part: Any, changes: Mapping[str, str], since: str = "") -> Any:
+    """Return a policy value with changes such as {"funding.gap": "10s", "references.quorum": "2"}; from a time on."""
+    if since:
+        before = part.changes[-1].groups if part.changes else part.groups
+        change = p.Change(at(since), changed(replace(part, groups=before), changes).groups)
+        return replace(part, changes=(*part.changes, change))
     for path, text in changes.items():
         table, _, name = path.rpartition(".")
         group = _group(table, name) if isinstance(part, p.MarketPolicy) and table else None
@@ -113,7 +117,11 @@ def _like(before: Any, text: str) -> Any:
 
 @dataclass
 class Feed:
-    """An exchange's published state of one market, and the venues' prices for it. Funding accrues as time passes."""
+    """An exchange's published state of one market, and the venues' prices for it. Funding accrues as time passes.
+
+    With `settle_every` it is settled every so many seconds from midnight plus `settle_offset` on, and published
+    `settle_late` seconds after that.
+    """
 
     market: str
     mark: Decimal
@@ -125,6 +133,13 @@ class Feed:
     epoch: int = 1
     sequence: int = 0
     source: str = "exchange"
+    period: Decimal = Decimal(28_800)
+    carries: Decimal = Decimal(0)
+    """Whether its funding period, and its cap if there is one, are published with everything: 1 or 0."""
+    cap: Decimal | None = None
+    settle_every: Decimal = Decimal(0)
+    settle_offset: Decimal = Decimal(0)
+    settle_late: Decimal = Decimal(0)
     now_ns: int | None = None
     published: Observation | None = None
 
@@ -140,9 +155,17 @@ class Feed:
     def accrue(self, now_ns: int) -> None:
         """Let funding accrue until now."""
         if self.now_ns is not None:
-            step = EXACT.divide(EXACT.multiply(self.premium, Decimal(now_ns - self.now_ns)), 28_800 * SECOND_NS)
+            step = EXACT.multiply(self.premium, self._periods(self.now_ns, now_ns))
             self.funding = EXACT.add(self.funding, step).quantize(Decimal("1e-12"), context=EXACT)
         self.now_ns = now_ns
+
+    def _periods(self, since_ns: int, until_ns: int) -> Decimal:
+        """Return for how many funding periods funding was paid."""
+        if not self.settle_every:
+            return EXACT.divide(Decimal(until_ns - since_ns), self.period * SECOND_NS)
+        first_ns = MIDNIGHT_NS + int((self.settle_offset + self.settle_late) * SECOND_NS)
+        every_ns = int(self.settle_every * SECOND_NS)
+        return Decimal((until_ns - first_ns) // every_ns - (since_ns - first_ns) // every_ns)
 
     def observation(self, now_ns: int, **given: Any) -> Observation:
         """Publish the state of now; `given` replaces what is published, and nothing else."""
@@ -160,6 +183,9 @@ class Feed:
             "funding_rate": self.rate,
             "funding_premium": self.premium,
         }
+        if self.carries:
+            honest["funding_period_s"] = self.period
+            honest["funding_rate_max"] = self.cap
         self.published = Observation(now_ns, self.market, **{**honest, **given})
         return self.published
 

@@ -27,9 +27,7 @@ optional = st.none() | decimals
 market_names = names.map(lambda name: normalize("NFC", name)).filter(is_market)
 markets = st.lists(market_names, max_size=3, unique=True).map(tuple)
 
-observations = st.builds(
-    Observation, times, market_names, names, counters, counters, times, optional, optional, optional, optional, optional
-)
+observations = st.builds(Observation, times, market_names, names, counters, counters, times, *[optional] * 7)
 references = st.builds(Reference, times, market_names, names, times, decimals)
 phases = st.builds(
     PhaseCommand, times, st.sampled_from([phase for phase in Phase if phase is not Phase.RECOVERING]), markets

@@ -188,7 +188,8 @@ VALUES = [
         "1",
         (
             '"observation.mark_prize" is not a field, expected only epoch, event_time, feed_sequence, funding_index,'
-            " funding_premium, funding_rate, index_price, mark_price, market, source"
+            " funding_period_s, funding_premium, funding_rate, funding_rate_max, index_price, mark_price, market,"
+            " source"
         ),
     ),
     ("reference", "reference.market", REMOVED, f"reference.market is missing, expected {NAME}"),

@@ -53,6 +53,7 @@ MALFORMED_IN_BOTH: list[tuple[str, dict[str, Any], str, str, str]] = [
         YEARS,
     ),
 ]
+PERIOD = "seconds, above 0 and at most 31622400"
 MALFORMED_OBSERVATIONS: list[tuple[str, dict[str, Any], str, str, str]] = [
     *MALFORMED_IN_BOTH,
     ("epoch missing", {"epoch": None}, "epoch", "", COUNT),
@@ -64,6 +65,10 @@ MALFORMED_OBSERVATIONS: list[tuple[str, dict[str, Any], str, str, str]] = [
         for name in ("mark_price", "index_price", "funding_index", "funding_rate", "funding_premium")
         for problem, text in (("text", "none"), ("of 41 digits", "9" * 41), ("with a huge exponent", "1e9999999"))
     ),
+    ("funding period of 0 s", {"funding_period_s": "0"}, "funding_period_s", "0", PERIOD),
+    ("funding period of two years", {"funding_period_s": "63072000"}, "funding_period_s", "63072000", PERIOD),
+    ("funding cap NaN", {"funding_rate_max": "NaN"}, "funding_rate_max", "NaN", FINITE),
+    ("funding cap of text", {"funding_rate_max": "2 %"}, "funding_rate_max", "2 %", DECIMAL),
 ]
 MALFORMED_REFERENCES: list[tuple[str, dict[str, Any], str, str, str]] = [
     *MALFORMED_IN_BOTH,

@@ -78,6 +78,8 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
             yield _missing("basis.mark_price")
     elif _outside(mark, marks := view.once(published_marks)):
         yield Finding(BASIS_MARK, _severity(view, policy), "basis.mark_price", show(mark), str(marks))
+    if policy.of(FundingParameters).rates_only:
+        return
     if index is None:
         if rule.required:
             yield _missing("basis.funding_index")
@@ -109,7 +111,8 @@ def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
     if rule.required:  # against what was trusted last, on the oldest data that count
         funding, oldest_ns = policy.of(FundingParameters), policy.of(StalenessParameters).deny_after_ns
         limit = funding_bound(funding, Decimal(1), oldest_ns + rule.window_ns) + accrued_max(funding, oldest_ns)
-    yield Unseen("callers_funding_index", limit, label="the funding index that the caller computed with")
+    if not policy.of(FundingParameters).rates_only:
+        yield Unseen("callers_funding_index", limit, label="the funding index that the caller computed with")
 
 
 def _delays(policy: MarketPolicy) -> Iterator[Delay]:

@@ -12,32 +12,39 @@ from decimal import Decimal
 from typing import ClassVar
 
 from circuit_guard.core.envelope import (
+    FundingAccrual,
     FundingParameters,
     GapMode,
     Interval,
     accrued_max,
     funding_bound,
+    rounding_of,
 )
+from circuit_guard.core.formatting import time_of_day
 from circuit_guard.core.funding import OPENING, ORIGIN, Anchor, PathPoint
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters, number, share
 from circuit_guard.core.policy import FirstSight, MarketPolicy
 from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
+from circuit_guard.core.settlement import FLOOR_SHARE, Due, next_settlement
 from circuit_guard.core.types import SECOND_NS, Finding, Severity, short_seconds, show, show_percent
 from circuit_guard.core.view import MarketView
 
 FUNDING_JUMP = "funding_jump"
 FUNDING_MOVED_IN_GAP = "funding_moved_in_gap"
+FUNDING_OFF_SETTLEMENT = "funding_off_settlement"
 FUNDING_STEP_UNPREDICTED = "funding_step_unpredicted"
 FUNDING_UNEXPLAINED = "funding_unexplained"
 
 RESET_SHARE = Decimal("0.1")
 """An index that is left with less than this of what it was may have been reset, and have accrued a little since."""
-ROUNDING_SHARE_MAX = Decimal("1e-6")
+BASIS_PERIOD_NS = 8 * 3600 * SECOND_NS
 MINUTE_NS = 60 * SECOND_NS
 _HOUR_NS = Decimal(3600 * SECOND_NS)
 
-JUMPS = frozenset({FUNDING_JUMP, FUNDING_MOVED_IN_GAP})
+JUMPS = frozenset({FUNDING_JUMP, FUNDING_MOVED_IN_GAP, FUNDING_OFF_SETTLEMENT})
+TWICE = Decimal("1.5")
+"""From this multiple of what is predicted on, a step is nearer to funding that was settled once too often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,8 @@ class ContinuityParameters(Parameters):
     basis_share_per_h: Decimal = share(
         "0.0008",
         "If the premium is published, the index may differ over an hour by this fraction of the price from what "
-        "mark and index price explain. Raise it for an exchange that averages its premium over hours, which lags "
+        "mark and index price explain, and by more where the period is shorter than 8 h. "
+        "Raise it for an exchange that averages its premium over hours, which lags "
         "after a crash. 1: no test, and a premium and an index that are wrong together pass.",
     )
 
@@ -70,7 +78,17 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     trusted, index = view.state.trusted, view.published.funding_index
     if view.observation is None or view.path is None or index is None or trusted.funding_index is None:
         return
-    judged = _Judged(view, view.path, index, policy)
+    if policy.of(FundingParameters).accrual is FundingAccrual.STEPWISE:
+        finding = None if view.due is None else _Stepped(view, view.due, index, policy).finding()
+        begins = view.state.funding.steps is None  # until here it may have accrued all the time
+        if finding is not None and not (begins and next(_accrued(view, view.path, index, policy), None) is None):
+            yield finding
+        return
+    yield from _accrued(view, view.path, index, policy)
+
+
+def _accrued(view: MarketView, here: PathPoint, index: Decimal, policy: MarketPolicy) -> Iterator[Finding]:
+    judged = _Judged(view, here, index, policy)
     if (jump := judged.jump()) is not None:
         yield jump
         return
@@ -82,7 +100,7 @@ class _Judged:
 
     def __init__(self, view: MarketView, here: PathPoint, index: Decimal, policy: MarketPolicy) -> None:
         self.view, self.here, self.index = view, here, index
-        self.funding, self.rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
+        self.funding, self.rule = view.funding(policy), policy.of(ContinuityParameters)
         path, trusted = view.state.funding, view.state.trusted
         self.price = view.funding_price(policy) or Decimal(0)
         self.last = path.last or Anchor(ORIGIN, trusted.funding_index or Decimal(0))
@@ -127,7 +145,7 @@ class _Judged:
             here, since = self.here, anchor.point
             low, high = here.explained_low - since.explained_low, here.explained_high - since.explained_high
             explained = Interval(min(low, Decimal(0)), max(high, Decimal(0)))
-            tolerance = self.rule.basis_share_per_h * self._price_hours(anchor)
+            tolerance = _basis_share_per_h(self.funding, self.rule) * self._price_hours(anchor)
             step = self.index - anchor.value
             if explained.distance(step) > tolerance:
                 limit = f"a step of {_about(explained)} +/- {show(tolerance)}"
@@ -187,17 +205,81 @@ class _Judged:
         return tolerance
 
     def _rounding(self, anchor: Anchor) -> Decimal:
-        """Return one unit of the last digit published: two rounded values differ by up to that more than the true ones.
-
-        A digit larger than a millionth of the price is no rounding.
-        """
-        digits = min(int(one.normalize().as_tuple().exponent) for one in (self.index, anchor.value))
-        unit = Decimal(1).scaleb(digits)
-        return min(unit, self.price * ROUNDING_SHARE_MAX)
+        return rounding_of(self.price, self.index, anchor.value)
 
     def _ago(self, anchor: Anchor) -> str:
         elapsed_ns = self.here.accrual_ns - anchor.point.accrual_ns
         return "" if anchor is self.last else f" in {short_seconds(elapsed_ns)}"
+
+
+class _Stepped:
+    """A published funding index that moves only when funding is settled, held against what may be settled in it."""
+
+    def __init__(self, view: MarketView, due: Due, index: Decimal, policy: MarketPolicy) -> None:
+        self.view, self.due, self.index, self.policy = view, due, index, policy
+        self.last = view.state.trusted.funding_index or Decimal(0)
+        self.step = index - self.last
+
+    def finding(self) -> Finding | None:
+        """Latch on a move that is no settlement; deny one that the premium does not predict, trip if that lasts."""
+        counts, stands = self.due.counts(self.step), abs(self.step) <= self.due.rounding
+        if self._goes_on_from_rejected():
+            limit = f"a value that goes on from {show(self.last)}: rejected until an operator rebaselines it"
+            return self._latch(FUNDING_JUMP, limit)
+        if not stands and self._is_reset():
+            return self._latch(
+                FUNDING_JUMP, f"a value that goes on from {show(self.last)}: next to zero is where a reset leaves it"
+            )
+        if counts:
+            return None
+        if not stands and self.due.most == 0:
+            return self._latch(FUNDING_OFF_SETTLEMENT, f"{show(self.last)} until {self._next()}")
+        furthest = self.due.bound * self.due.most + self.due.rounding
+        if abs(self.step) > furthest:
+            return self._latch(FUNDING_JUMP, f"{show(self.last)} +/- {show(furthest)}")
+        return self._unpredicted()
+
+    def _unpredicted(self) -> Finding:
+        count = self.due.least or self.due.most
+        predicted = self.due.predicted(count) or Interval(Decimal(0), Decimal(0))
+        limit = f"a step of {_about(predicted)} +/- {show(self.due.tolerance(count))}"
+        if count > 1:
+            limit += f" for {count} settlements"
+        outermost = max(predicted.low, predicted.high, key=abs)
+        if self.step * outermost > 0 and abs(self.step) >= TWICE * abs(outermost) and not self.due.steps.opened:
+            return self._latch(FUNDING_JUMP, limit)
+        severity = self.view.lasting(FUNDING_STEP_UNPREDICTED, self.due.funding.trip_after_ns)
+        return Finding(FUNDING_STEP_UNPREDICTED, severity, "funding_index", self._observed(), limit)
+
+    def _goes_on_from_rejected(self) -> bool:
+        rejected, low = self.view.state.funding.rejected, self.due.steps.premium_low
+        if rejected is None or low is None:
+            return False
+        since = self.index - rejected.value
+        predicted = (self.due.predicted(count) for count in range(self.due.most + 1))
+        apart = min(one.distance(since) for one in predicted if one is not None)
+        return apart < self.due.distance(self.step)
+
+    def _is_reset(self) -> bool:
+        """Return whether the index fell to next to zero though no premium takes it there, be the bound ever so wide."""
+        low, high = self.due.steps.premium_low, self.due.steps.premium_high
+        if low is None or high is None or abs(self.index) > abs(self.last) * RESET_SHARE:
+            return False
+        by_premium = Interval(min(low, Decimal(0)) * self.due.most, max(high, Decimal(0)) * self.due.most)
+        missed = max(abs(by_premium.low), abs(by_premium.high)) * self.due.funding.settle_share
+        return by_premium.distance(self.step) > missed + self.due.floor * max(self.due.most, 1) + self.due.rounding
+
+    def _next(self) -> str:
+        funding, tolerance_ns = self.due.funding, self.due.funding.settle_tolerance_ns
+        at_ns = next_settlement(funding, self.due.until_ns + tolerance_ns)
+        return f"{time_of_day(at_ns)} UTC +/- {short_seconds(tolerance_ns)}, the next settlement"
+
+    def _latch(self, reason: str, limit: str) -> Finding:
+        severity = Severity.LATCH if self.view.state.was_warm else Severity.DENY
+        return Finding(reason, severity, "funding_index", self._observed(), limit)
+
+    def _observed(self) -> str:
+        return f"{show(self.index)}, a step of {show(self.step)}"
 
 
 def _about(interval: Interval) -> str:
@@ -256,7 +338,13 @@ def funding_drift(policy: MarketPolicy) -> Drift:
     largest = _error(policy, hour_ns)
     missed = funding_bound(funding, _ONE, hour_ns) * rule.bound_share
     jitter = funding.rate_max * policy.of(FeedParameters).future_skew_ns / funding.period_ns
-    return Drift(largest, min(missed, largest), min(missed + jitter, largest), min(rule.basis_share_per_h, largest))
+    averaged = _basis_share_per_h(funding, rule)
+    return Drift(largest, min(missed, largest), min(missed + jitter, largest), min(averaged, largest))
+
+
+def _basis_share_per_h(funding: FundingParameters, rule: ContinuityParameters) -> Decimal:
+    """Return what an index may miss in an hour: a premium that is an average pays the faster the shorter its period."""
+    return rule.basis_share_per_h * max(Decimal(1), Decimal(BASIS_PERIOD_NS) / funding.period_ns)
 
 
 def _step(policy: MarketPolicy, elapsed_ns: int) -> Decimal:
@@ -279,17 +367,46 @@ def _unpredicted(policy: MarketPolicy, elapsed_ns: int, premium: Decimal) -> Dec
 
 
 def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
+    if policy.of(FundingParameters).accrual is FundingAccrual.NONE:
+        return
     limit = _error(policy, SPANS_S[0] * SECOND_NS)
     yield Unseen("published_funding_index", limit, label=f"the funding index, published {SPANS_S[0]} s after the last")
 
 
 def _delays(policy: MarketPolicy) -> Iterator[Delay]:
+    if policy.of(FundingParameters).accrual is FundingAccrual.NONE:
+        yield Delay("a wrong funding index: none is judged", None)
+        return
     yield Delay("a funding index that jumps", 0, latches=True)
     what = "a funding index that its premium does not predict"
     yield Delay(what, 0, policy.of(FundingParameters).trip_after_ns)
 
 
 def _notes(policy: MarketPolicy) -> Iterator[str]:
+    accrual = policy.of(FundingParameters).accrual
+    if accrual is FundingAccrual.CONTINUOUS:
+        yield from _notes_of_accrual(policy)
+    elif accrual is FundingAccrual.STEPWISE:
+        yield from _notes_of_steps(policy.of(FundingParameters))
+    else:
+        yield "No funding index is judged: accrual is none. What an account has accrued is not seen."
+
+
+def _notes_of_steps(funding: FundingParameters) -> Iterator[str]:
+    yield (
+        f"The index steps every {short_seconds(funding.period_ns)} and stands still between: any other move latches. "
+        f"Near a settlement, {short_seconds(funding.settle_tolerance_ns)} before and after, one step is admitted, and "
+        f"it may miss what the last premium predicts by {show_percent(funding.settle_share)} of that and by "
+        f"{show_percent(FLOOR_SHARE)} of the price. Where no rate or premium is published, the step may be anything "
+        "within the bound."
+    )
+    yield (
+        "A premium that is wrong along with the step is seen only beyond the cap: what mark and index price explain is "
+        "not looked at. A settlement of next to nothing that is left out is not seen."
+    )
+
+
+def _notes_of_accrual(policy: MarketPolicy) -> Iterator[str]:
     rule, drift = policy.of(FundingParameters), funding_drift(policy)
     skew = short_seconds(policy.of(FeedParameters).future_skew_ns)
     yield (
@@ -329,6 +446,9 @@ RULE = Rule(
         FUNDING_JUMP: Reason("the funding index moved further than funding can move it", FRESH, Excuse.EXPLAINED),
         FUNDING_MOVED_IN_GAP: Reason(
             "the funding index moved over a gap in which it must not move", FRESH, Excuse.EXPLAINED
+        ),
+        FUNDING_OFF_SETTLEMENT: Reason(
+            "the funding index moved although no funding was settled", FRESH, Excuse.EXPLAINED
         ),
         FUNDING_STEP_UNPREDICTED: Reason(
             "the funding index did not move as the premium predicts", FRESH, Excuse.EXPLAINED

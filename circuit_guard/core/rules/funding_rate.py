@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from circuit_guard.core.envelope import ROUNDING_SHARE, FundingParameters
+from circuit_guard.core.market import published_terms
 from circuit_guard.core.parameters import Parameters, share
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import PriceParameters
@@ -19,6 +20,7 @@ from circuit_guard.core.types import Finding, show, show_percent
 from circuit_guard.core.view import MarketView
 
 FUNDING_RATE_OVER_CAP = "funding_rate_over_cap"
+FUNDING_TERMS = "funding_terms"
 FUNDING_PREMIUM_MISMATCH = "funding_premium_mismatch"
 
 
@@ -42,7 +44,11 @@ RATE_ROUNDING = Decimal("1e-8")
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     """Deny an observation whose rate is over the cap or does not agree with its premium; trip if it lasts."""
     mark_price, index_price, _, rate, premium = view.published
-    funding = policy.of(FundingParameters)
+    funding = view.funding(policy)
+    if view.observation is not None:
+        for subject, observed, limit in published_terms(view.observation).out_of_bounds(policy.of(FundingParameters)):
+            severity = view.lasting(FUNDING_TERMS, funding.trip_after_ns)
+            yield Finding(FUNDING_TERMS, severity, subject, observed, limit)
     if rate is not None and abs(rate) > funding.rate_max + RATE_ROUNDING:
         severity = view.lasting(FUNDING_RATE_OVER_CAP, funding.trip_after_ns)
         limit = f"within +/- {show(funding.rate_max)}"
@@ -74,6 +80,9 @@ RULE = Rule(
     parameters=RateParameters,
     reasons={
         FUNDING_RATE_OVER_CAP: Reason("the funding rate is over its cap", FRESH, Excuse.EXPLAINED),
+        FUNDING_TERMS: Reason(
+            "the published funding period or cap is not one that the policy admits", FRESH, Excuse.EXPLAINED
+        ),
         FUNDING_PREMIUM_MISMATCH: Reason(
             "the funding rate, the premium and the index price do not agree", FRESH, Excuse.EXPLAINED
         ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters, seconds, share
 from circuit_guard.core.policy import MarketPolicy
@@ -60,6 +61,8 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         ("mark_price", trusted.mark_price, trusted.mark_seen_ns),
         ("funding_index", trusted.funding_index, trusted.funding_seen_ns),
     ):
+        if name == "funding_index" and policy.of(FundingParameters).rates_only:
+            continue
         if value is None:
             yield Finding(VALUE_MISSING, Severity.DENY, name, "never trusted yet", "a trusted value")
         elif view.now_ns - seen_ns > limit_ns:

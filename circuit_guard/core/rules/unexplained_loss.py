@@ -151,7 +151,8 @@ def believed_within(policy: MarketPolicy, moved: Decimal) -> Decimal:
 def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
     limit = account_limit(policy)
     yield Unseen("mark_price", limit, Where.WITH_ACCOUNT)
-    yield Unseen("callers_funding_index", limit, Where.WITH_ACCOUNT)
+    if not policy.of(FundingParameters).rates_only:
+        yield Unseen("callers_funding_index", limit, Where.WITH_ACCOUNT)
     yield Unseen("engine_sums", limit, Where.WITH_ACCOUNT, label="the engine's own sums: its formula and its additions")
     yield Unseen("account_as_given", None, label="the account, as the check gives it")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.inputs import Check
 from circuit_guard.core.market import Published, readable
 from circuit_guard.core.policy import MarketPolicy
@@ -31,6 +32,8 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     if view.observation is None:
         return
     for name, legible in zip(VALUES, view.published, strict=True):
+        if name == "funding_index" and policy.of(FundingParameters).rates_only:
+            continue
         value = legible if legible is not None else getattr(view.observation, name)
         if value is None:
             if name in EXPECTED_IN_EVERY_OBSERVATION or name in view.state.given:

@@ -117,6 +117,14 @@ def count(value: int | None, path: str, name: str) -> int:
     return value
 
 
+def seconds(value: str, path: str, name: str, most: int) -> Decimal | None:
+    """Return a duration of more than 0 s to `most` seconds; None where it was not given."""
+    number = finite(value, path, name)
+    if number is not None and not 0 < number <= most:
+        raise error(path, name, value, f"seconds, above 0 and at most {most}")
+    return number
+
+
 def time_ns(value: Timestamp | None, path: str, name: str) -> int:
     """Return nanoseconds since the Unix epoch; None, where no time was given, is refused."""
     if value is None:

@@ -13,6 +13,7 @@ from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market
 
 ROWS_MAX = 5_000
 """Markets in one dump: request and answer then stay below the 4 MiB that gRPC takes by default."""
+FUNDING_PERIOD_MAX_S = 366 * 86_400
 HALT_MAX_NS = 7 * 86_400 * SECOND_NS
 """The longest halt that ends by itself: one that somebody forgot shows up within a week."""
 
@@ -55,6 +56,8 @@ def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> 
         funding_index=fields.decimal(message.funding_index, path, "funding_index"),
         funding_rate=fields.decimal(message.funding_rate, path, "funding_rate"),
         funding_premium=fields.decimal(message.funding_premium, path, "funding_premium"),
+        funding_period_s=fields.seconds(message.funding_period_s, path, "funding_period_s", FUNDING_PERIOD_MAX_S),
+        funding_rate_max=fields.finite(message.funding_rate_max, path, "funding_rate_max"),
     )
 
 
