@@ -285,7 +285,10 @@ def _agrees(view: MarketView, mark: Decimal, policy: MarketPolicy) -> bool:
     """Return whether a mark price is next to the references: to three, or to two and to the last confirmed price."""
     share, references, trusted = policy.of(PhaseParameters).agreement_share, view.references, view.state.trusted
     limits = references.limits(share, policy.of(HullParameters).hull_widths)
-    if limits is None or mark / trusted.basis not in limits:
+    if limits is None:
+        return False
+    as_usual = (limits.low * trusted.basis, limits.high * trusted.basis)
+    if mark not in limits.including(min(as_usual)).including(max(as_usual)):
         return False
     checkpoint = trusted.unreferenced(policy.of(DivergenceParameters).unreferenced_share, view.now_ns)
     return references.quorum or (references.agree(share) and checkpoint is not None and mark in checkpoint)
