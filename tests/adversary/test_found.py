@@ -450,7 +450,7 @@ def test_c01_mark_when_it_is_zero_for_some_seconds_then_it_is_judged_like_any_ot
 
 @pytest.mark.parametrize(
     ("market_class", "price", "apart", "entered"),
-    [("major", 100.0, -0.008, "restart"), ("default", 3.1, 0.009, "silence"), ("pegged", 4_400.0, -0.007, "phase")],
+    [("major", 100.0, -0.008, "restart"), ("default", 3.1, 0.009, "silence"), ("pegged", 4_400.0, -0.004, "phase")],
 )
 def test_c02_distance_when_a_crash_took_the_mark_away_from_venues_then_it_holds_nobody_once_it_is_gone(
     market_class: str, price: float, apart: float, entered: str

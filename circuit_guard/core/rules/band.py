@@ -138,8 +138,8 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         most = show_percent(policy.of(DivergenceParameters).base)
         yield (
             f"In POST_ONLY and RECOVERING the mark price has to be within {width} of the reference price as well, or of "
-            "how far from it the mark price was in the last seconds of OPEN. What was wrong then, "
-            f"up to {most}, passes on."
+            "how far from it the mark price was in the last seconds of OPEN: what was wrong then, up to "
+            f"{most}, passes on."
         )
 
 
