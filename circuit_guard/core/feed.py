@@ -73,7 +73,7 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
         return [*facts, _judged(observation, findings, accepted=True)]
     _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
     market.feed.remember(Judged(observation, not rejecting, findings))
-    unanswered = _unanswered(market.rejections, observation)
+    unanswered = _unanswered(market, observation, market_policy)
     _doubt(market, {finding.reason for finding in (*findings, *unanswered)}, now_ns)
     _note_reverted_mark(view, market_policy, findings)
     _note_change(view, market_policy)
@@ -162,9 +162,24 @@ def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *
     return moved(point, accrual, policy.of(FundingParameters), doubted)
 
 
-def _unanswered(rejections: tuple[Finding, ...], observation: Observation) -> tuple[Finding, ...]:
-    """Return the rejections whose value this observation does not give: mark and funding may be published apart."""
-    return tuple(f for f in rejections if f.subject in Published._fields and getattr(observation, f.subject) is None)
+AGEING = frozenset({"mark_price", "funding_index"})
+"""Closures rest on these two: one that is not published any more is stale soon, so a rejection of it may stand."""
+
+
+def _unanswered(market: MarketState, observation: Observation, policy: MarketPolicy) -> tuple[Finding, ...]:
+    """Return the rejections whose value this observation does not give: mark and funding may be published apart.
+
+    A rate, a premium or an index price that is not published any more holds closures only as long as data count.
+    """
+    rejected_ns = market.rejected_ns
+    young = rejected_ns is None or observation.at_ns - rejected_ns <= policy.of(StalenessParameters).deny_after_ns
+    return tuple(
+        f
+        for f in market.rejections
+        if f.subject in Published._fields
+        and getattr(observation, f.subject) is None
+        and (young or f.subject in AGEING)
+    )
 
 
 def _reject(
@@ -176,7 +191,7 @@ def _reject(
 ) -> None:
     may_be_lifted = all(finding.reason in _LIFTED_BY_REFERENCES for finding in rejecting)
     market.reconsidered = observation if may_be_lifted else None
-    market.rejections = rejecting + unanswered
+    market.rejections, market.rejected_ns = rejecting + unanswered, observation.at_ns
     market.healthy = interrupted(market.healthy, observation.at_ns, policy.of(BreakerParameters).healthy_ns)
     market.agreeing = interrupted(market.agreeing, observation.at_ns, policy.of(PhaseParameters).agreement_ns)
     market.consistent_observations = 0
