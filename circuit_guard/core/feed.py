@@ -91,7 +91,7 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
         return [*facts, _judged(observation, findings, accepted=True)]
     _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
     market.feed.remember(Judged(observation, not rejecting, findings))
-    unanswered = _unanswered(market.rejections, observation)
+    unanswered = _unanswered(market, observation, market_policy)
     _doubt(market, {finding.reason for finding in (*findings, *unanswered)}, now_ns)
     if view.shut(market_policy):
         market.doubts = {}  # what lasts while it is closed is no doubt of the opening
@@ -232,9 +232,22 @@ def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *
     return moved(point, accrual, view.funding(policy), doubted)
 
 
-def _unanswered(rejections: tuple[Finding, ...], observation: Observation) -> tuple[Finding, ...]:
-    """Return the rejections whose value this observation does not give: mark and funding may be published apart."""
-    return tuple(f for f in rejections if f.subject in Published._fields and getattr(observation, f.subject) is None)
+AGEING = frozenset({"mark_price", "funding_index"})
+"""Closures rest on these two: one that is not published any more is stale soon, so a rejection of it may stand."""
+
+
+def _unanswered(market: MarketState, observation: Observation, policy: MarketPolicy) -> tuple[Finding, ...]:
+    """Return the rejections whose value this observation does not give: mark and funding may be published apart.
+
+    A rate, a premium or an index price that is not published any more holds closures only as long as data count.
+    """
+    rejected_ns = market.rejected_ns
+    young = rejected_ns is None or observation.at_ns - rejected_ns <= policy.of(StalenessParameters).deny_after_ns
+    return tuple(
+        f
+        for f in market.rejections
+        if f.subject in Published._fields and getattr(observation, f.subject) is None and (young or f.subject in AGEING)
+    )
 
 
 def _reject(
@@ -246,7 +259,7 @@ def _reject(
 ) -> None:
     may_be_lifted = all(finding.reason in _LIFTED_BY_REFERENCES for finding in rejecting)
     market.reconsidered = observation if may_be_lifted else None
-    market.rejections = rejecting + unanswered
+    market.rejections, market.rejected_ns = rejecting + unanswered, observation.at_ns
     market.healthy = interrupted(market.healthy, observation.at_ns, policy.of(BreakerParameters).healthy_ns)
     market.agreeing = interrupted(market.agreeing, observation.at_ns, policy.of(PhaseParameters).agreement_ns)
     market.consistent_observations = 0
@@ -373,7 +386,10 @@ def _agrees(view: MarketView, mark: Decimal, policy: MarketPolicy) -> bool:
     """Return whether a mark price is next to the references: to three, or to two and to the last confirmed price."""
     share, references, trusted = policy.of(PhaseParameters).agreement_share, view.references, view.state.trusted
     limits = references.limits(share, policy.of(HullParameters).hull_widths)
-    if limits is None or mark / trusted.basis not in limits:
+    if limits is None:
+        return False
+    as_usual = (limits.low * trusted.basis, limits.high * trusted.basis)
+    if mark not in limits.including(min(as_usual)).including(max(as_usual)):
         return False
     alone = policy.of(DivergenceParameters).unreferenced_share
     checkpoint = trusted.unreferenced(alone, view.now_ns, references.prices)

@@ -82,7 +82,8 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     """Answer one check: facts with exactly one DecisionMade, or with one CheckRefused.
 
     The same request_id gets the same decision as long as it is remembered (`remembered_requests_max`); with another
-    content it is refused. An ALLOW that is too old, or whose market or GLOBAL is latched or halted now, is judged anew.
+    content it is refused. An ALLOW that is too old, or since when closures are held or the phase is another, is judged
+    anew.
     """
     facts = _move_time(state, check.at_ns)
     policy = policy.at(check.at_ns)
@@ -92,7 +93,7 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         differing = [name for name, value in check.content().items() if asked[name] != value]
         if differing:
             return [*facts, CheckRefused(check.at_ns, check.request_id, ", ".join(differing))]
-        if not _outlived(state, decision, policy):
+        if not _outlived(state, check, decision, policy):
             return [*facts, DecisionMade(check.at_ns, decision, repeated=True)]
         del state.remembered[check.request_id]  # what is remembered next is the newest
     outside = getcontext()
@@ -151,16 +152,18 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     return facts
 
 
-def _outlived(state: GuardState, decision: Decision, policy: Policy) -> bool:
-    """Return whether a remembered decision no longer answers: an ALLOW speaks of the data of its moment."""
+def _outlived(state: GuardState, check: Check, decision: Decision, policy: Policy) -> bool:
+    """Return whether a remembered decision no longer answers: an ALLOW speaks of the data and phase of its moment."""
     if decision.verdict is Verdict.DENY or policy.remembered_allow_max_ns is None:
         return False
     if state.now_ns - decision.at_ns > policy.remembered_allow_max_ns:
         return True
-    market = state.markets.get(decision.market)
-    if state.global_halt is not None or state.global_breaker.latched:
+    market = state.markets[decision.market]
+    if market.phase.effective() is not decision.phase or reopening.denying(state, market):
         return True
-    return market is not None and (market.halt is not None or market.breaker.latched)
+    held = () if check.account is None else check.account.positions
+    others = (state.markets.get(position.market) for position in held)
+    return any(other is not None and reopening.denying(state, other) for other in others)
 
 
 def _limited(view: MarketView, check: Check, findings: list[Finding], policy: MarketPolicy) -> list[Finding]:

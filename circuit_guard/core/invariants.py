@@ -130,8 +130,10 @@ def _repeated_in_spite(before: GuardState, decision: Decision, now_ns: int, poli
     market = before.markets.get(decision.market)
     breakers = (before.global_breaker, market.breaker) if market else (before.global_breaker,)
     halts = (before.global_halt, market.halt) if market else (before.global_halt,)
-    if any(breaker.latched for breaker in breakers):
-        yield f"{decision.market}: a remembered ALLOW answered although a breaker was latched"
+    if any(breaker.state is BreakerState.OPEN for breaker in breakers):
+        yield f"{decision.market}: a remembered ALLOW answered although a breaker was OPEN (denying)"
+    if market is not None and market.phase.commanded in DENYING_PHASES:
+        yield f"{decision.market}: a remembered ALLOW answered in {market.phase.commanded}"
     if any(halt is not None and (halt.expires_ns is None or halt.expires_ns > now_ns) for halt in halts):
         yield f"{decision.market}: a remembered ALLOW answered although an operator had halted closures"
 

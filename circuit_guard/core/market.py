@@ -228,6 +228,8 @@ class MarketState:
     """Funding indices that were published and are not true: an account settled with one is tainted."""
     funding_range: Interval | None = None
     """The hull of every funding index that was ever trusted here."""
+    rejected_ns: int | None = None
+    """When an observation was rejected last."""
     regained: Interval | None = None
     """The hull of what was trusted since the last rollback: the index passes again through values that it discarded."""
     outlook: Outlook | None = field(default=None, init=False, repr=False, compare=False)

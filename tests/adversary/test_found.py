@@ -11,7 +11,7 @@ import pytest
 
 from circuit_guard.core import inputs as i
 from circuit_guard.core.facts import StateValidated
-from circuit_guard.core.types import Outcome
+from circuit_guard.core.types import Outcome, Phase
 from tests.adversary.exchange import PERIOD_S, Answer, Books, Exchange, Held, decimal, ns, shipped
 
 BTC, ALT, GOLD, STOCK = "BTC-USD-PERP", "ALT-USD-PERP", "GOLD-USD-PERP", "STOCK-USD-PERP"
@@ -432,3 +432,47 @@ def test_b09_liquidations_when_a_fall_is_slow_then_their_number_trips_nothing(
         exchange.now += 1
     assert not exchange.trips
     assert sum(wait <= WITHIN_S for wait in waits) >= 0.99 * asked
+
+
+@pytest.mark.parametrize(("low", "high", "every"), [(-0.0001, 0.0001, 6), (-0.02, 0.01, 9), (0.0, 0.003, 5)])
+def test_c01_mark_when_it_is_zero_for_some_seconds_then_it_is_judged_like_any_other(
+    low: float, high: float, every: int
+) -> None:
+    exchange = Exchange(shipped({BTC: "default"}, "allow_negative_price = true"))
+    exchange.warm(BTC, high, 1.0)
+    for second in range(60):
+        exchange.venues(BTC, low if second % 12 < 6 else high)
+        if second % every == 0:
+            exchange.publish(BTC, 0.0, 1.0)
+        exchange.now += 1
+    assert exchange.state.markets[BTC].trusted.mark_price == 0
+
+
+@pytest.mark.parametrize(
+    ("market_class", "price", "apart", "entered"),
+    [("major", 100.0, -0.008, "restart"), ("default", 3.1, 0.009, "silence"), ("pegged", 4_400.0, -0.004, "phase")],
+)
+def test_c02_distance_when_a_crash_took_the_mark_away_from_venues_then_it_holds_nobody_once_it_is_gone(
+    market_class: str, price: float, apart: float, entered: str
+) -> None:
+    exchange, genuine = Exchange(shipped({ALT: market_class})), Genuine()
+    exchange.warm(ALT, price, 3.0)
+    for _ in range(20):
+        exchange.venues(ALT, price)
+        exchange.publish(ALT, price * (1 + apart), 3.0, index=price)
+        exchange.now += 1
+    if entered == "restart":
+        exchange.restart()
+    elif entered == "phase":
+        exchange.take(i.PhaseCommand(ns(exchange.now), Phase.POST_ONLY, (ALT,), "exchange", "a thin book"))
+    else:
+        exchange.now += 35
+    for second in range(100):
+        exchange.honest(ALT, price, 3.0)
+        if second % 10 == 0 and second < 80:
+            genuine.since.setdefault(f"account {second}", exchange.now)
+        for account_id in list(genuine.since):
+            genuine.answered(account_id, exchange.now, genuine_closure(exchange, ALT, price, 3.0))
+        exchange.now += 1
+    assert genuine.all_closed()
+    assert exchange.state.markets[ALT].phase.effective() is (Phase.POST_ONLY if entered == "phase" else Phase.OPEN)

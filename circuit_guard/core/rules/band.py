@@ -20,6 +20,7 @@ from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.rule import CALLER, FRESH, Excuse, Judges, Reason, Rule, Unseen, Where
+from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import Finding, Phase, Severity, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
@@ -66,18 +67,14 @@ class BandParameters(Parameters):
 
 
 def center(view: MarketView, policy: MarketPolicy) -> Decimal | None:
-    """Return the price the band is put round; None where none is recent enough.
-
-    It is the reference price, and as far from it as the mark price was lately while the market was OPEN: many markets
-    trade at a steady distance from other venues.
-    """
-    references, basis = view.references, view.state.trusted.basis
+    """Return the reference price the band is put round; None where none is recent enough."""
+    references = view.references
     recovering = view.phase is Phase.RECOVERING and references.agree(policy.of(PhaseParameters).agreement_share)
     if references.price is not None and (references.quorum or recovering):
-        return references.price * basis
+        return references.price
     recent_ns = view.now_ns - policy.of(BandParameters).center_age_max_ns
     if references.last_quorum_ns is not None and references.last_quorum_ns >= recent_ns:
-        return None if references.last_quorum_price is None else references.last_quorum_price * basis
+        return references.last_quorum_price
     return None
 
 
@@ -88,16 +85,20 @@ def interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
 
 
 def around(middle: Decimal, view: MarketView, policy: MarketPolicy) -> Interval:
-    """Return the band round a price: in a crash, references lag by as much as they have moved lately.
+    """Return the band round a reference price, from there to where the mark price was lately while the market was OPEN.
 
-    Not in POST_ONLY: a thin book in a crash is what skewed the prices of 19 January 2026.
+    Many markets trade at a steady distance from other venues. One that came of a crash is gone soon, so the reference
+    price itself is always inside. In a crash, references lag by as much as they have moved lately, but not in
+    POST_ONLY: a thin book in a crash is what skewed the prices of 19 January 2026.
     """
     reach = policy.of(PriceParameters).reach(policy.of(BandParameters).share, middle)
     if view.references.own and view.phase is Phase.RECOVERING:
         reach += view.references.room[0]
+    found = Interval(middle, middle).including(middle * view.state.trusted.basis)
+    band = Interval(found.low - reach, found.high + reach)
     if view.phase is Phase.POST_ONLY:
-        return Interval(middle - reach, middle + reach)
-    return Interval(middle - reach - view.references.fall, middle + reach + view.references.rise)
+        return band
+    return Interval(band.low - view.references.fall, band.high + view.references.rise)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
@@ -139,7 +140,12 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
     closures = {rule.post_only_closures, rule.recovering_closures}
     if RestrictedClosures.BANDED in closures and RULE.name not in policy.shadow_rules:
         width = show_percent(rule.share)
-        yield f"In POST_ONLY and RECOVERING the mark price has to be within {width} of the reference price as well."
+        most = show_percent(policy.of(DivergenceParameters).base)
+        yield (
+            f"In POST_ONLY and RECOVERING the mark price must also be within {width} of the reference price, or of how "
+            "far from it the mark price was in the last seconds of OPEN: what was wrong then, up to "
+            f"{most}, passes on."
+        )
 
 
 RULE = Rule(
