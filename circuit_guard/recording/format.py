@@ -161,8 +161,8 @@ def required_name(body: JsonObject, key: str, where: str) -> str:
 
 def required_market(body: JsonObject, key: str, where: str) -> str:
     """Return the name of a market."""
-    value = body.get(key)
-    if not isinstance(value, str) or not is_market(value):
+    value = required_name(body, key, where)
+    if not is_market(value):
         refuse(body, key, where, f"a string of {EXPECTED_MARKET}")
     return value
 
@@ -183,8 +183,10 @@ def required_integer(body: JsonObject, key: str, where: str) -> int:
 def required_markets(body: JsonObject, key: str, where: str) -> tuple[str, ...]:
     """Return a list of markets; it may be empty."""
     value = body.get(key)
-    if not isinstance(value, list) or not all(is_market(name) for name in value) or len(set(value)) < len(value):
-        refuse(body, key, where, f"a list of different names, each a string of {EXPECTED_MARKET}")
+    if not isinstance(value, list) or not all(is_name(name) for name in value) or len(set(value)) < len(value):
+        refuse(body, key, where, f"a list of different names, each {EXPECTED_NAME}")
+    if not all(map(is_market, value)):
+        refuse(body, key, where, f"a list of names, each a string of {EXPECTED_MARKET}")
     return tuple(value)
 
 
@@ -418,6 +420,8 @@ def _markets(body: JsonObject, key: str, where: str) -> dict[str, Decimal | None
 
 
 def _max_funding_rate(markets: JsonObject, name: str) -> Decimal | None:
+    if not is_name(name):
+        raise FieldError(f"markets has the name {shown(name)}, expected {EXPECTED_NAME}")
     if not is_market(name):
         raise FieldError(f"markets has the name {shown(name)}, expected a string of {EXPECTED_MARKET}")
     where, key = f"markets.{name}", "max_funding_rate"

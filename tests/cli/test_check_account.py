@@ -132,7 +132,7 @@ FILES = [
     ("{}", f"collateral is missing, expected {DECIMAL}"),
     (changed("collateral", 1000), f"collateral was 1000, expected {DECIMAL}"),
     (changed("collateral", ""), f'collateral was "", expected {DECIMAL}'),
-    (changed("equity", "1"), '"equity" is not a field, expected only collateral, positions'),
+    (changed("equity", "1"), '"equity" is not a field, expected only assets, collateral, positions'),
     (changed("positions", REMOVED), "positions is missing, expected a list of JSON objects"),
     (changed("positions.0", "x"), 'positions was ["x"], expected a list of JSON objects'),
     (changed("positions.0.market", ""), 'positions[0].market was "", expected a string of 1 to 128 printable'),
@@ -178,7 +178,7 @@ def test_check_when_there_is_no_such_file_then_it_says_so(tmp_path: Path) -> Non
         assert result.stderr == f"circuit-guard: {file}: cannot be read ({why}), expected an account as JSON\n"
 
 
-def test_check_when_a_market_stands_twice_in_the_file_then_the_guard_refuses_it(
+def test_check_when_one_side_of_a_market_stands_twice_in_the_file_then_nothing_is_asked(
     untouched: Guard, tmp_path: Path
 ) -> None:
     account = {**ACCOUNT, "positions": ACCOUNT["positions"] * 2}
@@ -186,4 +186,17 @@ def test_check_when_a_market_stands_twice_in_the_file_then_the_guard_refuses_it(
     result = untouched.run(*HONEST, "--account-file", written(tmp_path, json.dumps(account)))
 
     assert result.exit_code == 2
-    assert result.stderr == f'circuit-guard: check.account.positions[1].market was "{BTC}", expected each one once\n'
+    refused = f'positions[1].market was "{BTC}", expected at most one long and one short per market\n'
+    assert result.stderr.endswith(f"account.json: {refused}")
+
+
+def test_check_when_the_account_is_long_and_short_in_one_market_then_it_is_answered(
+    untouched: Guard, tmp_path: Path
+) -> None:
+    long = ACCOUNT["positions"][0]
+    account = {**ACCOUNT, "positions": [long, {**long, "size": "-0.1"}]}
+
+    result = untouched.run(*HONEST, "--account-file", written(tmp_path, json.dumps(account)))
+
+    assert result.exit_code in (0, 1)
+    assert "was" not in result.stderr

@@ -59,5 +59,5 @@ headers = st.builds(
     st.text(max_size=100),
     st.none() | st.integers(min_value=1, max_value=31_622_400),
     st.none() | st.sampled_from(GapMode),
-    st.dictionaries(names, st.none() | decimals.filter(lambda value: value > 0), max_size=3),
+    st.dictionaries(market_names, st.none() | decimals.filter(lambda value: value > 0), max_size=3),
 )

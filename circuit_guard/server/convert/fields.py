@@ -49,7 +49,7 @@ def text(value: str, path: str, name: str, characters_max: int = NAME_CHARACTERS
 
 def market(value: str, path: str, name: str) -> str:
     """Return the required name of a market."""
-    if is_market(value):
+    if is_market(text(value, path, name)):
         return value
     raise error(path, name, value, EXPECTED_MARKET)
 
