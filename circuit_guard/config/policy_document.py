@@ -180,7 +180,7 @@ class GuardTable(Table):
     """How many answered request_ids are remembered, so that asking again gets the same answer."""
     remembered_allow_max_s: Annotated[Decimal, Number(least=Decimal(0), most=Decimal(3600), places=9)] = Decimal(60)
     """Seconds for which a remembered ALLOW answers. After that, and once a halt, a breaker or a phase holds closures,
-    the same request is judged again. Longer: a slow caller closes on an older verdict. 0: each ALLOW is judged again."""
+    the request is judged again. Longer: a slow caller closes on an older verdict. 0: each ALLOW is judged again."""
     two_actors: Annotated[tuple[Act, ...], Field(strict=False, max_length=len(TwoActorAct))] = ()
     """The acts that take effect only when a second actor asks for the same: resume, reset, rebaseline. No single
     mistake then opens anything; a market held without need waits for the second. Identities of the settings
