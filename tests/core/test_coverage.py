@@ -202,7 +202,8 @@ class Kind:
 def slow_walk(second: int) -> dict[str, Any]:
     """Let the venues rise by 2 % in 30 s all the time, and from second 0 on the mark price be 3 % ahead of them."""
     reference = PRICE + Decimal(2 * (second + 40)) / 30
-    return {"reference": reference, "mark_price": reference * (1 if second < 0 else Decimal("1.03"))}
+    mark = reference * (1 if second < 0 else Decimal("1.03"))
+    return {"reference": reference, "mark_price": mark, "index_price": reference}
 
 
 KINDS = [

@@ -29,6 +29,7 @@ from circuit_guard.journal.record import CheckpointNote, PackedCheckpoint, Recor
 from circuit_guard.journal.recovery import recover
 from circuit_guard.journal.store import Store, connect
 from tests.driver import BTC, ETH, PRICE, START_NS, Driver, policy_of
+from tests.journal.builders import anchored
 
 SOL = "SOL-USD-PERP"
 FIRST, SECOND, THIRD = policy_of(BTC, ETH), policy_of(BTC, SOL), policy_of(BTC, ETH, SOL)
@@ -125,7 +126,9 @@ def forge(directory: Path, change: Callable[[list[Record]], list[Record]]) -> No
     path.unlink()
     store = Store(connect(path))
     store.insert((record, _packed(record, bodies.get(record.payload))) for record in records)
+    store.become("forged")
     store.close()
+    anchored(directory)
 
 
 def _packed(record: Record, body: bytes | None) -> PackedCheckpoint | None:

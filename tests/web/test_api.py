@@ -38,7 +38,7 @@ async def test_api_when_a_market_latched_then_it_is_first_with_reasons_and_who_l
     assert (finding["reason"], finding["severity"], finding["lifted_by"]) == ("funding_jump", "LATCH", "OPERATOR")
     assert finding["observed"] == "0, a step of -20511"
     assert (second["mark_price"], second["mark_age_s"], second["funding_index"]) == ("92600", 0.0, "20511")
-    assert second["mark_limits"] == {"low": "91674.00", "high": "93526.00"}
+    assert second["mark_limits"] == {"low": "91674.000", "high": "93526.000"}
     assert second["headroom"]["staleness"] == 1.0
 
 
