@@ -287,7 +287,7 @@ class Load:
                 async with self._calling("checks"):
                     answers.append((await stub.CheckLiquidation(request, timeout=DEADLINE_S)).decision)
                     self._hold(answers[-1], why, before)
-            if len({answer.decision_id for answer in answers}) > 1 and before[0] == self._model.generation:
+            if len({answer.decision_id for answer in answers}) > 1 and before == self._model.version(market):
                 self._model.problem(f"{request.check.request_id} asked twice got two decisions")
             await asyncio.sleep(self._random.uniform(0.02, 0.08))
 
