@@ -39,8 +39,6 @@ TREND_EVERY_NS = 10 * SECOND_NS
 SPLITS_KEPT = 60
 """How many distances of a source from the reference price are kept, one every ten seconds. What half of them exceed is
 no wick."""
-MOST_SPLITS = SPLITS_KEPT // 2 + 1
-"""More than half: a source that is below for half of the time and above for the other half makes no room."""
 
 OWN_WIDENS_NS = 60 * SECOND_NS
 """Without an accepted mark price the room round the own average grows each minute ..."""
@@ -472,10 +470,10 @@ class ReferenceBook:
             kept.append((own - price) / abs(price) if own is not None and fresh else Decimal(0))
             if len(kept) > SPLITS_KEPT:
                 kept.popleft()
-            if len(kept) >= MOST_SPLITS:
+            if len(kept) >= SPLITS_KEPT // 2:
                 lasting = sorted(kept)
-                below.append(-lasting[MOST_SPLITS - 1])
-                above.append(lasting[-MOST_SPLITS])
+                below.append(-lasting[SPLITS_KEPT // 2 - 1])
+                above.append(lasting[-SPLITS_KEPT // 2])
         self.split = (max(below), max(above))
 
     def _trend(self) -> Decimal:
