@@ -64,7 +64,7 @@ class Place:
             problem = "another guard uses this journal, by another name of the file or without its lock file"
             raise StateDirectoryHeld(self._directory, problem, _HELD) from None
         except OSError as error:
-            remedy = "name a directory and files on a local file system that the guard may write to"
+            remedy = "name a directory and files that the guard may write to"
             raise JournalUnusable(path, f"cannot be written ({error.strerror})", remedy) from None
 
     def hold(self, identity: str, ends: Mapping[Chain, End]) -> None:
