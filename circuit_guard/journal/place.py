@@ -37,6 +37,8 @@ class Place:
         self._anchor: int | None = None
         self._identity = ""
         self._generation = 0
+        self._bytes_min = 0
+        """What the journal's file had when it was opened: nothing that the guard does makes it smaller."""
         self._inodes = {
             directory: _inode(directory),
             directory / LOCK_NAME: (os.fstat(lock).st_ino, os.fstat(lock).st_dev),
@@ -74,6 +76,7 @@ class Place:
             path = self._directory / name
             if path.exists():
                 self._inodes[path] = _inode(path)
+        self._bytes_min = (self._directory / JOURNAL_NAME).stat().st_size
         before, path = read_anchor(self._directory), self._directory / ANCHOR_NAME
         self._generation = before.generation if before is not None else 0
         try:
@@ -100,11 +103,13 @@ class Place:
         """Raise JournalUnusable where a path does not name what was opened any more."""
         for path, inode in self._inodes.items():
             try:
-                now = _inode(path)
+                found = path.stat()
             except OSError as error:
                 raise _moved(path, error.strerror or str(error)) from None
-            if now != inode:
+            if (found.st_ino, found.st_dev) != inode:
                 raise _moved(path, "another one has taken its place")
+            if path.name == JOURNAL_NAME and found.st_size < self._bytes_min:
+                raise _moved(path, "it was cut")
 
     def close(self) -> None:
         """Let another process have the journal. The lock on the directory ends with `held`."""
@@ -203,5 +208,5 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _moved(path: Path, what: str) -> JournalUnusable:
-    problem = f"is not what the guard opened any more ({what}): it was moved, deleted or replaced while in use"
+    problem = f"is not what the guard opened any more ({what}): it was moved, deleted, replaced or cut while in use"
     return JournalUnusable(path, problem, "put back what was there and restart the guard")

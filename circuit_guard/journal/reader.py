@@ -246,6 +246,9 @@ class JournalReader:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / JOURNAL_NAME
+        if not self._path.exists() and (anchor := read_anchor(directory)) is not None:
+            known = max(end.sequence for end in anchor.ends.values())
+            raise JournalUnusable(self._path, f"the journal of {known} records that this directory held is gone", ADOPT)
         self._connection = connect_read_only(self._path)
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import threading
 import time
@@ -19,7 +20,7 @@ import pytest
 from circuit_guard.core.types import Verdict
 from circuit_guard.engine.engine import EngineFailed, EngineRefuses
 from circuit_guard.journal.anchor import ANCHOR_NAME, read_anchor
-from circuit_guard.journal.errors import JournalStalled, StateDirectoryHeld
+from circuit_guard.journal.errors import JournalStalled, JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.place import LOCK_NAME
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from tests.cli.running import run
@@ -53,6 +54,10 @@ def journal_replaced(state: Path) -> None:
     copy.rename(state / JOURNAL_NAME)
 
 
+def journal_cut(state: Path) -> None:
+    os.truncate(state / JOURNAL_NAME, 0)
+
+
 def log_deleted(state: Path) -> None:
     (state / WAL_NAME).unlink()
 
@@ -71,6 +76,7 @@ MEANWHILE = [
     replaced_by_a_copy,
     journal_deleted,
     journal_replaced,
+    journal_cut,
     log_deleted,
     lock_deleted,
     anchor_deleted,
@@ -108,7 +114,7 @@ async def until_failed(durable: Callable[[], Awaitable[None]]) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         await durable()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
 
 
 def without_log(state: Path) -> None:
@@ -192,6 +198,9 @@ async def test_start_when_something_of_the_journal_is_missing_then_it_refuses_an
     if (crashed / "state" / JOURNAL_NAME).exists():
         with JournalReader(crashed / "state") as reader:
             assert not reader.verify().ok, "and `journal verify` says the same"
+    elif (crashed / "state" / ANCHOR_NAME).exists():
+        with pytest.raises(JournalUnusable, match=re.escape(ABSENT[happens])):
+            JournalReader(crashed / "state")
 
 
 @pytest.mark.parametrize("happens", ABSENT)
@@ -300,4 +309,4 @@ async def until_stalled(room: Callable[[], Awaitable[None]]) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         await room()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)

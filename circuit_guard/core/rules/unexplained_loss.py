@@ -177,6 +177,11 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         f"{show_percent(supported)}. The account itself is believed as the check gives it, except for a funding "
         "index that was discarded as wrong."
     )
+    yield (
+        "Only a check of kind LIQUIDATION is held against its account: the other kinds close healthy accounts by "
+        "design. An engine that gives a liquidation another kind avoids this test. The metric decisions_total counts "
+        "by kind."
+    )
 
 
 RULE = Rule(
