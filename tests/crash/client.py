@@ -25,6 +25,8 @@ PRICE = "92610.0"
 INDEX = "20511.934207715"
 VENUES = ("binance", "bybit", "okx")
 RPC_TIMEOUT_S = 20
+STARTING = [(f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max")]
+"""Options of a channel to a guard that is just starting: grpc itself waits for up to two minutes to try again."""
 
 Promise = tuple[str, str]
 """What a guard answers for: `halt`, `latch`, `phase` or `policy`, and the scope."""

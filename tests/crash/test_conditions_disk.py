@@ -18,7 +18,7 @@ from grpc import aio
 
 from circuit_guard.journal.reader import JOURNAL_NAME
 from circuit_guard.v1 import types_pb2
-from tests.crash.client import Client, observation, shown
+from tests.crash.client import STARTING, Client, observation, shown
 from tests.crash.conditions import BTC, HALT, assert_denying, assert_refusing
 from tests.crash.guard_process import MARKETS, GuardProcess
 
@@ -60,7 +60,7 @@ needs_mount = pytest.mark.skipif(not can_mount(), reason="user namespaces that m
 async def talking_to(process: GuardProcess) -> AsyncIterator[Client]:
     """Give a client of a guard, and make sure of the guard's end."""
     try:
-        async with aio.insecure_channel(process.address) as channel:
+        async with aio.insecure_channel(process.address, STARTING) as channel:
             await channel.channel_ready()
             yield Client(channel)
     finally:

@@ -13,7 +13,7 @@ from circuit_guard.config.policy import parse_policy
 from circuit_guard.core.types import BreakerState, Verdict
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
-from tests.crash.client import Client
+from tests.crash.client import STARTING, Client
 from tests.crash.conditions import ETH, HALT, running
 from tests.crash.guard_process import GuardProcess, policy_text
 from tests.driver import START_NS, ManualClock
@@ -25,7 +25,7 @@ async def test_second_process_when_the_directory_is_held_then_it_ends_and_names_
     first, other = GuardProcess(tmp_path), tmp_path / "other"
     other.mkdir()
     try:
-        async with aio.insecure_channel(first.address) as channel:
+        async with aio.insecure_channel(first.address, STARTING) as channel:
             await Client(channel).status()
             (other / "state").symlink_to(tmp_path / "state")
             code, told = await asyncio.to_thread(GuardProcess(other).ended)

@@ -15,7 +15,7 @@ import pytest
 from grpc import aio
 
 from circuit_guard.v1 import types_pb2
-from tests.crash.client import Client, shown
+from tests.crash.client import STARTING, Client, shown
 from tests.crash.guard_process import MARKETS, GuardProcess
 from tests.crash.load import Load, Model
 
@@ -40,7 +40,7 @@ async def test_guard_when_killed_again_and_again_then_what_was_acknowledged_stay
             if random.random() < STARTS_KILLED_SHARE:
                 await asyncio.to_thread(process.starting, random.randint(1, LOOKS_MAX))
             else:
-                async with aio.insecure_channel(process.address) as channel:
+                async with aio.insecure_channel(process.address, STARTING) as channel:
                     client = Client(channel)
                     await hold_against(client, model, kill)
                     load = Load(client, model, tmp_path, random, sequences)
@@ -49,7 +49,7 @@ async def test_guard_when_killed_again_and_again_then_what_was_acknowledged_stay
             told = process.remains()
         assert not told, told
         assert_proved(process)
-    async with aio.insecure_channel((last := GuardProcess(tmp_path)).address) as channel:
+    async with aio.insecure_channel((last := GuardProcess(tmp_path)).address, STARTING) as channel:
         await hold_against(Client(channel), model, kills)
     last.remains()
     assert model.durable > kills
@@ -69,7 +69,8 @@ async def hold_against(client: Client, model: Model, kill: int) -> None:
         known = model.answered[model.durable - 1]
         again = await client.check(known.market, known.request_id)
         closed = {"operator_halt", "breaker_open", "global_breaker_open"} & {found.reason for found in again.findings}
-        judged_again = known.verdict == types_pb2.VERDICT_ALLOW and closed
+        changed = closed or again.phase != known.phase  # an ALLOW is not repeated then, but judged again
+        judged_again = known.verdict == types_pb2.VERDICT_ALLOW and changed
         assert again.repeated or judged_again, f"the decision {known.decision_id} was recorded and is forgotten"
         assert again.decision_id == known.decision_id or judged_again
 
