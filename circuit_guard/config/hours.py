@@ -51,13 +51,18 @@ def _seconds(clock: str) -> int:
     return int(hours) * 3600 + int(minutes) * 60
 
 
+def known_zone(zone: str) -> ZoneInfo:
+    """Return a time zone by its name. Raise ValueError if neither this host nor tzdata has it."""
+    try:
+        return ZoneInfo(zone)
+    except (OSError, ValueError, KeyError) as problem:
+        raise ValueError(f"no time zone {zone}") from problem
+
+
 @lru_cache(maxsize=1000)
 def offsets(zone: str) -> tuple[tuple[int, int], ...]:
     """Return from when on a zone's clocks are ahead of UTC by how many seconds. Raise ValueError for no zone."""
-    try:
-        known = ZoneInfo(zone)
-    except (OSError, ValueError, KeyError) as problem:
-        raise ValueError(f"no time zone {zone}") from problem
+    known = known_zone(zone)
     found, at = [(_ns(FIRST), _offset_s(known, FIRST))], FIRST
     while at < LAST:
         after = at + timedelta(days=1)

@@ -16,7 +16,7 @@ from operator import attrgetter, ge, gt, lt
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from circuit_guard.config.hours import calendar_of, offsets
+from circuit_guard.config.hours import calendar_of, known_zone
 from circuit_guard.config.policy_document import CLASS_NAME, ChangeTable, ClassTable, MarketTable, PolicyDocument
 from circuit_guard.config.toml import Judged, Key, Table, dotted, json_schema, judge, parse_toml, read_text
 from circuit_guard.core.envelope import FundingAccrual, GapMode
@@ -309,9 +309,9 @@ def _hours_conflicts(table: ClassTable) -> Iterator[Conflict]:
     """Yield what is no time zone that this host knows, and no day of the calendar."""
     hours = table.hours
     try:
-        offsets(hours.zone)
+        known_zone(hours.zone)
     except ValueError:
-        expected = "a time zone of the IANA database that this host has, such as America/New_York"
+        expected = "a time zone of the IANA database, such as America/New_York"
         yield Conflict(("hours", "zone"), shown(hours.zone), expected, ())
     for text in hours.holidays:
         day, _, session = text.partition(" ")

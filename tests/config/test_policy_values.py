@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tomllib
 from dataclasses import dataclass, replace
 from decimal import Decimal, getcontext, localcontext
 from pathlib import Path
@@ -341,3 +345,14 @@ def test_recording_markets_when_facts_are_out_of_bounds_then_all_are_named() -> 
             "in Unicode's form NFC"
         ),
     ]
+
+
+def test_the_time_zones_come_with_the_guard_where_the_host_has_none() -> None:
+    """Small images have no /usr/share/zoneinfo, and an installation of what is needed to run has no other package."""
+    load = "import pathlib, sys, circuit_guard.config.policy as at; at.load_policy(pathlib.Path(sys.argv[1]))"
+    ran = subprocess.run(
+        [sys.executable, "-c", load, SHIPPED], env=os.environ | {"PYTHONTZPATH": "/nonexistent"}, capture_output=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    needed = tomllib.loads((SHIPPED.parents[1] / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert any(one.startswith("tzdata") for one in needed)
