@@ -11,7 +11,7 @@ import typer
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from circuit_guard.cli.main import app
+from circuit_guard.cli.main import command_line
 from circuit_guard.client.metrics import ClientMetrics
 from circuit_guard.core.formatting import LIFTED_BY
 from circuit_guard.core.reasons import REASONS, rule_of
@@ -79,7 +79,7 @@ def metrics() -> str:
 
 def commands() -> str:
     """Return the rows of the table of commands, each group's after one another."""
-    return "\n".join(_commands("circuit-guard", typer.main.get_command(app))) + "\n"
+    return "\n".join(_commands("circuit-guard", typer.main.get_command(command_line()))) + "\n"
 
 
 def _commands(called: str, command: Any) -> Iterator[str]:

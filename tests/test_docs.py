@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from circuit_guard.cli.main import app
+from circuit_guard.cli.main import command_line
 from circuit_guard.core.rulebook import RULES
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def test_page_when_it_links_to_a_file_then_the_file_is_there(page: Path) -> None
 
 
 def test_readme_when_it_shows_a_command_then_the_command_exists() -> None:
-    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    known = set(typer.main.get_command(command_line()).commands)  # type: ignore[attr-defined]
     shown = {word for page in PAGES for word in re.findall(r"circuit-guard ([a-z]+)", page.read_text())}
     assert shown <= known
     assert {"serve", "replay", "status", "demo"} <= shown

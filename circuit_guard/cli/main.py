@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from circuit_guard import __version__
-from circuit_guard.cli import acts, check, demo, evaluate, incident, journal, policy, recording, serve, status
 from circuit_guard.cli import options as shared
 from circuit_guard.cli.options import IDENTIFICATION
 from circuit_guard.cli.output import CommandError, ExitCode, screen
@@ -36,30 +37,49 @@ class Commands(TyperGroup):
             _end(f"the guard's answer cannot be read, it may be of another version: {error}", ExitCode.NO_ANSWER)
 
 
-app = typer.Typer(
-    cls=Commands,
-    name="circuit-guard",
-    help="Ask, watch and operate the guard that stands between a liquidation engine and forced closures.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for command in (
-    *(serve.serve, check.check, status.status, status.probe, status.watch),
-    *(acts.halt, acts.resume, acts.reset, acts.phase, acts.reload, acts.rebaseline),
-    *(recording.replay, evaluate.evaluate, demo.demo),
-):
-    app.command()(command)
-app.add_typer(acts.maintenance, name="maintenance")
-app.add_typer(policy.app, name="policy")
-app.add_typer(serve.settings, name="settings")
-app.add_typer(recording.app, name="recording")
-app.add_typer(journal.app, name="journal")
-app.add_typer(journal.checkpoint, name="checkpoint")
-app.add_typer(incident.app, name="incident")
-app.add_typer(serve.token, name="token")
+COMMANDS = {
+    "serve": "serve.serve",
+    "check": "check.check",
+    "status": "status.status",
+    "probe": "status.probe",
+    "watch": "status.watch",
+    **{name: f"acts.{name}" for name in ("halt", "resume", "reset", "phase", "reload", "rebaseline")},
+    "replay": "recording.replay",
+    "evaluate": "evaluate.evaluate",
+    "demo": "demo.demo",
+    "maintenance": "acts.maintenance",
+    "policy": "policy.app",
+    "settings": "serve.settings",
+    "recording": "recording.app",
+    "journal": "journal.app",
+    "checkpoint": "journal.checkpoint",
+    "incident": "incident.app",
+    "token": "serve.token",
+}
+"""Where each command, or group of commands, is defined."""
+
+
+def command_line(*names: str) -> typer.Typer:
+    """Return the command line with the commands named, or with all. Each is imported only then: all take a second."""
+    app = typer.Typer(
+        cls=Commands,
+        name="circuit-guard",
+        help="Ask, watch and operate the guard that stands between a liquidation engine and forced closures.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    for name in names or COMMANDS:
+        module, _, attribute = COMMANDS[name].partition(".")
+        command = getattr(import_module(f"circuit_guard.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def _print_version(asked: bool) -> None:
@@ -68,7 +88,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
@@ -84,7 +103,8 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    app(prog_name="circuit-guard")
+    named = sys.argv[1:2]
+    command_line(*(named if named and named[0] in COMMANDS else ()))(prog_name="circuit-guard")
 
 
 def _end(message: str, code: ExitCode) -> None:

@@ -24,10 +24,9 @@ from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation
 from circuit_guard.core.formatting import breaker, counted, instant, lasting, rounded, scopes
-from circuit_guard.core.status import GuardStatus, MarketStatus
+from circuit_guard.core.status import LIVENESS, READINESS, GuardStatus, MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, show, show_seconds
 from circuit_guard.server.convert import received
-from circuit_guard.server.services.health import LIVENESS, READINESS
 from circuit_guard.v1 import event_pb2, status_pb2
 from circuit_guard.web.presentation import Tone, closures_of
 

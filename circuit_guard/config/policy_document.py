@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, PlainValidator, WithJsonSchema, create_model
+from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
 
 from circuit_guard.config.toml import Name, Number, Table, Whole, expected
 from circuit_guard.core.names import NAME_CHARACTERS_MAX
@@ -17,6 +17,14 @@ from circuit_guard.core.policy import GlobalBreakerParameters, MarketPolicy, Two
 from circuit_guard.core.rulebook import GROUPS, MARKET_RULES, RULES
 
 Text = Annotated[str, Name()]
+
+
+class DerivedTable(Table):
+    """The base of the tables made below. They have no source text in which pydantic could look for their docstrings,
+    and looking for it was half of what it took to start a command.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
 
 
 def _known_rule(name: object) -> str:
@@ -87,7 +95,7 @@ def _fields(group: type[Any]) -> Iterator[tuple[str, Any]]:
 @cache
 def named_table(group: type[Any]) -> type[Table]:
     """Return the table of a group of which there may be several, by name."""
-    table = create_model(f"{group.__name__}Table", __base__=Table, __doc__=group.__doc__, **dict(_fields(group)))
+    table = create_model(f"{group.__name__}Table", __base__=DerivedTable, __doc__=group.__doc__, **dict(_fields(group)))
     globals()[table.__name__] = table  # pickle finds it by name
     return table
 
@@ -96,7 +104,7 @@ def _table(name: str, groups: list[type[Parameters]]) -> type[Table]:
     fields = dict(field for group in groups for field in _fields(group))
     camel = name.title().replace("_", "")
     doc = " ".join((group.__doc__ or "").partition("\n\n")[0] for group in groups)
-    return create_model(f"{camel}Table", __base__=Table, __doc__=doc, **fields)
+    return create_model(f"{camel}Table", __base__=DerivedTable, __doc__=doc, **fields)
 
 
 if TYPE_CHECKING:  # a checker cannot know the types that are made below
@@ -135,7 +143,7 @@ else:
     _SHADOW = "Rules that are evaluated, counted and shown, and enforce nothing."
     ChangeTable = create_model(
         "ChangeTable",
-        __base__=Table,
+        __base__=DerivedTable,
         __doc__="What changes at a known second: from then on these keys have these values.",
         from_ns=(
             Instant,
@@ -145,7 +153,7 @@ else:
     )
     ClassTable = create_model(
         "ClassTable",
-        __base__=Table,
+        __base__=DerivedTable,
         __doc__="A class of markets. A key that is not given has its default.",
         **dict(_fields(MarketPolicy)),
         shadow_rules=(

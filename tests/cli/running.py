@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from typer.testing import CliRunner, Result
 
-from circuit_guard.cli.main import app as commands
+from circuit_guard.cli.main import command_line
 from circuit_guard.config.settings import Settings, load_settings
 from circuit_guard.runtime.app import App, running_app
 from circuit_guard.v1 import market_data_pb2, market_data_pb2_grpc
@@ -84,7 +84,7 @@ def now() -> Timestamp:
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
     """Run a command in this process, as in a pipe. An error that no command explains fails the test."""
-    return CliRunner().invoke(commands, list(arguments), env=env, catch_exceptions=False)
+    return CliRunner().invoke(command_line(), list(arguments), env=env, catch_exceptions=False)
 
 
 def settings_in(folder: Path, policy: str = POLICY, *, recorded: bool = False) -> Settings:

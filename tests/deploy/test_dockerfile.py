@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from circuit_guard import __version__
-from circuit_guard.cli.main import app
+from circuit_guard.cli.main import command_line
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
@@ -99,7 +99,7 @@ def test_command_when_the_image_runs_it_then_the_guard_has_it_with_these_options
     [line] = [line for line in joined.splitlines() if line.startswith(instruction)]
     name, *arguments = [word for word in json.loads(line[line.index("[") :]) if word != "circuit-guard"]
 
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command = typer.main.get_command(command_line()).commands[name]  # type: ignore[attr-defined]
 
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("-")} <= known

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from circuit_guard.cli.main import app
+from circuit_guard.cli.main import command_line
 from circuit_guard.config.settings import Settings
 from tests.deploy.tools import needed
 
@@ -61,7 +61,7 @@ def test_unit_when_it_is_judged_then_little_is_exposed(unit: Path) -> None:
 
 
 def test_commands_when_systemd_runs_them_then_the_guard_has_them() -> None:
-    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = typer.main.get_command(command_line()).commands  # type: ignore[attr-defined]
     run = [line.split()[1:] for key in ("ExecStart", "ExecReload") for line in values(key) if line.startswith(PROGRAM)]
 
     assert [words[0] for words in run] == ["serve", "policy"]

@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from circuit_guard.cli.main import app
+from circuit_guard.cli.main import command_line
 from tests.prometheus.described import PROMETHEUS, RULE_FILES, RULE_TESTS, alerts, rules, tool, unknown
 
 NAMES = sorted(alerts())
@@ -100,7 +100,7 @@ def test_alert_when_somebody_is_woken_then_it_says_what_where_and_what_to_do_nex
 
 
 def test_alerts_when_they_name_a_command_then_it_exists() -> None:
-    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    known = set(typer.main.get_command(command_line()).commands)  # type: ignore[attr-defined]
     texts = [alert["annotations"]["description"] for alert in alerts().values()]
     assert {word for text in texts for word in re.findall(r"circuit-guard ([a-z]+)", text)} <= known
 

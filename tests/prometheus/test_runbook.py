@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from circuit_guard.cli.main import app
+from circuit_guard.cli.main import command_line
 from circuit_guard.core.reasons import REASONS
 from tests.prometheus.described import ROOT, alerts, exported
 
@@ -44,7 +44,7 @@ def anchors(text: str) -> set[str]:
 
 def commands() -> Iterator[str]:
     """Return every command, with its group before it."""
-    groups = [("", typer.main.get_command(app))]
+    groups = [("", typer.main.get_command(command_line()))]
     while groups:
         before, group = groups.pop()
         assert isinstance(group, TyperGroup)

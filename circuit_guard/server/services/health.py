@@ -1,21 +1,16 @@
-"""Health: the names it is asked by, and a listener of its own for probes, which know no TLS and come from elsewhere."""
+"""Health: what it answers, and a listener of its own for probes, which know no TLS and come from elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from circuit_guard.core.status import LIVENESS, READINESS
 from circuit_guard.server.interceptor import GuardedServer
 from circuit_guard.server.transport import bind
-
-READINESS: Final = ""
-"""SERVING while the guard is ready: the markets that the policy requires have been warm, and the engine answers."""
-LIVENESS: Final = "liveness"
-"""SERVING from the start until the guard drains, whatever the market data are. No answer: the event loop is stuck."""
 
 PROBES_MAX = 100
 """Probes, and connections for them, at a time. Each takes well under a millisecond."""
