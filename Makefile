@@ -27,8 +27,8 @@ coverage: .venv/installed ## `make test` with branch coverage, without searches;
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system" --cov --cov-report=term \
 		--ignore=tests/adversary --ignore=tests/test_benchmarks.py -k "not every_later_rule and not AnySequence"
 
-test-system: .venv/installed ## a whole maintenance day, and the guard among real programs, which .ci/run installs
-	$(BIN)/python -m pytest -m system
+test-system: .venv/installed ## searches, kills, a whole maintenance day, the guard among programs that .ci/run installs
+	$(BIN)/python -m pytest -m "system and not slow"
 
 test-slow: .venv/installed ## the tests too slow for every change
 	$(BIN)/python -m pytest -n auto -m slow

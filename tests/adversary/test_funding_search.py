@@ -18,6 +18,8 @@ from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rules.funding_continuity import funding_drift, funding_limits
 from tests.adversary.exchange import CLASSES, PERIOD_S, Books, Exchange, Held, shipped
 
+pytestmark = pytest.mark.system
+
 MARKET, PRICE, INDEX = "ALT-USD-PERP", 100.0, 20.0
 HOUR_S, PIECE_S, PIECES = 3600, 600, 12
 WARM_S = 60

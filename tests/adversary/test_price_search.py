@@ -20,6 +20,8 @@ from circuit_guard.core.rules.divergence import mark_limits
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, account_limit
 from tests.adversary.exchange import CLASSES, PERIOD_S, Books, Exchange, Held, shipped
 
+pytestmark = pytest.mark.system
+
 MARKET, PRICE, INDEX = "ALT-USD-PERP", 100.0, 20.0
 CALM_S, SCENE_S, WINDOW_S = 60, 45, 30
 FALL_PER_S = 0.07 / 60

@@ -22,6 +22,8 @@ from tests.crash.client import STARTING, Client, observation, shown
 from tests.crash.conditions import BTC, HALT, assert_denying, assert_refusing
 from tests.crash.guard_process import MARKETS, GuardProcess
 
+pytestmark = pytest.mark.system
+
 STOPPED = "the engine has stopped: treat this as a deny"
 NOT_WRITTEN = "it cannot be read or written (SQLite says: disk I/O error); mend the disk or its permissions"
 CAP_DAC_OVERRIDE = 1

@@ -19,6 +19,8 @@ from tests.crash.client import STARTING, Client, shown
 from tests.crash.guard_process import MARKETS, GuardProcess
 from tests.crash.load import Load, Model
 
+pytestmark = pytest.mark.system
+
 SEEDS_AND_KILLS = [(0, 6), *(pytest.param(seed, 20, marks=pytest.mark.slow) for seed in range(1, 11))]
 ANSWERS_MAX = 400
 """A guard under load is killed after so many answers at most."""

@@ -23,6 +23,8 @@ from circuit_guard.recording.format import Entry, Fault
 from circuit_guard.recording.replay import RETRY_FOR_S, Replay, policy_for
 from circuit_guard.recording.score import Asked
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).parents[2]
 POLICY = ROOT / "config" / "policy.toml"
 BUNDLED = ROOT / "examples" / "incident.jsonl.gz"

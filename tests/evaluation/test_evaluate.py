@@ -45,6 +45,7 @@ def guard_of(evaluation: Evaluation, name: str) -> dict[str, Any]:
     return next(guard for guard in evaluation.as_json()["guards"] if guard["guard"] == name)  # type: ignore[attr-defined]
 
 
+@pytest.mark.system
 def test_evaluate_when_run_twice_then_the_json_is_the_same(
     evaluation: Evaluation, recordings: tuple[Path, Path], policy_file: PolicyFile
 ) -> None:
@@ -53,6 +54,7 @@ def test_evaluate_when_run_twice_then_the_json_is_the_same(
     assert json.dumps(again.as_json()) == json.dumps(evaluation.as_json())
 
 
+@pytest.mark.system
 def test_evaluate_when_processes_or_order_differ_then_the_figures_do_not(
     evaluation: Evaluation, recordings: tuple[Path, Path], policy_file: PolicyFile
 ) -> None:

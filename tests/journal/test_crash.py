@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from circuit_guard.core.facts import HaltChanged
 from circuit_guard.journal.codec import decode
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import Kind
 from tests.journal.conftest import Opened
+
+pytestmark = pytest.mark.system
 
 KILLS = 10
 ROOT = Path(__file__).parents[2]
