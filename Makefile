@@ -7,6 +7,9 @@ RECORDINGS := ../shared/data/recordings
 LOCKED := requirements.lock
 UV ?= uv
 
+# Tests start some hundred guards and commands. Where no bytecode is written, each compiles 200 modules first.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
