@@ -188,7 +188,8 @@ def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
     gap_ns = policy.of(FundingParameters).gap_ns
     over_ns = 0 if feed.event_time_ns is None else until_ns - feed.event_time_ns - gap_ns
     unknown = min(Decimal(max(over_ns, 0)) / (gap_ns * OPENING), Decimal(1))
-    return Accrual(elapsed_ns, price, premium, basis, unknown)
+    doubtful = any(finding.subject == "funding_index" for finding in view.state.rejections)
+    return Accrual(elapsed_ns, price, premium, basis, unknown, doubtful)
 
 
 def _follow(

@@ -31,6 +31,9 @@ EVERY_NS, HOUR_NS = 600 * SECOND_NS, 3600 * SECOND_NS
 OPENING = 10
 """A gap this many times longer than the first in which a premium predicts leaves all that funding can reach open."""
 
+SILENT_NS, SILENT_TIMES = 2 * SECOND_NS, 3
+"""In an interval longer than this, and than so many of the one before, a premium can have come and gone unpublished."""
+
 
 class PathPoint(NamedTuple):
     """What can have accrued up to one instant, counted from when the path began: quote currency per 1 base unit."""
@@ -52,6 +55,10 @@ class PathPoint(NamedTuple):
     period_ns: int = 0
     rate_max: Decimal = ZERO
     """The funding period that the premium refers to, and the cap in force; 0 is not known."""
+    interval_ns: int = 0
+    """How long after the observation before this one came."""
+    unseen: Decimal = ZERO
+    """The part of the reach that belongs to intervals in which a premium can have come and gone."""
 
 
 ORIGIN = PathPoint()
@@ -73,6 +80,8 @@ class Accrual(NamedTuple):
     basis: Decimal | None
     unknown: Decimal = ZERO
     """How much of the reach the premiums leave open, 0 to 1: nothing was published for so long."""
+    doubtful: bool = True
+    """Whether the funding index was rejected before it: a silence explains nothing then."""
 
 
 @dataclass(slots=True)
@@ -124,7 +133,7 @@ def moved(
     point: PathPoint, accrual: Accrual, policy: FundingParameters, doubted: tuple[Decimal, ...] = ()
 ) -> PathPoint:
     """Return the point after an accrual. `doubted`: premiums that may be the true ones while the observation is not."""
-    elapsed_ns, price, premium, basis, unknown = accrual
+    elapsed_ns, price, premium, basis, unknown, doubtful = accrual
     cap = policy.rate_max * price
     reach = policy.slack * cap * elapsed_ns / policy.period_ns
     if point.period_ns and (point.period_ns, point.rate_max) != (policy.period_ns, policy.rate_max):
@@ -147,6 +156,7 @@ def moved(
             high = max(high, point.held_high + max(premiums) * since)
     held = (0, low, high) if premium is not None else (point.held_ns + elapsed_ns, point.held_low, point.held_high)
     unexplained = opened if bases else reach
+    silent = elapsed_ns > max(SILENT_NS, SILENT_TIMES * point.interval_ns) and point.interval_ns > 0
     return PathPoint(
         point.accrual_ns + elapsed_ns,
         point.reach + reach,
@@ -159,6 +169,8 @@ def moved(
         explains,
         policy.period_ns,
         policy.rate_max,
+        elapsed_ns,
+        point.unseen + (reach if silent and not doubtful else ZERO),
     )
 
 

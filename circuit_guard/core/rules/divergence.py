@@ -207,6 +207,12 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
         "mark prices and for accounts. A mark price between the lowest and the highest fresh reference never "
         "trips."
     )
+    if smoothing_ns := policy.of(HullParameters).smoothing_ns:
+        yield (
+            f"The average over {short_seconds(smoothing_ns)} needs a quorum. With fewer references a mark price is compared "
+            "with their latest prices, so while prices fall or rise fast, closures are held until the average has "
+            f"caught up: about {short_seconds(3 * smoothing_ns)} after the move."
+        )
     prices = policy.of(PriceParameters)
     if prices.tick or prices.scale or prices.min_change:
         yield (

@@ -21,7 +21,7 @@ from circuit_guard.core.envelope import (
     rounding_of,
 )
 from circuit_guard.core.formatting import time_of_day
-from circuit_guard.core.funding import OPENING, ORIGIN, Anchor, PathPoint
+from circuit_guard.core.funding import OPENING, ORIGIN, SILENT_NS, Anchor, PathPoint
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters, number, share
 from circuit_guard.core.policy import FirstSight, MarketPolicy
@@ -199,7 +199,9 @@ class _Judged:
     def _tolerance(self, anchor: Anchor, predicted: Interval) -> Decimal:
         premiums = (abs(one) for one in (self.here.premium, self.last.point.premium, anchor.point.premium) if one)
         jitter = max(premiums, default=Decimal(0)) * self.skew_ns / self.funding.period_ns
-        tolerance = jitter + (self.here.reach - anchor.point.reach) * self.rule.bound_share + self._rounding(anchor)
+        share = self.rule.bound_share
+        unseen = min(self.here.unseen - anchor.point.unseen, _unseen_at_most(self.funding, share, self.price))
+        tolerance = jitter + max((self.here.reach - anchor.point.reach) * share, unseen) + self._rounding(anchor)
         if anchor is self.last:
             tolerance += max(abs(predicted.low), abs(predicted.high)) * self.rule.predicted_step_share
         return tolerance
@@ -280,6 +282,14 @@ class _Stepped:
 
     def _observed(self) -> str:
         return f"{show(self.index)}, a step of {show(self.step)}"
+
+
+def _unseen_at_most(funding: FundingParameters, bound_share: Decimal, price: Decimal) -> Decimal:
+    """Return what a premium that came and went in a silence may have moved the index by: half of an hour's tolerance.
+
+    The anchor of an hour ago has more than that in any case, so it adds nothing to how far the index can drift.
+    """
+    return funding_bound(funding, price, 3600 * SECOND_NS) * bound_share / 2
 
 
 def _about(interval: Interval) -> str:
@@ -423,6 +433,11 @@ def _notes_of_accrual(policy: MarketPolicy) -> Iterator[str]:
         f"index price explain. If the index is published less often than every {short_seconds(rule.gap_ns)}, no "
         "premium predicts all of it, and the first figure holds after "
         f"{short_seconds(rule.gap_ns * (1 + OPENING))}. The test of an account drifts with the index."
+    )
+    unseen = show_percent(_unseen_at_most(rule, policy.of(ContinuityParameters).bound_share, _ONE))
+    yield (
+        f"A premium can come and go while observations are missing for more than {short_seconds(SILENT_NS)}: an "
+        f"index that moved by up to {unseen} more than the published premiums predict is not denied then."
     )
     if rule.gap_mode is GapMode.FREEZE:
         yield f"After a gap of more than {short_seconds(rule.gap_ns)} in the published data, every step is a jump."
