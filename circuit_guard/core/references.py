@@ -377,6 +377,8 @@ class ReferenceBook:
     own_since_ns: int = 0
     own_ns: int = 0
     """Since when it is kept, and when a mark price was accepted last."""
+    scaled_ns: int = 0
+    """When the market's scale changed last: a price from before it does not count."""
 
     def record(self, reference: Reference, others: list[Decimal], policy: MarketPolicy) -> None:
         """Take one accepted reference, and the median it makes with the fresh `others`. Only a quorum makes history."""

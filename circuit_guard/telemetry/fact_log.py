@@ -198,6 +198,10 @@ class FactLog:
                 warn, fields["clean"] = bool(fact.latched), len(fact.clean)
             case facts.Rebaselined():
                 step = {"before": fact.before, "after": fact.after}
+                if fact.factor is not None:
+                    step["factor"] = fact.factor
+                if fact.mark_after is not None:
+                    step |= {"mark_price_before": fact.mark_before, "mark_price_after": fact.mark_after}
                 fields |= {name: None if value is None else str(value) for name, value in step.items()}
             case facts.ActProposed():
                 fields["expires_at"] = rfc3339(fact.expires_ns)
