@@ -196,8 +196,8 @@ def rebaseline(
         typer.Option(
             "--factor",
             metavar="F",
-            help="Prices, funding index and premium are F times what they were: 1000 where 1,000 old tokens became one, "
-            "0.1 for a split into ten.",
+            help="Prices, funding index and premium are F times what they were: 1000 where 1,000 old tokens became "
+            "one, 0.1 for a split into ten.",
         ),
     ] = None,
     mark_price: Annotated[

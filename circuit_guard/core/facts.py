@@ -135,8 +135,8 @@ class MaintenanceEnded:
 class Rebaselined:
     """An operator set what a market is judged from: `before` and `after` are funding indices.
 
-    Without an index and a factor the market's tainted values were forgotten. With a `factor` everything in quote currency
-    per 1 base unit became so many times what it was. The mark prices are None where the price stays, or was unknown.
+    Without an index and a factor the market's tainted values were forgotten. With a `factor` everything in quote
+    currency per 1 base unit became so many times what it was. The mark prices are None where the price stays.
     """
 
     at_ns: int

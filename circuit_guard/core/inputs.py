@@ -324,7 +324,7 @@ class EndMaintenance:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is the truth for a market as of a time, whatever was trusted before: its funding index, and what else is given.
+    """What is the truth for a market as of a time, whatever was trusted before: its funding index, and what is given.
 
     With a `mark_price` the market starts on a new scale: no price from before counts any more. An `index_price` comes
     with it only; one that is not given is unknown. `funding_premium` as in `Observation`.

@@ -1,7 +1,7 @@
 """The rebaseline: an operator says what is true from now on, because the exchange moved its values legitimately.
 
-Either by value (the funding index; with a mark price everything together), or by a factor that all of a market's prices,
-its funding index and its premium are multiplied by.
+Either by value (the funding index; with a mark price everything together), or by a factor that all of a market's
+prices, its funding index and its premium are multiplied by.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _set(state: GuardState, baseline: Baseline, command: RebaselineCommand, poli
 
 
 def _moved_to(market: MarketState, policy: MarketPolicy, now_ns: int) -> Decimal | None:
-    """Return the reference price where the price trusted last is nowhere near it any more; None where it is, or unknown.
+    """Return the reference price where the price trusted last is nowhere near it any more, else None.
 
     An index that an operator moves must not be bounded by a price from before the move.
     """

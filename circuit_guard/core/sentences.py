@@ -246,14 +246,14 @@ def _breaker_changed(fact: facts.BreakerChanged, *, shadow: bool) -> str:
 
 def _rebaselined(fact: facts.Rebaselined) -> str:
     who = f"{_by(fact.actor)}: {fact.reason}"
-    if fact.after is None and fact.factor is None:
-        return f"accounts repaired{who}; no account is tainted here any more"
     source = "" if fact.checkpoint is None else f" (checkpoint {fact.checkpoint})"
     mark = "" if fact.mark_after is None else f", mark price {_step(fact.mark_before, fact.mark_after)}"
+    index = None if fact.after is None else _step(fact.before, fact.after)
     if fact.factor is not None:
-        index = "" if fact.after is None else f", funding index {_step(fact.before, fact.after)}"
-        return f"rescaled by {fact.factor.normalize():f}{mark}{index}{who}"
-    return f"funding index rebaselined {_step(fact.before, fact.after)}{mark}{source}{who}"
+        return f"rescaled by {fact.factor.normalize():f}{mark}{f', funding index {index}' if index else ''}{who}"
+    if index is None:
+        return f"accounts repaired{who}; no account is tainted here any more"
+    return f"funding index rebaselined {index}{mark}{source}{who}"
 
 
 def _step(before: Decimal | None, after: Decimal) -> str:

@@ -13,7 +13,6 @@ from google.protobuf.message import DecodeError, Message
 
 from circuit_guard.cli import wire
 from circuit_guard.core.inputs import (
-    Baseline,
     BeginMaintenance,
     EndMaintenance,
     Observation,

@@ -255,7 +255,7 @@ def _row(message: maintenance_pb2.StateRow, path: str) -> inputs.StateRow:
 
 
 def rebaseline(request: maintenance_pb2.RebaselineRequest, scopes_max: int, at_ns: int) -> Rebaseline:
-    """Return what a request for a rebaseline says: baselines, or a checkpoint, or a factor, or repaired markets alone."""
+    """Return what a request for a rebaseline says: baselines, a checkpoint, a factor, or repaired markets alone."""
     actor, reason = operator(request.actor, request.reason)
     checkpoint_id = request.checkpoint_id if request.HasField("checkpoint_id") else None
     factor = fields.finite(request.factor, "", "factor")
@@ -292,9 +292,7 @@ def _only_a_factor(request: maintenance_pb2.RebaselineRequest) -> None:
         raise fields.error("", "factor", request.factor, f"none beside {beside}: values move by one of them")
 
 
-def _baselines(
-    request: maintenance_pb2.RebaselineRequest, items_max: int, at_ns: int
-) -> tuple[inputs.Baseline, ...]:
+def _baselines(request: maintenance_pb2.RebaselineRequest, items_max: int, at_ns: int) -> tuple[inputs.Baseline, ...]:
     if request.baselines:
         batch(request.baselines, "baselines", items_max)
     once((baseline.market for baseline in request.baselines), "", "baselines", "market")
