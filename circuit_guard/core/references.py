@@ -466,6 +466,9 @@ class ReferenceBook:
             return
         below, above = [Decimal(0)], [Decimal(0)]
         for source, quote in self.quotes.items():
+            if not self._ends_ns(source, policy):
+                self.apart.pop(source, None)
+                continue
             kept = self.apart.setdefault(source, deque())
             own = self.converted(source, quote.price, now_ns, policy)
             fresh = own is not None and self._ends_ns(source, policy) > now_ns
@@ -503,9 +506,11 @@ class ReferenceBook:
         rule = policy.of(ReferenceParameters)
         if rule.facts:
             return [voice.price for voice in self._voices(now_ns, policy, without)]
-        oldest_ns = now_ns - rule.age_max_ns
+        oldest_ns, named = now_ns - rule.age_max_ns, rule.sources
         return [
-            quote.price for source, quote in self.quotes.items() if quote.seen_ns >= oldest_ns and source != without
+            quote.price
+            for source, quote in self.quotes.items()
+            if quote.seen_ns >= oldest_ns and source != without and (not named or source in named)
         ]
 
     def _voices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Voice]:
@@ -524,7 +529,10 @@ class ReferenceBook:
         return [Voice(price, abs(price) * shares[origin]) for origin, price in said.items()]
 
     def _ends_ns(self, source: str, policy: MarketPolicy) -> int:
-        """Return the first instant at which a source's price no longer counts."""
+        """Return the first instant at which a source's price no longer counts; 0 for one that the policy took out."""
+        named = policy.of(ReferenceParameters).sources
+        if named and source not in named:
+            return 0
         age_max_ns = policy.of(ReferenceParameters).age_max_ns + facts_of(source, policy).heartbeat_ns
         return self.quotes[source].seen_ns + age_max_ns + 1
 
