@@ -1,7 +1,7 @@
 """The plain average of a price over a stretch of time: what exchanges settle a delisting at.
 
-Between two samples the earlier price was in force. What is kept is the sum of price times time up to some instants, so an
-average over any stretch is a difference of two sums, divided.
+Between two samples the earlier price was in force. What is kept is the sum of price times time up to some instants, so
+an average over any stretch is a difference of two sums, divided.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class BreakerState(StrEnum):
 
 class CheckKind(StrEnum):
     """The forced closures an engine can ask about. All harm through wrong data. Only LIQUIDATION closes accounts
-    for being under water, so only there the account's health is judged. SETTLEMENT closes all of them, because the market
-    is delisted.
+    for being under water, so only there the account's health is judged. SETTLEMENT closes all of them, because the
+    market is delisted.
     """
 
     LIQUIDATION = "LIQUIDATION"

@@ -1,4 +1,4 @@
-"""A delisting: the mark price becomes an average, then everything is settled at it; and faults inside that still show."""
+"""A delisting: the mark price becomes an average, then all is settled at it; and faults inside that still show."""
 
 from __future__ import annotations
 

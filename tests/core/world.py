@@ -143,7 +143,7 @@ class Feed:
     now_ns: int | None = None
     published: Observation | None = None
     average: str = ""
-    """What the mark price is an average of the index over: `growing`, all the time since then, or a time such as `600s`."""
+    """What the mark price is an average of the index over: `growing`, the time since then, or a time such as `600s`."""
     average_from_ns: int = 0
     indices: list[tuple[int, Decimal]] = field(default_factory=list)
 
