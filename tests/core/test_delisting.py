@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuit_guard.core.average import KEPT_EVERY_NS, begun
+from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
+from circuit_guard.journal.codec import decode_as, encode
+from tests.core.scenario_commands import Scenario
+from tests.core.scenario_language import answers
 from tests.core.test_exchange_prices import told, trips
 
 DELISTINGS = pytest.mark.parametrize(
@@ -100,6 +104,21 @@ def test_delisting_when_the_mark_price_is_no_average_then_it_trips(
     story = delisting(kind, price, last, rate, minutes).splitlines()
 
     assert trips(told("\n".join(line for line in story if "feed average" not in line)))
+
+
+def test_delisting_when_the_guard_restarts_from_its_checkpoint_inside_of_it_then_the_average_goes_on() -> None:
+    before, _, after = delisting("growing", "2.31", "1.497", "0.0001", 20).rpartition("10:20:00 steady")
+    scenario = Scenario()
+    for line in filter(None, map(str.strip, before.splitlines())):
+        list(answers(scenario, line))
+    assert scenario.state is not None
+    scenario.state = decode_as(GuardState, encode(scenario.state))
+
+    lines = [one for line in ("restart", f"10:20:00 steady{after}", "check long") for one in answers(scenario, line)]
+
+    assert trips(lines) == []
+    assert not any("rejected" in line for line in lines)
+    assert lines[-1] == "ALLOW"
 
 
 def test_settlement_when_there_is_no_average_then_it_is_judged_at_the_references() -> None:
