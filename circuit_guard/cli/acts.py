@@ -43,6 +43,48 @@ ThePhase = Annotated[
 ]
 """The phases that can be set: RECOVERING is entered by the guard itself."""
 
+_Values = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint or --factor, markets alone."
+    ),
+]
+_Checkpoint = Annotated[
+    int | None,
+    typer.Option(
+        "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
+    ),
+]
+_Factor = Annotated[
+    str | None,
+    typer.Option(
+        "--factor",
+        metavar="F",
+        help="Prices, funding index and premium are F times what they were: 1000 where 1,000 old tokens became "
+        "one, 0.1 for a split into ten.",
+    ),
+]
+_MarkPrice = Annotated[
+    list[str] | None,
+    typer.Option("--mark-price", metavar="MARKET=PRICE", help="The mark price on the new scale; may be repeated."),
+]
+_IndexPrice = Annotated[
+    list[str] | None,
+    typer.Option("--index-price", metavar="MARKET=PRICE", help="The index price, beside a mark price."),
+]
+_Premium = Annotated[
+    list[str] | None,
+    typer.Option("--premium", metavar="MARKET=PREMIUM", help="The premium of the current funding period."),
+]
+_Repaired = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--repaired",
+        metavar="MARKET",
+        help="The exchange has repaired the accounts in this market; may be repeated.",
+    ),
+]
+
 maintenance = typer.Typer(
     help="Restart the exchange: begin, validate its state before it publishes, end.", no_args_is_help=True
 )
@@ -178,48 +220,14 @@ def reload(
 def rebaseline(
     actor: options.Actor,
     reason: options.Reason,
-    values: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint or --factor, markets alone."
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(
-            "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
-        ),
-    ] = None,
+    values: _Values = None,
+    checkpoint: _Checkpoint = None,
     everything: Annotated[bool, typer.Option("--all", help="With --checkpoint: every market of the policy.")] = False,
-    factor: Annotated[
-        str | None,
-        typer.Option(
-            "--factor",
-            metavar="F",
-            help="Prices, funding index and premium are F times what they were: 1000 where 1,000 old tokens became "
-            "one, 0.1 for a split into ten.",
-        ),
-    ] = None,
-    mark_price: Annotated[
-        list[str] | None,
-        typer.Option("--mark-price", metavar="MARKET=PRICE", help="The mark price on the new scale; may be repeated."),
-    ] = None,
-    index_price: Annotated[
-        list[str] | None,
-        typer.Option("--index-price", metavar="MARKET=PRICE", help="The index price, beside a mark price."),
-    ] = None,
-    premium: Annotated[
-        list[str] | None,
-        typer.Option("--premium", metavar="MARKET=PREMIUM", help="The premium of the current funding period."),
-    ] = None,
-    repaired: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--repaired",
-            metavar="MARKET",
-            help="The exchange has repaired the accounts in this market; may be repeated.",
-        ),
-    ] = None,
+    factor: _Factor = None,
+    mark_price: _MarkPrice = None,
+    index_price: _IndexPrice = None,
+    premium: _Premium = None,
+    repaired: _Repaired = None,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
