@@ -43,6 +43,48 @@ ThePhase = Annotated[
 ]
 """The phases that can be set: RECOVERING is entered by the guard itself."""
 
+_Values = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint or --factor, markets alone."
+    ),
+]
+_Checkpoint = Annotated[
+    int | None,
+    typer.Option(
+        "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
+    ),
+]
+_Factor = Annotated[
+    str | None,
+    typer.Option(
+        "--factor",
+        metavar="F",
+        help="Prices, funding index and premium are F times what they were: 1000 where 1,000 old tokens became "
+        "one, 0.1 for a split into ten.",
+    ),
+]
+_MarkPrice = Annotated[
+    list[str] | None,
+    typer.Option("--mark-price", metavar="MARKET=PRICE", help="The mark price on the new scale; may be repeated."),
+]
+_IndexPrice = Annotated[
+    list[str] | None,
+    typer.Option("--index-price", metavar="MARKET=PRICE", help="The index price, beside a mark price."),
+]
+_Premium = Annotated[
+    list[str] | None,
+    typer.Option("--premium", metavar="MARKET=PREMIUM", help="The premium of the current funding period."),
+]
+_Repaired = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--repaired",
+        metavar="MARKET",
+        help="The exchange has repaired the accounts in this market; may be repeated.",
+    ),
+]
+
 maintenance = typer.Typer(
     help="Restart the exchange: begin, validate its state before it publishes, end.", no_args_is_help=True
 )
@@ -178,49 +220,48 @@ def reload(
 def rebaseline(
     actor: options.Actor,
     reason: options.Reason,
-    values: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="MARKET=INDEX...", help="The true funding indices; with --checkpoint, markets alone."),
-    ] = None,
-    checkpoint: Annotated[
-        int | None,
-        typer.Option(
-            "--checkpoint", min=1, metavar="ID", help="Take them from this checkpoint: the exchange is back there."
-        ),
-    ] = None,
+    values: _Values = None,
+    checkpoint: _Checkpoint = None,
     everything: Annotated[bool, typer.Option("--all", help="With --checkpoint: every market of the policy.")] = False,
-    repaired: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--repaired",
-            metavar="MARKET",
-            help="The exchange has repaired the accounts in this market; may be repeated.",
-        ),
-    ] = None,
+    factor: _Factor = None,
+    mark_price: _MarkPrice = None,
+    index_price: _IndexPrice = None,
+    premium: _Premium = None,
+    repaired: _Repaired = None,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
 ) -> None:
-    """Set the funding indices to trust from now on, whatever was trusted before.
+    """Set what to trust from now on, whatever was trusted before.
 
     Breakers and halts stay as they are. After a rollback name the checkpoint. The guard then denies closures of the
     accounts that were settled with values published since, until the exchange has repaired them.
 
+    After a redenomination, another contract multiplier or a split give --factor, or every value with --mark-price. What
+    venues and publishers said before counts no more. Rates stay. The exchange converts sizes, entry prices and cached
+    indices.
+
     Exit code 1: the act is only proposed, or nothing could be changed.
     """
     request = maintenance_pb2.RebaselineRequest(actor=actor, reason=reason, repaired=repaired or ())
-    if checkpoint is None:
+    prices = {"mark_price": mark_price, "index_price": index_price, "funding_premium": premium}
+    if factor is not None:
+        _ask_for_factor(request, factor, values, checkpoint, everything)
+    elif checkpoint is None:
         if everything:
             raise typer.BadParameter("--all was given without --checkpoint, expected MARKET=INDEX for each market")
         if not values and not repaired:
-            raise typer.BadParameter("name at least one MARKET=INDEX, or give --checkpoint, or --repaired")
+            raise typer.BadParameter("name at least one MARKET=INDEX, or give --checkpoint, --factor or --repaired")
         request.baselines.extend(map(_baseline, values or ()))
     else:
         request.checkpoint_id = checkpoint
         request.scopes.extend(options.scopes_of(values, everything))
+    for field, given in prices.items():
+        _add(request, field, given or [])
     with Guard(address, timeout) as guard:
         response = _carry_out(guard, guard.maintenance.Rebaseline, request, json)
-        _end_if_proposed(response, "rebaseline with the same values", json)
+        again = "the same values" if factor is None else f"the same --factor {factor}"
+        _end_if_proposed(response, f"rebaseline with {again}", json)
         if not json:
             _print_still_latched(guard, response)
 
@@ -344,6 +385,38 @@ def _print_still_latched(guard: Guard, response: maintenance_pb2.RebaselineRespo
     if latched:
         command = f"circuit-guard reset {' '.join(latched)} {AUDIT}"
         display(Text(f"{markets(len(latched))} still latched; an operator must reset: {command}", "bold red"))
+
+
+def _ask_for_factor(
+    request: maintenance_pb2.RebaselineRequest,
+    factor: str,
+    values: list[str] | None,
+    checkpoint: int | None,
+    everything: bool,
+) -> None:
+    """Put a factor and its markets into a request; values and a checkpoint are other ways to say the same."""
+    if checkpoint is not None:
+        raise typer.BadParameter(f"--factor was {shown(factor)} beside --checkpoint {checkpoint}, expected one of them")
+    if everything:
+        raise typer.BadParameter(f"--factor was {shown(factor)} beside --all, expected the markets by name")
+    if not factor or not values:
+        raise typer.BadParameter(f"--factor was {shown(factor)}, expected a number above 0, and at least one market")
+    request.factor = factor
+    request.scopes.extend(values)
+
+
+def _add(request: maintenance_pb2.RebaselineRequest, field: str, given: list[str]) -> None:
+    """Put MARKET=VALUE into the baseline of that market."""
+    option = "--" + field.replace("_", "-").removeprefix("funding-")
+    known = {baseline.market: baseline for baseline in request.baselines}
+    for text in given:
+        market, equals, value = text.rpartition("=")
+        if not equals or not value:
+            raise typer.BadParameter(f"{option} was {shown(text)}, expected MARKET=VALUE")
+        if request.factor or market not in known:
+            expected = "none beside --factor" if request.factor else "a market that MARKET=INDEX names"
+            raise typer.BadParameter(f"{option} was {shown(text)}, expected {expected}")
+        setattr(known[market], field, value)
 
 
 def _baseline(text: str) -> maintenance_pb2.Baseline:

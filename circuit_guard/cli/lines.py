@@ -141,11 +141,18 @@ def _sentence(value: object, scope: str) -> str:  # noqa: C901  # one case for e
             return f"{value.actor} ends the maintenance{unvalidated}: {value.reason}"
         case inputs.RebaselineCommand():
             source = "" if value.checkpoint is None else f" from checkpoint {value.checkpoint}"
-            values = [f"{item.market} to {item.funding_index}" for item in value.baselines]
+            values = [_baseline(item) for item in value.baselines]
+            scaled = [f"{market} times {value.factor}" for market in value.rescaled]
             repaired = [f"{market} repaired" for market in value.repaired]
-            return f"{value.actor} rebaselines{source}: {scopes(values + repaired)}: {value.reason}"
+            return f"{value.actor} rebaselines{source}: {scopes(values + scaled + repaired)}: {value.reason}"
         case _:
             return f"a {type(value).__name__}, which this version cannot describe"
+
+
+def _baseline(given: inputs.Baseline) -> str:
+    more = {"mark": given.mark_price, "index": given.index_price, "funding premium": given.funding_premium}
+    told = "".join(f", {name} {value}" for name, value in more.items() if value is not None)
+    return f"{given.market} to {given.funding_index}{told}"
 
 
 def _values(observed: inputs.Observation) -> str:

@@ -44,8 +44,8 @@ class ExtAuthzSettings(Table):
     request_id: Place = "header:x-request-id"
     """Where it has its id; the same id with the same content gets the same decision. Required in each request."""
     kind: Place = "header:x-circuit-guard-kind"
-    """Where it has the kind of closure: LIQUIDATION (taken where it has none), AUTO_DELEVERAGE, INSURANCE_TRANSFER or
-    TRIGGER."""
+    """Where it has the kind of closure: LIQUIDATION (taken where it has none), AUTO_DELEVERAGE, INSURANCE_TRANSFER,
+    TRIGGER or SETTLEMENT."""
     execution_price: Place = "header:x-circuit-guard-execution-price"
     """Where it has the price that the closure will execute at; where it has none the mark is judged."""
     basis_mark_price: Place = "header:x-circuit-guard-mark-price"

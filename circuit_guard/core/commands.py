@@ -34,7 +34,7 @@ def apply(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
     if unknown is not None:
         return [unknown]
     expired = _expired_before(state, command, policy)
-    refused = _refused(state, command)
+    refused = _refused(state, command, policy)
     if refused is not None:
         return [*expired, refused]
     match two_actors.agreed(state, command, policy):
@@ -82,8 +82,8 @@ def _unknown_scopes(command: Input, policy: Policy) -> CommandRefused | None:
             return CommandRefused(command.at_ns, "scopes", "none", "a market, or GLOBAL")
         case ResetCommand(scopes=named):
             unknown = [scope for scope in named if scope != GLOBAL_SCOPE and scope not in policy.markets]
-        case RebaselineCommand(baselines=baselines, repaired=repaired):
-            named = (*(baseline.market for baseline in baselines), *repaired)
+        case RebaselineCommand(baselines=baselines, repaired=repaired, rescaled=rescaled):
+            named = (*(baseline.market for baseline in baselines), *repaired, *rescaled)
             unknown = [market for market in named if market not in policy.markets]
         case _:
             return None
@@ -92,7 +92,7 @@ def _unknown_scopes(command: Input, policy: Policy) -> CommandRefused | None:
     return CommandRefused(command.at_ns, "markets", ", ".join(unknown), "markets that the policy names")
 
 
-def _refused(state: GuardState, command: Input) -> CommandRefused | None:
+def _refused(state: GuardState, command: Input, policy: Policy) -> CommandRefused | None:
     """Return why a command on known scopes has nothing to do, or must not."""
     match command:
         case PhaseCommand(phase=Phase.RECOVERING):
@@ -119,7 +119,7 @@ def _refused(state: GuardState, command: Input) -> CommandRefused | None:
             expected = "scopes whose breaker is not CLOSED"
             return CommandRefused(command.at_ns, "scopes", ", ".join(closed), expected) if closed else None
         case RebaselineCommand():
-            return rebaseline.refused(state, command)
+            return rebaseline.refused(state, command, policy)
         case _:
             return None
 

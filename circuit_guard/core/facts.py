@@ -133,7 +133,11 @@ class MaintenanceEnded:
 
 @dataclass(frozen=True, slots=True)
 class Rebaselined:
-    """An operator set the value that a market is judged from. None: the market's tainted values were forgotten."""
+    """An operator set what a market is judged from: `before` and `after` are funding indices.
+
+    Without an index and a factor the market's tainted values were forgotten. With a `factor` everything in quote
+    currency per 1 base unit became so many times what it was. The mark prices are None where the price stays.
+    """
 
     at_ns: int
     market: str
@@ -142,6 +146,9 @@ class Rebaselined:
     actor: str
     reason: str
     checkpoint: int | None = None
+    factor: Decimal | None = None
+    mark_before: Decimal | None = None
+    mark_after: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
@@ -34,7 +34,7 @@ from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.progress import advance, recover, view_of
-from circuit_guard.core.references import HullParameters, Quote, ReferenceBook, ReferenceParameters, facts_of, median
+from circuit_guard.core.references import HullParameters, ReferenceBook, ReferenceParameters, facts_of, median
 from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, DivergenceParameters, mark_interval
@@ -494,7 +494,7 @@ def _judge_reference(
         return Finding(NOT_A_NUMBER, Severity.DENY, "price", str(reference.price)[:40], "a price")
     if price <= 0 and not policy.allow_negative_price:
         return Finding(PRICE_NOT_POSITIVE, Severity.DENY, "price", show(price), "> 0")
-    untimely = _untimely(reference, book.quotes, policy)
+    untimely = _untimely(reference, book, policy)
     if untimely is not None:
         return untimely
     converted = book.converted(reference.source, price, reference.at_ns, policy)
@@ -521,7 +521,7 @@ def _strange_source(source: str, others_count: int, policy: MarketPolicy) -> Fin
     return Finding(UNKNOWN_SOURCE, Severity.DENY, "source", source, limit)
 
 
-def _untimely(reference: Reference, quotes: Mapping[str, Quote], policy: MarketPolicy) -> Finding | None:
+def _untimely(reference: Reference, book: ReferenceBook, policy: MarketPolicy) -> Finding | None:
     age_ns = reference.at_ns - reference.event_time_ns
     age_max_ns = policy.of(ReferenceParameters).age_max_ns + facts_of(reference.source, policy).heartbeat_ns
     skew_ns = policy.of(FeedParameters).future_skew_ns
@@ -531,7 +531,10 @@ def _untimely(reference: Reference, quotes: Mapping[str, Quote], policy: MarketP
     if -age_ns > skew_ns:
         limit = f"at most {show_seconds(skew_ns)} ahead"
         return Finding(FUTURE_STAMP, Severity.DENY, "event_time", f"{show_seconds(-age_ns)} ahead", limit)
-    known = quotes.get(reference.source)
+    if reference.event_time_ns < book.scaled_ns:
+        observed = f"{show_seconds(book.scaled_ns - reference.event_time_ns)} before the market's scale changed"
+        return Finding(DATA_STALE, Severity.DENY, "event_time", observed, "not before an operator's rebaseline")
+    known = book.quotes.get(reference.source)
     back_ns = 0 if known is None else known.event_time_ns - reference.event_time_ns
     if back_ns > 0:
         observed = f"{show_seconds(back_ns)} before the last one"

@@ -324,11 +324,18 @@ class EndMaintenance:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The funding index that is the truth for a market as of a time, whatever was trusted before."""
+    """What is the truth for a market as of a time, whatever was trusted before: its funding index, and what is given.
+
+    With a `mark_price` the market starts on a new scale: no price from before counts any more. An `index_price` comes
+    with it only; one that is not given is unknown. `funding_premium` as in `Observation`.
+    """
 
     market: str
     funding_index: Decimal
     as_of_ns: int
+    mark_price: Decimal | None = None
+    index_price: Decimal | None = None
+    funding_premium: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +345,8 @@ class RebaselineCommand:
     `checkpoint`: the sequence of the checkpoint that the exchange was rolled back to; what was published after it is
     discarded, and accounts that were settled with such a value are tainted. `repaired`: markets in which the exchange
     has repaired those accounts, so that nothing is tainted there any more. `identity` as in `ResumeCommand`.
+    `factor`: everything in quote currency per 1 base unit is so many times what it was in the markets `rescaled` (a
+    redenomination, another contract multiplier, a split): prices, funding index and premium. Sizes are the exchange's.
     """
 
     at_ns: int
@@ -347,6 +356,8 @@ class RebaselineCommand:
     checkpoint: int | None = None
     repaired: tuple[str, ...] = ()
     identity: str = ""
+    factor: Decimal | None = None
+    rescaled: tuple[str, ...] = ()
 
 
 Input = (

@@ -6,11 +6,13 @@ The hull is of the median, not of all prices: a single venue's wick would carry 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from circuit_guard.core.average import PriceSum, begun
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.hours import Closed, HoursParameters, is_closed
 from circuit_guard.core.inputs import Reference
@@ -87,6 +89,14 @@ PLAIN = SourceFacts("")
 """A source that publishes the price of the market, in its quote currency, as it moves."""
 
 
+class Average(StrEnum):
+    """What the mark price is a plain average of the index over: nothing, the time since a change, or the last while."""
+
+    NONE = "none"
+    GROWING = "growing"
+    ROLLING = "rolling"
+
+
 class WithoutReferences(StrEnum):
     """What is judged while there is no quorum of references: nothing can be, or the market's own price stands in."""
 
@@ -133,6 +143,13 @@ class ReferenceParameters(Parameters):
         "average of its own accepted mark prices stands in. What is wrong by less than own_share passes, at any size "
         "if it comes slowly: see policy explain.",
     )
+    average: Average = choice(
+        Average.NONE,
+        "For a delisting, in a change: how the mark price is then an average. growing: of the index since the change. "
+        "rolling: of the index over the last average_s. The guard then averages the reference price alike, and judges "
+        "mark prices and settlements by that. none: the mark price follows the index.",
+    )
+    average_ns: int = seconds(1800, "rolling: how much of the past the average spans.", most=86_400)
     own_share: Decimal = share(
         "0.05",
         "own_price: how far the mark price may be from that average; while nothing is accepted, 10 % of this more each "
@@ -263,6 +280,8 @@ class ReferenceView:
     prices: PriceParameters = EXACT
     own: bool = False
     """Whether the market's own average stands in for a quorum: nothing here is independent of the exchange."""
+    spot: Decimal | None = None
+    """What the references say now, where the reference price is an average over minutes; None where it is no other."""
 
     @property
     def width(self) -> Decimal:
@@ -288,6 +307,14 @@ class ReferenceView:
         low, high = self.anchors.low - self.room[0], self.anchors.high + self.room[1]
         below, above = self.prices.reach(base, low), self.prices.reach(base, high)
         return Interval(low - below - self.fall * widths, high + above + self.rise * widths)
+
+    def limits_of_trades(self, base: Decimal, widths: Decimal) -> Interval | None:
+        """Return where a price may be that is no mark price: near the reference price, or what it is an average of."""
+        limits = self.limits(base, widths)
+        if limits is None or self.spot is None:
+            return limits
+        reach = self.prices.reach(base, self.spot)
+        return limits.including(self.spot - reach).including(self.spot + reach)
 
 
 def _between(fresh: list[Decimal], before: Interval | None, policy: MarketPolicy) -> Interval | None:
@@ -328,6 +355,31 @@ def _exceeded(spans: list[tuple[Decimal, int]], lasted_ns: int) -> Decimal:
 def facts_of(source: str, policy: MarketPolicy) -> SourceFacts:
     """Return what the policy says of a source."""
     return next((one for one in policy.of(ReferenceParameters).facts if one.source == source), PLAIN)
+
+
+def averages(policy: MarketPolicy) -> bool:
+    """Return whether the mark price is an average now, or a change makes it one."""
+    if policy.of(ReferenceParameters).average is not Average.NONE:
+        return True
+    return any(_average_of(change.groups) is not Average.NONE for change in policy.changes)
+
+
+def average_since_ns(now_ns: int, policy: MarketPolicy) -> int:
+    """Return from when on the mark price in force at a time is an average of the index."""
+    rule, since_ns = policy.of(ReferenceParameters), 0
+    if rule.average is Average.ROLLING:
+        return now_ns - rule.average_ns
+    before = Average.NONE
+    for change in policy.changes:
+        if change.from_ns <= now_ns:
+            given = _average_of(change.groups)
+            since_ns, before = change.from_ns if given is not before else since_ns, given
+    return since_ns
+
+
+def _average_of(groups: Mapping[type[Parameters], Parameters]) -> Average:
+    given = groups.get(ReferenceParameters)
+    return given.average if isinstance(given, ReferenceParameters) else Average.NONE
 
 
 def stands_alone(now_ns: int, policy: MarketPolicy) -> bool:
@@ -377,6 +429,10 @@ class ReferenceBook:
     own_since_ns: int = 0
     own_ns: int = 0
     """Since when it is kept, and when a mark price was accepted last."""
+    scaled_ns: int = 0
+    """When the market's scale changed last: a price from before it does not count."""
+    summed: PriceSum | None = None
+    """What the average of the median is taken from, where the mark price is one or will be."""
 
     def record(self, reference: Reference, others: list[Decimal], policy: MarketPolicy) -> None:
         """Take one accepted reference, and the median it makes with the fresh `others`. Only a quorum makes history."""
@@ -394,15 +450,17 @@ class ReferenceBook:
         )
         self._expire(now_ns - policy.of(HullParameters).window_ns)
         if len(prices) >= policy.of(ReferenceParameters).quorum:
-            price = self._smooth(median(list(prices)), now_ns, policy.of(HullParameters).smoothing_ns)
+            middle = median(list(prices))
+            price = self._averaged(middle, now_ns, policy)
+            centre = price if policy.of(ReferenceParameters).average is Average.NONE else middle
             if not self.points or self.points[-1].price != price:
                 self.points.append(MedianPoint(now_ns, price))
             self.last_quorum_price, self.last_quorum_ns = price, now_ns
             self.lasted = self._lasted(now_ns, policy)
             if not self.trend or now_ns - self.trend[-1][0] >= TREND_EVERY_NS:
                 self._note_trend(price, now_ns, policy.of(HullParameters).trend_ns)
-                self._note_split(price, now_ns, policy)
-            self._note_spread(prices, price, now_ns, policy)
+                self._note_split(centre, now_ns, policy)
+            self._note_spread(prices, centre, now_ns, policy)
         if len(self.quotes) > policy.of(ReferenceParameters).sources_max:
             oldest = min(self.quotes, key=lambda source: self.quotes[source].seen_ns)
             del self.quotes[oldest]
@@ -464,6 +522,9 @@ class ReferenceBook:
             return
         below, above = [Decimal(0)], [Decimal(0)]
         for source, quote in self.quotes.items():
+            if not self._ends_ns(source, policy):
+                self.apart.pop(source, None)
+                continue
             kept = self.apart.setdefault(source, deque())
             own = self.converted(source, quote.price, now_ns, policy)
             fresh = own is not None and self._ends_ns(source, policy) > now_ns
@@ -485,6 +546,28 @@ class ReferenceBook:
         prices.append(last)
         return max(prices) - min(prices)
 
+    def _averaged(self, price: Decimal, now_ns: int, policy: MarketPolicy) -> Decimal:
+        """Return what the mark price is held against: the median, or the average of it that the policy names."""
+        self._sum(price, now_ns, policy)
+        if self.summed is None or policy.of(ReferenceParameters).average is Average.NONE:
+            return self._smooth(price, now_ns, policy.of(HullParameters).smoothing_ns)
+        self.smoothed = self.summed.since(average_since_ns(now_ns, policy))
+        return self.smoothed
+
+    def _sum(self, price: Decimal, now_ns: int, policy: MarketPolicy) -> None:
+        """Keep the sum of the median as far back as an average may reach."""
+        if not averages(policy):
+            self.summed = None
+        elif self.summed is None:
+            self.summed = begun(price, now_ns)
+        else:
+            rule = policy.of(ReferenceParameters)
+            self.summed.follow(price, now_ns)
+            if rule.average is Average.GROWING:
+                self.summed.begin(average_since_ns(now_ns, policy))
+            else:
+                self.summed.forget(now_ns - rule.average_ns)
+
     def _smooth(self, price: Decimal, now_ns: int, constant_ns: int) -> Decimal:
         """Return the average of the median: between two references the one before was in force."""
         if not constant_ns or self.last_quorum_ns is None or self.last_median is None:
@@ -501,9 +584,11 @@ class ReferenceBook:
         rule = policy.of(ReferenceParameters)
         if rule.facts:
             return [voice.price for voice in self._voices(now_ns, policy, without)]
-        oldest_ns = now_ns - rule.age_max_ns
+        oldest_ns, named = now_ns - rule.age_max_ns, rule.sources
         return [
-            quote.price for source, quote in self.quotes.items() if quote.seen_ns >= oldest_ns and source != without
+            quote.price
+            for source, quote in self.quotes.items()
+            if quote.seen_ns >= oldest_ns and source != without and (not named or source in named)
         ]
 
     def _voices(self, now_ns: int, policy: MarketPolicy, without: str = "") -> list[Voice]:
@@ -522,7 +607,10 @@ class ReferenceBook:
         return [Voice(price, abs(price) * shares[origin]) for origin, price in said.items()]
 
     def _ends_ns(self, source: str, policy: MarketPolicy) -> int:
-        """Return the first instant at which a source's price no longer counts."""
+        """Return the first instant at which a source's price no longer counts; 0 for one that the policy took out."""
+        named = policy.of(ReferenceParameters).sources
+        if named and source not in named:
+            return 0
         age_max_ns = policy.of(ReferenceParameters).age_max_ns + facts_of(source, policy).heartbeat_ns
         return self.quotes[source].seen_ns + age_max_ns + 1
 
@@ -541,11 +629,13 @@ class ReferenceBook:
             within = min(max(price, lasted.low), lasted.high)
             rise, fall = within - lasted.low, lasted.high - within
             threshold = self._threshold(now_ns, policy)
-            between = Interval(min(fresh), max(fresh))
+            averaging = rule.average is not Average.NONE and self.smoothed is not None
+            between = None if averaging else Interval(min(fresh), max(fresh))
             below, above = self._room(price, policy.of(HullParameters)) if recent else (Decimal(0), Decimal(0))
             room = (below + threshold, above + threshold)
+            spot = median(fresh) if averaging else None
             return ReferenceView(
-                len(fresh), True, price, hull, self._since_ns(), hull, rise, fall, between, room, *last
+                len(fresh), True, price, hull, self._since_ns(), hull, rise, fall, between, room, *last, spot=spot
             )
         if self.own_price is not None and stands_alone(now_ns, policy):
             return self._own_view(self.own_price, len(fresh), now_ns, policy)

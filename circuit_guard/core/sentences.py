@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import assert_never
 
 from circuit_guard.core import facts, reasons
@@ -245,11 +246,18 @@ def _breaker_changed(fact: facts.BreakerChanged, *, shadow: bool) -> str:
 
 def _rebaselined(fact: facts.Rebaselined) -> str:
     who = f"{_by(fact.actor)}: {fact.reason}"
-    if fact.after is None:
-        return f"accounts repaired{who}; no account is tainted here any more"
     source = "" if fact.checkpoint is None else f" (checkpoint {fact.checkpoint})"
-    before = "none" if fact.before is None else fact.before
-    return f"funding index rebaselined from {before} to {fact.after}{source}{who}"
+    mark = "" if fact.mark_after is None else f", mark price {_step(fact.mark_before, fact.mark_after)}"
+    index = None if fact.after is None else _step(fact.before, fact.after)
+    if fact.factor is not None:
+        return f"rescaled by {fact.factor.normalize():f}{mark}{f', funding index {index}' if index else ''}{who}"
+    if index is None:
+        return f"accounts repaired{who}; no account is tainted here any more"
+    return f"funding index rebaselined {index}{mark}{source}{who}"
+
+
+def _step(before: Decimal | None, after: Decimal) -> str:
+    return f"from {'none' if before is None else before} to {after}"
 
 
 def _not_clean(fact: facts.StateValidated) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from circuit_guard.core.facts import ActProposed
-from circuit_guard.core.inputs import Input, RebaselineCommand, ResetCommand, ResumeCommand
+from circuit_guard.core.inputs import Baseline, Input, RebaselineCommand, ResetCommand, ResumeCommand
 from circuit_guard.core.policy import Policy, TwoActorAct
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE
@@ -23,8 +23,9 @@ def agreed(state: GuardState, command: Input, policy: Policy) -> Input | ActProp
             act, scopes = TwoActorAct.RESUME, markets or (GLOBAL_SCOPE,)
         case ResetCommand(scopes=scopes):
             act = TwoActorAct.RESET
-        case RebaselineCommand(baselines=baselines, repaired=repaired):
-            act, scopes = TwoActorAct.REBASELINE, (*(baseline.market for baseline in baselines), *repaired)
+        case RebaselineCommand(baselines=baselines, repaired=repaired, rescaled=rescaled):
+            act = TwoActorAct.REBASELINE
+            scopes = (*(baseline.market for baseline in baselines), *repaired, *rescaled)
         case _:
             return command
     if act not in policy.two_actors:
@@ -60,6 +61,13 @@ def _subject(command: ResumeCommand | ResetCommand | RebaselineCommand) -> str:
             return f"resume {sorted(markets)}"
         case ResetCommand(scopes=scopes):
             return f"reset {sorted(scopes)}"
-        case RebaselineCommand(baselines=baselines, checkpoint=checkpoint, repaired=repaired):
-            values = sorted((item.market, str(item.funding_index)) for item in baselines)
-            return f"rebaseline {values} {checkpoint} {sorted(repaired)}"
+        case RebaselineCommand(baselines=baselines, checkpoint=checkpoint, repaired=repaired, factor=factor):
+            values = sorted((item.market, *_values(item)) for item in baselines)
+            scaled = "" if factor is None else f" times {factor.normalize():f} {sorted(command.rescaled)}"
+            return f"rebaseline {values} {checkpoint} {sorted(repaired)}{scaled}"
+
+
+def _values(baseline: Baseline) -> tuple[str, ...]:
+    """Return the values that a baseline gives, as text; one that gives a funding index alone is that alone."""
+    more = (baseline.mark_price, baseline.index_price, baseline.funding_premium)
+    return (str(baseline.funding_index), *(map(str, more) if any(one is not None for one in more) else ()))

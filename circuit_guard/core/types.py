@@ -59,13 +59,15 @@ class BreakerState(StrEnum):
 
 class CheckKind(StrEnum):
     """The forced closures an engine can ask about. All harm through wrong data. Only LIQUIDATION closes accounts
-    for being under water, so only there the account's health is judged.
+    for being under water, so only there the account's health is judged. SETTLEMENT closes all of them, because the
+    market is delisted.
     """
 
     LIQUIDATION = "LIQUIDATION"
     AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
     INSURANCE_TRANSFER = "INSURANCE_TRANSFER"
     TRIGGER = "TRIGGER"
+    SETTLEMENT = "SETTLEMENT"
 
 
 class Explanation(StrEnum):

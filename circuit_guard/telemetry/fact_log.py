@@ -197,8 +197,7 @@ class FactLog:
             case facts.MaintenanceEnded():
                 warn, fields["clean"] = bool(fact.latched), len(fact.clean)
             case facts.Rebaselined():
-                step = {"before": fact.before, "after": fact.after}
-                fields |= {name: None if value is None else str(value) for name, value in step.items()}
+                fields |= _moved(fact)
             case facts.ActProposed():
                 fields["expires_at"] = rfc3339(fact.expires_ns)
         write = self._log.warning if warn else self._log.info
@@ -231,3 +230,11 @@ def _distinct(findings: Iterable[Finding]) -> list[str]:
 
 def _breaker(state: BreakerState) -> str:
     return f"{state} (denying)" if state is BreakerState.OPEN else str(state)
+
+
+def _moved(fact: facts.Rebaselined) -> dict[str, str | None]:
+    """Return what a rebaseline moved, as text: the funding index always, the rest where there is any."""
+    known = {"before": fact.before, "after": fact.after}
+    more = {"factor": fact.factor, "mark_price_before": fact.mark_before, "mark_price_after": fact.mark_after}
+    known |= {name: value for name, value in more.items() if value is not None}
+    return {name: None if value is None else str(value) for name, value in known.items()}

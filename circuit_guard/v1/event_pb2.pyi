@@ -208,17 +208,23 @@ class MaintenanceEnded(_message.Message):
     def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., clean: _Optional[_Iterable[str]] = ..., latched: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Rebaselined(_message.Message):
-    __slots__ = ("market", "funding_index_before", "funding_index_after", "actor", "reason", "checkpoint_id")
+    __slots__ = ("market", "funding_index_before", "funding_index_after", "actor", "reason", "checkpoint_id", "factor", "mark_price_before", "mark_price_after")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     FUNDING_INDEX_BEFORE_FIELD_NUMBER: _ClassVar[int]
     FUNDING_INDEX_AFTER_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    MARK_PRICE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    MARK_PRICE_AFTER_FIELD_NUMBER: _ClassVar[int]
     market: str
     funding_index_before: str
     funding_index_after: str
     actor: str
     reason: str
     checkpoint_id: int
-    def __init__(self, market: _Optional[str] = ..., funding_index_before: _Optional[str] = ..., funding_index_after: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., checkpoint_id: _Optional[int] = ...) -> None: ...
+    factor: str
+    mark_price_before: str
+    mark_price_after: str
+    def __init__(self, market: _Optional[str] = ..., funding_index_before: _Optional[str] = ..., funding_index_after: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., factor: _Optional[str] = ..., mark_price_before: _Optional[str] = ..., mark_price_after: _Optional[str] = ...) -> None: ...

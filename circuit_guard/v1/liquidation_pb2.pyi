@@ -19,6 +19,7 @@ class CheckKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CHECK_KIND_AUTO_DELEVERAGE: _ClassVar[CheckKind]
     CHECK_KIND_INSURANCE_TRANSFER: _ClassVar[CheckKind]
     CHECK_KIND_TRIGGER: _ClassVar[CheckKind]
+    CHECK_KIND_SETTLEMENT: _ClassVar[CheckKind]
 
 class Explanation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -32,6 +33,7 @@ CHECK_KIND_LIQUIDATION: CheckKind
 CHECK_KIND_AUTO_DELEVERAGE: CheckKind
 CHECK_KIND_INSURANCE_TRANSFER: CheckKind
 CHECK_KIND_TRIGGER: CheckKind
+CHECK_KIND_SETTLEMENT: CheckKind
 EXPLANATION_UNSPECIFIED: Explanation
 EXPLANATION_EXPLAINED: Explanation
 EXPLANATION_UNEXPLAINED: Explanation

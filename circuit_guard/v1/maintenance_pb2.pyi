@@ -82,28 +82,36 @@ class EndMaintenanceResponse(_message.Message):
     def __init__(self, clean: _Optional[_Iterable[str]] = ..., latched: _Optional[_Iterable[str]] = ..., events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ...) -> None: ...
 
 class RebaselineRequest(_message.Message):
-    __slots__ = ("actor", "reason", "baselines", "checkpoint_id", "scopes", "repaired")
+    __slots__ = ("actor", "reason", "baselines", "checkpoint_id", "scopes", "repaired", "factor")
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     BASELINES_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_ID_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     REPAIRED_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
     actor: str
     reason: str
     baselines: _containers.RepeatedCompositeFieldContainer[Baseline]
     checkpoint_id: int
     scopes: _containers.RepeatedScalarFieldContainer[str]
     repaired: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., baselines: _Optional[_Iterable[_Union[Baseline, _Mapping]]] = ..., checkpoint_id: _Optional[int] = ..., scopes: _Optional[_Iterable[str]] = ..., repaired: _Optional[_Iterable[str]] = ...) -> None: ...
+    factor: str
+    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., baselines: _Optional[_Iterable[_Union[Baseline, _Mapping]]] = ..., checkpoint_id: _Optional[int] = ..., scopes: _Optional[_Iterable[str]] = ..., repaired: _Optional[_Iterable[str]] = ..., factor: _Optional[str] = ...) -> None: ...
 
 class Baseline(_message.Message):
-    __slots__ = ("market", "funding_index")
+    __slots__ = ("market", "funding_index", "mark_price", "index_price", "funding_premium")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     FUNDING_INDEX_FIELD_NUMBER: _ClassVar[int]
+    MARK_PRICE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_PRICE_FIELD_NUMBER: _ClassVar[int]
+    FUNDING_PREMIUM_FIELD_NUMBER: _ClassVar[int]
     market: str
     funding_index: str
-    def __init__(self, market: _Optional[str] = ..., funding_index: _Optional[str] = ...) -> None: ...
+    mark_price: str
+    index_price: str
+    funding_premium: str
+    def __init__(self, market: _Optional[str] = ..., funding_index: _Optional[str] = ..., mark_price: _Optional[str] = ..., index_price: _Optional[str] = ..., funding_premium: _Optional[str] = ...) -> None: ...
 
 class RebaselineResponse(_message.Message):
     __slots__ = ("events", "proposal")

@@ -91,8 +91,9 @@ class MaintenanceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Rebaseline(self, request, context):
-        """Rebaseline says which funding indices are the truth from now on, whatever was trusted before: the exchange moved
-        them legitimately. Breakers and halts stay as they are. Where the policy wants two actors for it, the first request
+        """Rebaseline says what is the truth from now on, whatever was trusted before: the exchange moved its values
+        legitimately. Either by value, or by a factor that everything in quote currency per 1 base unit is multiplied by.
+        What venues and publishers said of the price before counts no more where the price moves. Breakers and halts stay as they are. Where the policy wants two actors for it, the first request
         only proposes. An unknown market or checkpoint is NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -13,7 +13,6 @@ from google.protobuf.message import DecodeError, Message
 
 from circuit_guard.cli import wire
 from circuit_guard.core.inputs import (
-    Baseline,
     BeginMaintenance,
     EndMaintenance,
     Observation,
@@ -75,9 +74,20 @@ def _end(request: maintenance_pb2.EndMaintenanceRequest, at_ns: int) -> list[Any
 
 
 def _rebaseline(request: maintenance_pb2.RebaselineRequest, at_ns: int) -> list[Any]:
-    asked = requests.rebaseline(request, BATCH_MAX)
-    baselines = tuple(Baseline(market, index, at_ns) for market, index in asked.funding_indices.items())
-    return [RebaselineCommand(at_ns, baselines, asked.actor, asked.reason, asked.checkpoint_id, asked.repaired)]
+    asked = requests.rebaseline(request, BATCH_MAX, at_ns)
+    rescaled = () if asked.factor is None else asked.scopes
+    return [
+        RebaselineCommand(
+            at_ns,
+            asked.baselines,
+            asked.actor,
+            asked.reason,
+            asked.checkpoint_id,
+            asked.repaired,
+            factor=asked.factor,
+            rescaled=rescaled,
+        )
+    ]
 
 
 def _reload(request: admin_pb2.ReloadPolicyRequest, _at_ns: int) -> list[Any]:
@@ -191,3 +201,9 @@ def _acts(last: list[market_data_pb2.Observation]) -> Iterator[Message]:
         baselines=[maintenance_pb2.Baseline(market=it.market, funding_index=it.funding_index) for it in last], **who
     )
     yield maintenance_pb2.RebaselineRequest(checkpoint_id=1, scopes=["GLOBAL"], repaired=markets[:1], **who)
+    yield maintenance_pb2.RebaselineRequest(factor="1000", scopes=markets[:1], **who)
+    moved = [
+        maintenance_pb2.Baseline(market=it.market, funding_index="1", mark_price=it.mark_price, funding_premium="0.1")
+        for it in last
+    ]
+    yield maintenance_pb2.RebaselineRequest(baselines=moved, **who)

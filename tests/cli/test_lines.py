@@ -150,6 +150,14 @@ RECORDS: list[tuple[Input | Check, str]] = [
         f"alice rebaselines from checkpoint 7: {BTC} to 700.50, {ETH} to 700.50, {PAXG} repaired: rolled back",
     ),
     (
+        RebaselineCommand(START_NS, (), "alice", "redenominated", factor=Decimal(1000), rescaled=(BTC, ETH)),
+        f"alice rebaselines: {BTC} times 1000, {ETH} times 1000: redenominated",
+    ),
+    (
+        RebaselineCommand(START_NS, (Baseline(BTC, Decimal(1), 0, Decimal(2), None, Decimal(3)),), "alice", "new"),
+        f"alice rebaselines: {BTC} to 1, mark 2, funding premium 3: new",
+    ),
+    (
         RebaselineCommand(START_NS, BASELINES * 10, "alice", "rolled back"),
         f"alice rebaselines: {', '.join([f'{BTC} to 700.50', f'{ETH} to 700.50'] * 3)} and 14 more: rolled back",
     ),

@@ -57,6 +57,31 @@ def test_rebaseline_when_a_checkpoint_is_named_then_its_values_are_the_truth(rec
     assert healed["discarded_intervals"] == 0
 
 
+def test_rebaseline_when_a_factor_is_given_then_price_and_index_move_together(guard: Guard) -> None:
+    guard.observe(BTC, times=3)
+    before = json.loads(guard.run("status", BTC, "--json").stdout)
+
+    result = guard.run("rebaseline", BTC, "--factor", "0.001", *WHO)
+    after = json.loads(guard.run("status", BTC, "--json").stdout)
+
+    assert result.exit_code == 0
+    assert f" {BTC}: rescaled by 0.001, mark price from " in result.stdout
+    assert float(after["funding_index"]) == pytest.approx(float(before["funding_index"]) / 1000)
+    assert float(after["mark_price"]) == pytest.approx(float(before["mark_price"]) / 1000)
+
+
+def test_rebaseline_when_every_value_is_given_then_all_are_told(guard: Guard) -> None:
+    guard.observe(BTC, times=3)
+    prices = ("--mark-price", f"{BTC}=9.26", "--index-price", f"{BTC}=9.25", "--premium", f"{BTC}=0.0009")
+
+    result = guard.run("rebaseline", f"{BTC}=2.05", *prices, *WHO)
+
+    assert result.exit_code == 0
+    assert f"funding index rebaselined from {INDEX} to 2.05, mark price from " in result.stdout
+    assert " to 9.26 by alice: rolled back" in result.stdout
+    assert json.loads(guard.run("status", BTC, "--json").stdout)["mark_price"] == "9.26"
+
+
 def test_rebaseline_when_asked_for_json_then_the_answer_is_one_document(guard: Guard) -> None:
     guard.observe(BTC, times=3)
 
@@ -99,6 +124,23 @@ def test_rebaseline_when_the_policy_wants_two_actors_then_the_first_only_propose
         ((f"{BTC}=1", f"{BTC}=2"), 2, f'baselines[1].market was "{BTC}", expected each one once'),
         (("--repaired", "DOGE"), 2, 'markets was "DOGE", expected markets that the policy names'),
         ((f"{BTC}=1",), 1, f'markets was "{BTC}", expected markets with a mark price that was trusted once'),
+        (("--factor", "0", BTC), 2, 'factor was "0", expected a finite number above 0 and other than 1'),
+        (("--factor=-1000", BTC), 2, 'factor was "-1000", expected a finite number above 0 and other than 1'),
+        (("--factor", "NaN", BTC), 2, 'factor was "NaN", expected a finite decimal'),
+        (("--factor", "1,000", BTC), 2, 'factor was "1,000", expected a decimal'),
+        (("--factor", "1000", "DOGE"), 2, 'markets was "DOGE", expected markets that the policy names'),
+        (("--factor", "1000", f"{BTC}=1"), 2, f'markets was "{BTC}=1", expected markets that the policy names'),
+        (
+            ("--factor", "1000", BTC),
+            1,
+            f'markets was "{BTC}", expected markets with a mark price that was trusted once',
+        ),
+        (
+            (f"{BTC}=1", "--index-price", f"{BTC}=2"),
+            2,
+            'baselines[0].index_price was "2", expected none without a mark_price',
+        ),
+        ((f"{BTC}=1", "--mark-price", f"{BTC}=-2"), 1, f'mark_price was "-2 for {BTC}", expected a price'),
         (
             ("--checkpoint", "7", BTC),
             1,
@@ -118,13 +160,29 @@ def test_rebaseline_when_it_cannot_be_done_then_it_says_what_was_expected(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((*WHO,), "name at least one MARKET=INDEX, or give --checkpoint, or --repaired"),
+        ((*WHO,), "name at least one MARKET=INDEX, or give --checkpoint, --factor or --repaired"),
         ((BTC, *WHO), f"the value was {BTC}, expected MARKET=INDEX, for instance BTC-USD-PERP=20511.93"),
         (("--all", *WHO), "--all was given without --checkpoint, expected MARKET=INDEX for each market"),
         (("--checkpoint", "7", *WHO), "name at least one market, or give --all for everything"),
         (("--checkpoint", "7", BTC, "--all", *WHO), f"give markets or --all, not both: markets were {BTC}"),
         (("--checkpoint", "0", BTC, *WHO), "--checkpoint"),
         (("--checkpoint", "last", BTC, *WHO), "--checkpoint"),
+        (("--factor", "1000", *WHO), '--factor was "1000", expected a number above 0, and at least one market'),
+        (("--factor", "", BTC, *WHO), "expected a number above 0, and at least one market"),
+        (("--factor", "1000", "--all", *WHO), '--factor was "1000" beside --all, expected the markets by name'),
+        (
+            ("--factor", "1000", "--checkpoint", "7", BTC, *WHO),
+            '--factor was "1000" beside --checkpoint 7, expected one of them',
+        ),
+        (
+            ("--factor", "1000", BTC, "--mark-price", f"{BTC}=1", *WHO),
+            f'--mark-price was "{BTC}=1", expected none beside --factor',
+        ),
+        ((f"{BTC}=1", "--mark-price", "1", *WHO), '--mark-price was "1", expected MARKET=VALUE'),
+        (
+            (f"{BTC}=1", "--premium", f"{ETH}=1", *WHO),
+            f'--premium was "{ETH}=1", expected a market that MARKET=INDEX names',
+        ),
         ((f"{BTC}=1", "--actor", "alice"), "--reason"),
         ((f"{BTC}=1", "--reason", "why"), "--actor"),
     ],

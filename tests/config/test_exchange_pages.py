@@ -12,7 +12,8 @@ import pytest
 from circuit_guard.config.policy import parse_policy, parse_policy_file
 from circuit_guard.core import guard
 from circuit_guard.core.facts import BreakerChanged, DecisionMade, Fact
-from circuit_guard.core.inputs import Basis, Check, Observation, Reference
+from circuit_guard.core.formatting import format_time
+from circuit_guard.core.inputs import Basis, Check, Observation, RebaselineCommand, Reference
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import SECOND_NS, BreakerState
 
@@ -30,6 +31,7 @@ class Market:
         self.policy, self.market, self.now_ns, self.sequence = policy, market, start_ns, 0
         self.state = guard.new_state(policy, start_ns)
         self.facts: list[Fact] = []
+        self.funding_index = Decimal(1)
 
     def second(self, mark: str, references: dict[str, str], others: dict[str, dict[str, str]] | None = None) -> None:
         """Publish references, of other markets first, and the mark price; then a second passes."""
@@ -39,14 +41,14 @@ class Market:
                 self.facts += guard.step(self.state, quote, self.policy)
         self.sequence += 1
         at, price = self.now_ns, Decimal(mark)
-        observed = Observation(at, self.market, "exchange", 1, self.sequence, at, price, price, Decimal(1))
+        observed = Observation(at, self.market, "exchange", 1, self.sequence, at, price, price, self.funding_index)
         self.facts += guard.step(self.state, observed, self.policy)
         self.now_ns += SECOND_NS
 
     def answer(self, mark: str) -> tuple[str, list[str]]:
         """Ask for a closure computed with a mark price; return the verdict and the reasons."""
         price = Decimal(mark)
-        basis = Basis(price, Decimal(1))
+        basis = Basis(price, self.funding_index)
         asked = Check(self.now_ns, f"r{self.now_ns}", "a", self.market, Decimal(-1), execution_price=price, basis=basis)
         for fact in guard.decide(self.state, asked, self.policy):
             if isinstance(fact, DecisionMade):
@@ -73,7 +75,7 @@ def test_page_when_a_policy_is_checked_as_it_stands_then_it_is_valid_and_nothing
 
 
 def test_page_has_a_policy_in_every_section() -> None:
-    assert len(POLICIES) == len(re.findall("^## ", PAGE, re.MULTILINE)) == 4
+    assert len(POLICIES) == len(re.findall("^## ", PAGE, re.MULTILINE)) == 5
 
 
 def test_prelaunch_when_it_is_run_then_closures_pass_and_a_jump_trips() -> None:
@@ -139,3 +141,30 @@ def test_references_when_a_contract_is_of_1000_then_prices_of_one_are_multiplied
         market.second("0.0045", alike("0.0000045", "binance bybit okx"))
 
     assert market.answer("0.0045") == ("ALLOW", [])
+
+
+def redenominated(factor: str) -> Market:
+    """Return a market redenominated 1000:1 at the second of the page's change, while okx quotes the old token."""
+    at_ns = TUESDAY_NS + 60 * SECOND_NS
+    text = BY_TITLE["A market whose scale changes"].replace("2030-01-01T08:00:00Z", format_time(at_ns))
+    market = Market(parse_policy(text, "page.toml"), "BTCST-USD-PERP")
+    for _ in range(60):
+        market.second("0.0137", alike("0.0137", "binance bybit okx"))
+    act = RebaselineCommand(at_ns, (), "alice", "1000:1", factor=Decimal(factor), rescaled=(market.market,))
+    market.facts += guard.step(market.state, act, market.policy)
+    market.funding_index *= 1000
+    for _ in range(60):
+        market.second("13.7", {**alike("13.7", "binance bybit"), "okx": "0.0137"})
+    return market
+
+
+def test_scale_when_the_factor_is_that_of_the_exchange_then_closures_come_back_and_nothing_trips() -> None:
+    market = redenominated("1000")
+    assert market.answer("13.7") == ("ALLOW", [])
+    assert not market.tripped()
+
+
+def test_scale_when_the_factor_is_another_then_the_market_latches() -> None:
+    market = redenominated("100")
+    assert market.answer("13.7")[0] == "DENY"
+    assert market.tripped()

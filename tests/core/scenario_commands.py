@@ -100,13 +100,23 @@ class Scenario:
             yield from self.tell(self.take(i.PolicyCommand(self.now_ns, self.rules.revision)))
 
     def feed(self, command: Command) -> Iterator[str]:
-        """`feed [MARKET] price= mark= index= funding= rate= premium= references=a,b epoch=`: what is true from now."""
+        """`feed [MARKET] price= mark= index= funding= rate= premium= references=a,b epoch=`: what is true from now.
+
+        `average=growing|600s` has the mark price be an average of the index, from now on or over the last 600 s.
+        `times=F` puts everything on another scale: prices, funding index and premium are F times what they were.
+        """
         feed = self.feeds[self._market(command)]
         feed.accrue(self.now_ns)
         given = dict(command.given)
         if "rate" in given:
             feed.rate = Decimal(given.pop("rate"))
             feed.premium = world.EXACT.multiply(feed.rate, feed.index)
+        if "average" in given:
+            feed.average, feed.average_from_ns = given.pop("average"), self.now_ns
+        if "times" in given:
+            factor = Decimal(given.pop("times"))
+            feed.funding = world.EXACT.multiply(feed.funding, factor)
+            feed.move_to(world.EXACT.multiply(feed.index, factor))
         if "price" in given:
             feed.move_to(Decimal(given.pop("price")))
         if "references" in given:

@@ -67,10 +67,13 @@ def end(scenario: Scenario, command: Command) -> Iterator[str]:
 
 
 def rebaseline(scenario: Scenario, command: Command) -> Iterator[str]:
-    """`rebaseline MARKET=VALUE ... [checkpoint=7 as_of=T] [repaired=MARKET,...] why=`."""
+    """`rebaseline MARKET=VALUE ... [checkpoint=7 as_of=T] [repaired=MARKET,...] why=`; `rebaseline MARKET... factor=F`.
+
+    VALUE is a funding index, or `INDEX/MARK_PRICE[/INDEX_PRICE[/PREMIUM]]` for all together.
+    """
     as_of_ns = world.at(command.given["as_of"]) if "as_of" in command.given else scenario.now_ns
     baselines = tuple(
-        Baseline(name, Decimal(value), as_of_ns) for name, value in command.given.items() if name.endswith("-PERP")
+        _baseline(name, value, as_of_ns) for name, value in command.given.items() if name.endswith("-PERP")
     )
     act = RebaselineCommand(
         scenario.now_ns,
@@ -78,8 +81,15 @@ def rebaseline(scenario: Scenario, command: Command) -> Iterator[str]:
         *_who(command),
         checkpoint=int(command.given["checkpoint"]) if "checkpoint" in command.given else None,
         repaired=tuple(name for name in command.given.get("repaired", "").split(",") if name),
+        factor=Decimal(command.given["factor"]) if "factor" in command.given else None,
+        rescaled=_scopes(command),
     )
     return scenario.tell(scenario.take(act))
+
+
+def _baseline(market: str, text: str, as_of_ns: int) -> Baseline:
+    index, *more = text.split("/")
+    return Baseline(market, Decimal(index), as_of_ns, *(Decimal(one) if one else None for one in more))
 
 
 def _row(scenario: Scenario, market: str, changes: dict[str, str]) -> StateRow:

@@ -145,6 +145,14 @@ class AnySequence(RuleBasedStateMachine):
         checkpoint = 7 if rolled_back else None
         self.step(inputs.RebaselineCommand(self.now_ns, (baseline,), "alice", "a test", checkpoint))
 
+    @rule(market=hostile.any_market, value=hostile.numbers, price=hostile.numbers, factor=hostile.numbers)
+    def change_scale(self, market: str, value: Decimal, price: Decimal, factor: Decimal) -> None:
+        baseline = inputs.Baseline(market, value, self.now_ns, price, None, value)
+        self.step(inputs.RebaselineCommand(self.now_ns, (baseline,), "alice", "a test"))
+        for times in (factor, Decimal(1000)):
+            act = inputs.RebaselineCommand(self.now_ns, (), "alice", "a test", factor=times, rescaled=(market,))
+            self.step(act)
+
     @rule()
     def restart(self) -> None:
         self.step(i.Restarted(self.now_ns))

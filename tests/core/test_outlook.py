@@ -45,7 +45,7 @@ steps = st.one_of(
     st.tuples(st.just("observation"), hostile.markets, moves),
     st.tuples(st.just("honest"), hostile.markets, moves),
     st.tuples(st.sampled_from(("unannounced policy", "policy")), hostile.markets, moves),
-    st.tuples(st.sampled_from(("rebaseline", "reset", "phase")), hostile.markets, moves),
+    st.tuples(st.sampled_from(("rebaseline", "rescale", "reset", "phase")), hostile.markets, moves),
 )
 
 
@@ -85,6 +85,10 @@ class Guard:
             case "rebaseline":
                 baseline = inputs.Baseline(market, feed.funding * (1 + move), now_ns)
                 return self.step(inputs.RebaselineCommand(now_ns, (baseline,), "alice", "a test"))
+            case "rescale":
+                names, factor = (market,), 1 + abs(move) + Decimal("0.5")
+                act = inputs.RebaselineCommand(now_ns, (), "alice", "a test", factor=factor, rescaled=names)
+                return self.step(act)
             case "reset":
                 return self.step(i.ResetCommand(now_ns, (market,), "alice", "a test"))
             case "phase":
@@ -230,7 +234,7 @@ def test_outlook_when_nothing_happens_between_two_checks_then_the_second_uses_th
     assert played.state.markets[world.BTC].outlook is first
 
 
-@pytest.mark.parametrize("kind", ["reference", "observation", "rebaseline", "policy", "reset", "phase"])
+@pytest.mark.parametrize("kind", ["reference", "observation", "rebaseline", "rescale", "policy", "reset", "phase"])
 def test_outlook_when_an_input_may_change_the_data_then_it_is_dropped(kind: str) -> None:
     played = Guard()
     played.ask(world.BTC, Decimal(92600))

@@ -259,3 +259,25 @@ def test_view_when_asked_then_it_changes_nothing() -> None:
     for later_s in (0, 11, 31, 3600):
         venues.view(START_NS + later_s * SECOND_NS)
     assert repr(venues.book) == before
+
+
+@pytest.mark.parametrize(("sources", "facts"), [("bybit,okx", ""), ("bybit,okx", "bybit/origin=kraken")])
+def test_source_when_the_policy_takes_it_out_then_its_last_quote_counts_no_more(sources: str, facts: str) -> None:
+    venues = Venues(references__sources="binance,bybit,okx", references__quorum="2")
+    for second in range(400):
+        for source, price in zip(VENUES[:3], (99_000, 92_600, 92_610), strict=True):
+            venues.quote(START_NS + second * SECOND_NS, source, price)
+    now_ns = START_NS + 399 * SECOND_NS
+    changes = {"references.sources": sources} | ({"references.facts": facts} if facts else {})
+    without = world.changed(venues.market_policy, changes)
+
+    before, after = venues.view(now_ns), venues.book.view(now_ns, without)
+
+    assert (before.count, before.price) == (3, Decimal(92_610))
+    assert (after.count, after.price) == (2, Decimal(92_605))
+    assert after.range == Interval(Decimal(92_600), Decimal(92_610))
+    venues.market_policy, venues.policy = without, replace(venues.policy, markets={BTC: without})
+    for second in range(400, 415):
+        for source, price in zip(VENUES[1:3], (92_600, 92_610), strict=True):
+            venues.quote(START_NS + second * SECOND_NS, source, price)
+    assert before.room[1] > 1_000 > venues.view(START_NS + 414 * SECOND_NS).room[1], "it was apart, and widens no more"

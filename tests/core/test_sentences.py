@@ -105,6 +105,20 @@ LINES: tuple[tuple[f.Fact, str], ...] = (
         "BTC: funding index rebaselined from none to 20500.5 (checkpoint 7) by bob: rollback",
     ),
     (
+        f.Rebaselined(AT, "BTC", Decimal(2), Decimal(3), "bob", "new", None, None, Decimal(7), Decimal(8)),
+        "BTC: funding index rebaselined from 2 to 3, mark price from 7 to 8 by bob: new",
+    ),
+    (
+        f.Rebaselined(
+            AT, "BTC", Decimal(2), Decimal(2000), "bob", "new", None, Decimal("1e3"), Decimal(7), Decimal(7000)
+        ),
+        "BTC: rescaled by 1000, mark price from 7 to 7000, funding index from 2 to 2000 by bob: new",
+    ),
+    (
+        f.Rebaselined(AT, "BTC", None, None, "bob", "rates only", None, Decimal("0.1"), Decimal(7), Decimal("0.7")),
+        "BTC: rescaled by 0.1, mark price from 7 to 0.7 by bob: rates only",
+    ),
+    (
         f.Rebaselined(AT, "BTC", None, None, "bob", "repaired"),
         "BTC: accounts repaired by bob: repaired; no account is tainted here any more",
     ),

@@ -142,6 +142,10 @@ class Feed:
     settle_late: Decimal = Decimal(0)
     now_ns: int | None = None
     published: Observation | None = None
+    average: str = ""
+    """What the mark price is an average of the index over: `growing`, the time since then, or a time such as `600s`."""
+    average_from_ns: int = 0
+    indices: list[tuple[int, Decimal]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.move_to(self.mark)
@@ -167,9 +171,19 @@ class Feed:
         every_ns = int(self.settle_every * SECOND_NS)
         return Decimal((until_ns - first_ns) // every_ns - (since_ns - first_ns) // every_ns)
 
+    def average_mark(self, now_ns: int) -> None:
+        """Let the mark price be the average of the indices that were published, as in a delisting."""
+        self.indices.append((now_ns, self.index))
+        if self.average:
+            rolls = self.average != "growing"
+            since_ns = now_ns - duration_ns(self.average) if rolls else self.average_from_ns
+            spanned = [index for at_ns, index in self.indices if at_ns > since_ns or at_ns == now_ns]
+            self.mark = EXACT.divide(sum(spanned, Decimal(0)), len(spanned)).quantize(Decimal("1e-8"), context=EXACT)
+
     def observation(self, now_ns: int, **given: Any) -> Observation:
         """Publish the state of now; `given` replaces what is published, and nothing else."""
         self.accrue(now_ns)
+        self.average_mark(now_ns)
         self.epoch = given.get("epoch", self.epoch)
         self.sequence = given.get("feed_sequence", self.sequence + 1)
         honest = {

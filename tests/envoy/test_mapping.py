@@ -87,7 +87,7 @@ def test_mapping_when_a_header_came_twice_then_it_is_refused_as_nobody_knows_whi
 def test_mapping_when_the_kind_is_none_then_those_that_are_are_named(kind: str) -> None:
     assert said(FROM_HEADERS, HEADERS | {"x-circuit-guard-kind": kind}) == (
         f'kind (header:x-circuit-guard-kind) was "{kind}", '
-        "expected one of LIQUIDATION, AUTO_DELEVERAGE, INSURANCE_TRANSFER, TRIGGER"
+        "expected one of LIQUIDATION, AUTO_DELEVERAGE, INSURANCE_TRANSFER, TRIGGER, SETTLEMENT"
     )
 
 

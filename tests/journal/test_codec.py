@@ -19,8 +19,19 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 
 from circuit_guard.core import guard
-from circuit_guard.core.facts import Fact, HaltChanged, MarketWarm
-from circuit_guard.core.inputs import Basis, Check, HaltCommand, Input, OrdersCheck, PhaseCommand, Reference, Tick
+from circuit_guard.core.facts import Fact, HaltChanged, MarketWarm, Rebaselined
+from circuit_guard.core.inputs import (
+    Baseline,
+    Basis,
+    Check,
+    HaltCommand,
+    Input,
+    OrdersCheck,
+    PhaseCommand,
+    RebaselineCommand,
+    Reference,
+    Tick,
+)
 from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.state import GuardState
@@ -123,6 +134,19 @@ def test_text_when_read_by_people_then_it_names_type_and_fields() -> None:
 def test_record_when_older_than_a_field_then_it_has_the_default() -> None:
     old = '{"PhaseCommand":{"at_ns":5,"phase":"OPEN"}}'
     assert decode(old) == PhaseCommand(5, Phase.OPEN)
+
+
+def test_rebaseline_when_recorded_before_there_were_factors_then_it_is_by_value() -> None:
+    baseline = '{"market":"A","funding_index":"2.5","as_of_ns":4}'
+    text = f'"baselines":[{baseline}],"actor":"alice","reason":"why","checkpoint":7,"repaired":["B"],"identity":""'
+
+    asked = decode(f'{{"RebaselineCommand":{{"at_ns":5,{text}}}}}')
+    told = decode(
+        '{"Rebaselined":{"at_ns":5,"market":"A","before":null,"after":"2.5","actor":"","reason":"","checkpoint":7}}'
+    )
+
+    assert asked == RebaselineCommand(5, (Baseline("A", Decimal("2.5"), 4),), "alice", "why", 7, ("B",))
+    assert told == Rebaselined(5, "A", None, Decimal("2.5"), "", "", 7)
 
 
 def test_policy_when_recorded_before_remembered_allows_were_bounded_then_none_of_them_is() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from circuit_guard.config.policy import parse_policy_file
 from circuit_guard.core.formatting import format_time
-from circuit_guard.core.inputs import Basis, Check, Observation
-from circuit_guard.core.types import SECOND_NS
+from circuit_guard.core.inputs import Account, Basis, Check, Observation, Position
+from circuit_guard.core.types import SECOND_NS, CheckKind
 from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, Header, Label, LabelledCheck
 from circuit_guard.recording.replay import replay_file
@@ -23,7 +23,7 @@ from tests.core.world import BTC, ETH, MIDNIGHT_NS, SOL, Feed, feed_of
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "exchanges.md"
 POLICIES = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-CONTINUOUS, STEPWISE, RATES_ONLY, PUBLISHED, ANNOUNCED = range(5)
+CONTINUOUS, STEPWISE, RATES_ONLY, PUBLISHED, ANNOUNCED, DELISTED = range(6)
 EIGHT_NS = MIDNIGHT_NS + 8 * 3600 * SECOND_NS
 RATES = {BTC: Decimal("0.0001"), ETH: Decimal("-0.0007"), SOL: Decimal("0.0113")}
 
@@ -39,6 +39,8 @@ class Venue:
     period_from_8: int = 0
     carries: bool = False
     doubled: bool = False
+    delists_sol: bool = False
+    """Whether SOL falls by a fifth from 08:00 on, its mark price is the average of the index, and all are settled."""
 
     def feed(self, market: str) -> Feed:
         feed = feed_of(market)
@@ -57,10 +59,16 @@ class Venue:
                 if second == 0 and self.period_from_8:
                     feed.accrue(now_ns)
                     feed.period = Decimal(self.period_from_8)
+                falls = self.delists_sol and feed.market == SOL and second >= 0
+                if falls:
+                    feed.move_to(Decimal("133.5") - Decimal("0.15") * second)
+                    feed.average, feed.average_from_ns = "growing", EIGHT_NS
                 yield from feed.quotes(now_ns)
                 yield self._published(feed.observation(now_ns), feed, second)
                 if second % 60 == 45:
                     yield _question(feed, now_ns, indexless=self.indexless)
+                if falls and second > 170:
+                    yield _settlement(feed, now_ns)
 
     def _published(self, honest: Observation, feed: Feed, second: int) -> Observation:
         if self.doubled and second > 90:
@@ -71,6 +79,23 @@ class Venue:
 def _question(feed: Feed, now_ns: int, *, indexless: bool) -> LabelledCheck:
     basis = Basis(feed.mark, None if indexless else feed.funding)
     check = Check(now_ns, f"{feed.market}-{now_ns}", "a-1", feed.market, Decimal(-1), basis=basis)
+    return LabelledCheck(check, Label.GENUINE)
+
+
+def _settlement(feed: Feed, now_ns: int) -> LabelledCheck:
+    """Return the question whether a healthy account may be settled at the mark price."""
+    held = Position(feed.market, Decimal(3), Decimal(20), feed.funding, Decimal("0.01"))
+    check = Check(
+        now_ns,
+        f"settle-{now_ns}",
+        f"holder-{now_ns}",
+        feed.market,
+        Decimal(-3),
+        CheckKind.SETTLEMENT,
+        feed.mark,
+        Basis(feed.mark, feed.funding),
+        Account(Decimal(5000), (held,)),
+    )
     return LabelledCheck(check, Label.GENUINE)
 
 
@@ -120,6 +145,19 @@ def test_policy_when_a_change_is_announced_then_it_holds_for_its_market_alone(tm
     scopes = {scope for scope, _ in trips(replayed(policy, venue, tmp_path))}
     assert SOL not in scopes
     assert ETH in scopes
+
+
+def test_policy_when_a_delisting_is_announced_then_everything_is_settled_and_nothing_trips(tmp_path: Path) -> None:
+    result = replayed(announced_at_8(POLICIES[DELISTED]), Venue(delists_sol=True), tmp_path)
+    assert trips(result) == set()
+    assert result.as_json()["observations_rejected"] == {}
+    assert decisions(result)["DENY"] == 0
+    assert decisions(result)["ALLOW"] == 3 * 6 + 9
+
+
+def test_policy_when_it_knows_of_no_delisting_then_it_trips(tmp_path: Path) -> None:
+    result = replayed(POLICIES[CONTINUOUS], Venue(delists_sol=True), tmp_path)
+    assert {scope for scope, _ in trips(result)} == {SOL}
 
 
 WRONG = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from circuit_guard.core.facts import BreakerChanged, DecisionMade
+from circuit_guard.core.facts import BreakerChanged, DecisionMade, Rebaselined
+from circuit_guard.core.inputs import Baseline, Basis, RebaselineCommand
 from circuit_guard.core.types import Verdict
 from circuit_guard.journal.codec import decode, decode_as, encode
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
@@ -19,7 +21,7 @@ from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.journal.record import DecisionsDropped, Kind, Record
 from circuit_guard.recording.journal_replay import replay_journal
-from tests.driver import BTC, START_NS
+from tests.driver import BTC, ETH, INDEX, PRICE, START_NS
 from tests.journal.builders import Held, tamper
 from tests.journal.test_journal import settled
 from tests.recording.recorded_guard import FIRST, RecordedGuard, forge, read, record_story
@@ -87,6 +89,33 @@ def test_journal_when_untouched_then_every_decision_comes_out_again(directory: P
     assert result.inputs == sum(record.kind is Kind.INPUT for record in records)
     assert (result.covers, result.last_sequence) == (first - 1, len(records))
     assert result.versions == ["0.0.1"]
+
+
+async def test_rebaseline_when_by_a_factor_or_by_every_value_then_it_is_run_again_from_its_record(
+    tmp_path: Path,
+) -> None:
+    async with RecordedGuard(tmp_path, FIRST) as guard:
+        guard.run(40, BTC, ETH)
+        now_ns = guard.engine.now_ns()
+        moved = (Baseline(ETH, Decimal("2.05"), now_ns, PRICE / 10, None, Decimal("0.07")),)
+        guard.engine.step(RebaselineCommand(now_ns, (), "alice", "1 for 10", factor=Decimal(10), rescaled=(BTC,)))
+        guard.engine.step(RebaselineCommand(now_ns, moved, "alice", "by value"))
+        for _ in range(40):
+            guard.clock.advance(1)
+            guard.refer(BTC, PRICE * 10)
+            guard.observe(BTC, mark_price=PRICE * 10, index_price=PRICE * 10, funding_index=INDEX * 10)
+            guard.decide(BTC, basis=Basis(PRICE * 10, INDEX * 10), execution_price=PRICE * 10)
+
+    result = replay_journal(tmp_path)
+    told = [decode(record.payload) for record in read(tmp_path) if record.kind is Kind.FACT]
+    verdicts = [decode_as(DecisionMade, record.payload).decision.verdict for record in decisions(tmp_path)]
+
+    assert (result.identical, result.decisions) == (True, 40)
+    assert [(fact.factor, fact.mark_after) for fact in told if isinstance(fact, Rebaselined)] == [
+        (Decimal(10), PRICE * 10),
+        (None, PRICE / 10),
+    ]
+    assert Verdict.ALLOW in verdicts
 
 
 def test_digest_when_run_again_then_it_is_the_same(directory: Path, tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ VALUES = [
         "check",
         "check.kind",
         "SALE",
-        'check.kind was "SALE", expected one of LIQUIDATION, AUTO_DELEVERAGE, INSURANCE_TRANSFER, TRIGGER',
+        'check.kind was "SALE", expected one of LIQUIDATION, AUTO_DELEVERAGE, INSURANCE_TRANSFER, TRIGGER, SETTLEMENT',
     ),
     ("check", "check.account", [], "check.account was [], expected a JSON object"),
     ("check", "check.account.collateral", REMOVED, f"check.account.collateral is missing, expected {DECIMAL}"),

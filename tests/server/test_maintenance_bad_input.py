@@ -18,7 +18,8 @@ BOUNDED_TEXT = "1 to 128 printable characters without space around them"
 BOUNDED_REASON = "1 to 512 printable characters without space around them"
 DECIMAL = "a decimal of at most 40 digits, for instance 92600.5"
 FINITE = "a finite decimal of at most 40 digits and a magnitude within 1e-30 .. 1e30"
-ONE_OF_THREE = "at least one, or a checkpoint_id, or repaired markets"
+ONE_OF_THREE = "at least one, or a checkpoint_id, or a factor, or repaired markets"
+FACTOR = "a finite number above 0 and other than 1, from 1e-12 to 1e12"
 
 
 def row(**changes: Any) -> maintenance_pb2.StateRow:
@@ -37,6 +38,14 @@ def fix(**changes: Any) -> maintenance_pb2.RebaselineRequest:
 
 def back(**changes: Any) -> maintenance_pb2.RebaselineRequest:
     return rebaseline(**({"checkpoint_id": 7, "scopes": [BTC]} | changes))
+
+
+def scaled(**changes: Any) -> maintenance_pb2.RebaselineRequest:
+    return rebaseline(**({"factor": "1000", "scopes": [BTC]} | changes))
+
+
+def priced(**changes: str) -> maintenance_pb2.Baseline:
+    return maintenance_pb2.Baseline(**({"market": BTC, "funding_index": "1", "mark_price": "2"} | changes))
 
 
 MALFORMED = [
@@ -77,10 +86,29 @@ MALFORMED = [
     ),
     (fix(baselines=[baseline(BTC, "1,5")]), "baselines[0].funding_index", "1,5", DECIMAL),
     (fix(checkpoint_id=7), "baselines", "1 items", "none beside a checkpoint_id"),
-    (fix(scopes=[BTC]), "scopes", BTC, "none without a checkpoint_id: they are what to take from it"),
+    (fix(scopes=[BTC]), "scopes", BTC, "none without a checkpoint_id or a factor: they are what it is for"),
     (fix(repaired=[BTC, BTC]), "repaired[1]", BTC, "each one once"),
     (fix(repaired=[""]), "repaired[0]", "", BOUNDED_TEXT),
     (fix(repaired=["M"] * (BATCH_MAX + 1)), "repaired", f"{BATCH_MAX + 1} items", f"1 to {BATCH_MAX} items"),
+    *((scaled(factor=value), "factor", value, FACTOR) for value in ("0", "-1000", "1", "1.0", "1e13", "1e-13")),
+    *((scaled(factor=value), "factor", value, FINITE) for value in ("NaN", "inf", "-Infinity", "1e31")),
+    (scaled(factor="1,000"), "factor", "1,000", DECIMAL),
+    (fix(factor="1000"), "factor", "1000", "none beside baselines: values move by one of them"),
+    (back(factor="1000"), "factor", "1000", "none beside a checkpoint_id: values move by one of them"),
+    (scaled(scopes=[]), "scopes", "0 items", f"1 to {BATCH_MAX} items"),
+    (scaled(scopes=[BTC, BTC]), "scopes[1]", BTC, "each one once"),
+    (scaled(scopes=["GLOBAL"]), "scopes", "GLOBAL", "markets: a factor is for those that are redenominated"),
+    *(
+        (fix(baselines=[priced(**{name: value})]), f"baselines[0].{name}", value, FINITE)
+        for name in ("mark_price", "index_price", "funding_premium")
+        for value in ("NaN", "inf", "1e31")
+    ),
+    (
+        fix(baselines=[priced(mark_price="", index_price="7")]),
+        "baselines[0].index_price",
+        "7",
+        "none without a mark_price: they move together",
+    ),
     (back(scopes=[]), "scopes", "0 items", f"1 to {BATCH_MAX} items"),
     (back(scopes=[BTC, BTC]), "scopes[1]", BTC, "each one once"),
     (back(scopes=[BTC, "GLOBAL"]), "scopes", f"{BTC}, GLOBAL", "GLOBAL alone, or markets"),

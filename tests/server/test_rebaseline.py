@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from circuit_guard.core.types import SECOND_NS
-from circuit_guard.v1 import admin_pb2, status_pb2, types_pb2
+from circuit_guard.v1 import admin_pb2, maintenance_pb2, status_pb2, types_pb2
 from tests.driver import BTC, ETH, INDEX, START_NS, Driver, policy_of
 from tests.journal.builders import tamper
 from tests.recording.recorded_guard import RecordedGuard
@@ -46,6 +46,45 @@ async def test_rebaseline_when_the_value_is_zero_then_it_is_a_value(guard: Harne
 
     assert response.events[0].rebaselined.funding_index_after == "0"
     assert (await market_status(guard)).funding_index == "0"
+
+
+async def test_rebaseline_when_a_factor_is_given_then_everything_moves_and_the_references_start_over(
+    guard: Harness,
+) -> None:
+    response = await guard.maintenance.Rebaseline(rebaseline(factor="1000", scopes=[BTC]))
+
+    changed = response.events[0].rebaselined
+    assert (changed.factor, changed.funding_index_before, changed.funding_index_after) == ("1000", "20511", "20511000")
+    assert (changed.mark_price_before, changed.mark_price_after) == ("92600", "92600000")
+    assert response.events[1].phase_changed.note == "rescaled by 1000 by an operator: evidence starts afresh"
+    status = await market_status(guard)
+    assert (status.funding_index, status.mark_price, status.references_fresh) == ("20511000", "92600000", 0)
+
+
+async def test_rebaseline_when_prices_are_given_then_they_are_the_truth_with_the_index(guard: Harness) -> None:
+    values = maintenance_pb2.Baseline(
+        market=BTC, funding_index="2.05", mark_price="9.26", index_price="9.25", funding_premium="-0.0009"
+    )
+
+    response = await guard.maintenance.Rebaseline(rebaseline(baselines=[values]))
+
+    changed = response.events[0].rebaselined
+    assert (changed.factor, changed.mark_price_before, changed.mark_price_after) == ("", "92600", "9.26")
+    trusted = guard.engine.state.markets[BTC].trusted
+    assert (trusted.mark_price, trusted.index_price, trusted.funding_index, trusted.funding_premium) == tuple(
+        map(Decimal, ("9.26", "9.25", "2.05", "-0.0009"))
+    )
+
+
+async def test_rebaseline_when_a_price_cannot_be_one_then_it_is_named_and_nothing_changes(guard: Harness) -> None:
+    before = guard.state()
+    negative = maintenance_pb2.Baseline(market=BTC, funding_index="2.05", mark_price="-9.26")
+
+    code, info, message = await refused(guard.maintenance.Rebaseline(rebaseline(baselines=[negative])))
+
+    assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "COMMAND_REFUSED")
+    assert message.startswith(f'mark_price was "-9.26 for {BTC}", expected a price')
+    assert guard.state() == before
 
 
 async def test_rebaseline_when_a_checkpoint_is_named_then_its_values_and_their_time_are_taken(

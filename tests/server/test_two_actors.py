@@ -19,6 +19,7 @@ ACTS = [
     (resume, {}, "resume"),
     (reset, {}, "reset"),
     (rebaseline, {"baselines": [baseline()]}, "rebaseline"),
+    (rebaseline, {"factor": "1000", "scopes": [BTC]}, "rebaseline"),
 ]
 
 

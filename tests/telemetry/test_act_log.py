@@ -110,6 +110,15 @@ def test_rebaseline_when_an_operator_sets_a_value_then_the_line_has_both(warm: L
     assert (changed["level"], changed["actor"], changed["reason"]) == ("warning", "ana", "rolled back")
 
 
+def test_rebaseline_when_everything_is_multiplied_then_the_line_has_the_factor_and_the_prices(warm: Logged) -> None:
+    engine = warm.driver.engine
+    engine.step(RebaselineCommand(engine.now_ns(), (), "ana", "split", factor=Decimal("0.1"), rescaled=(BTC,)))
+
+    [line] = warm.lines("rebaselined")
+    assert (line["factor"], line["before"], line["after"]) == ("0.1", "20511", "2051.1")
+    assert (line["mark_price_before"], line["mark_price_after"]) == ("92600", "9260.0")
+
+
 def test_act_when_it_takes_two_actors_then_the_proposal_is_one_line() -> None:
     logged = Logged(policy_of(BTC, ETH, SOL, guard='two_actors = ["resume"]'))
     engine = logged.driver.engine

@@ -18,9 +18,15 @@ from circuit_guard.core.market import readable
 from circuit_guard.core.parameters import Parameters, Relation, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import TICKS, PriceParameters
-from circuit_guard.core.references import OWN_WIDENS_TIMES, HullParameters, ReferenceParameters, WithoutReferences
+from circuit_guard.core.references import (
+    OWN_WIDENS_TIMES,
+    Average,
+    HullParameters,
+    ReferenceParameters,
+    WithoutReferences,
+)
 from circuit_guard.core.rule import CALLER, EVIDENCE, FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
-from circuit_guard.core.types import Finding, Severity, short_seconds, show, show_percent, show_seconds
+from circuit_guard.core.types import CheckKind, Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
 
 MARK_DIVERGENCE = "mark_divergence"
@@ -86,7 +92,7 @@ def mark_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
 def execution_interval(view: MarketView, policy: MarketPolicy) -> Interval | None:
     """Return where the references allow an execution price to be; None without any."""
     base = policy.of(DivergenceParameters).execution_base
-    return view.references.limits(base, policy.of(HullParameters).hull_widths)
+    return view.references.limits_of_trades(base, policy.of(HullParameters).hull_widths)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
@@ -103,7 +109,9 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     mark, execution = readable(closure.basis.mark_price), readable(closure.execution_price)
     if mark is not None and (limit := view.once(mark_interval)) is not None and mark not in limit:
         yield Finding(MARK_DIVERGENCE, Severity.DENY, "basis.mark_price", show(mark), str(limit))
-    if execution is not None and (limit := view.once(execution_interval)) is not None and execution not in limit:
+    # a settlement is no trade: its price is the mark price, or what an average of the references has to be
+    where = mark_interval if closure.kind is CheckKind.SETTLEMENT else execution_interval
+    if execution is not None and (limit := view.once(where)) is not None and execution not in limit:
         yield Finding(EXECUTION_DIVERGENCE, Severity.DENY, "execution_price", show(execution), str(limit))
 
 
@@ -111,15 +119,17 @@ def _judge(
     view: MarketView, policy: MarketPolicy, reason: str, subject: str, price: Decimal | None, base: Decimal
 ) -> Iterator[Finding]:
     rule, references = policy.of(DivergenceParameters), view.references
-    limit = references.limits(base, policy.of(HullParameters).hull_widths)
+    widths, marks = policy.of(HullParameters).hull_widths, reason == MARK_DIVERGENCE
+    limit = references.limits(base, widths) if marks else references.limits_of_trades(base, widths)
     own = policy.of(ReferenceParameters).without is WithoutReferences.OWN_PRICE  # at first sight and after a reset
-    if limit is None and reason == MARK_DIVERGENCE and not own:
+    if limit is None and marks and not own:
         limit = view.state.trusted.unreferenced(rule.unreferenced_share, view.now_ns, references.prices)
     if price is None or limit is None or price in limit:
         return
     severity = Severity.DENY
     if references.quorum and not references.between(price):
-        far = references.limits(max(base, rule.trip_at_once_base), rule.trip_at_once_hull_widths)
+        far_base, far_widths = max(base, rule.trip_at_once_base), rule.trip_at_once_hull_widths
+        far = references.limits(far_base, far_widths) if marks else references.limits_of_trades(far_base, far_widths)
         known_ns = min(rule.trip_after_ns, policy.of(HullParameters).window_ns)
         if far is not None and price not in far:
             severity = Severity.TRIP
@@ -209,9 +219,17 @@ def _notes(policy: MarketPolicy) -> Iterator[str]:
     )
     if smoothing_ns := policy.of(HullParameters).smoothing_ns:
         yield (
-            f"The average over {short_seconds(smoothing_ns)} needs a quorum. With fewer references a mark price is compared "
-            "with their latest prices, so while prices fall or rise fast, closures are held until the average has "
-            f"caught up: about {short_seconds(3 * smoothing_ns)} after the move."
+            f"The average over {short_seconds(smoothing_ns)} needs a quorum. With fewer references a mark price is "
+            "compared with their latest prices, so while prices fall or rise fast, closures are held until the average "
+            f"has caught up: about {short_seconds(3 * smoothing_ns)} after the move."
+        )
+    if policy.of(ReferenceParameters).average is not Average.NONE:
+        over = "since the change" if rule.average is Average.GROWING else f"over {short_seconds(rule.average_ns)}"
+        yield (
+            f"The mark price is an average of the index {over}, and is held against the same average of the reference "
+            "price. A guard that starts without its journal in that time does not know what came before, and denies "
+            "if prices have moved. Index and execution prices may be near the average or near what the references say "
+            "now; a settlement has to be at the average."
         )
     prices = policy.of(PriceParameters)
     if prices.tick or prices.scale or prices.min_change:

@@ -43,6 +43,9 @@ KINDS: dict[str, records.Record[Any, Any]] = {
         before=records.DECIMAL.named("funding_index_before"),
         after=records.DECIMAL.named("funding_index_after"),
         checkpoint=records.SAME.named("checkpoint_id").or_none(),
+        factor=records.DECIMAL,
+        mark_before=records.DECIMAL.named("mark_price_before"),
+        mark_after=records.DECIMAL.named("mark_price_after"),
     ),
     "act_proposed": PROPOSAL,
 }

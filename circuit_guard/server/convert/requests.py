@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from decimal import Decimal
 
-from circuit_guard.core import inputs
+from circuit_guard.core import inputs, scale
+from circuit_guard.core.rebaseline import FACTOR_EXPECTED
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, CheckKind, Phase
 from circuit_guard.server.convert import enums, fields
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, maintenance_pb2, market_data_pb2, order_pb2, types_pb2
@@ -223,14 +224,15 @@ def _markets(names: Sequence[str], scopes_max: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Rebaseline:
-    """What a request for a rebaseline says. A `checkpoint_id` has scopes and no funding indices."""
+    """What a request for a rebaseline says. A `checkpoint_id` or a `factor` has scopes and no baselines."""
 
     actor: str
     reason: str
-    funding_indices: dict[str, Decimal]
+    baselines: tuple[inputs.Baseline, ...]
     checkpoint_id: int | None
     scopes: tuple[str, ...]
     repaired: tuple[str, ...]
+    factor: Decimal | None
 
 
 def validation(request: maintenance_pb2.ValidateStateRequest, at_ns: int) -> inputs.ValidateState:
@@ -252,36 +254,62 @@ def _row(message: maintenance_pb2.StateRow, path: str) -> inputs.StateRow:
     )
 
 
-def rebaseline(request: maintenance_pb2.RebaselineRequest, scopes_max: int) -> Rebaseline:
-    """Return what a request for a rebaseline says: baselines, or a checkpoint, or repaired markets alone."""
+def rebaseline(request: maintenance_pb2.RebaselineRequest, scopes_max: int, at_ns: int) -> Rebaseline:
+    """Return what a request for a rebaseline says: baselines, a checkpoint, a factor, or repaired markets alone."""
     actor, reason = operator(request.actor, request.reason)
     checkpoint_id = request.checkpoint_id if request.HasField("checkpoint_id") else None
+    factor = fields.finite(request.factor, "", "factor")
+    if factor is not None:
+        _only_a_factor(request)
     if checkpoint_id is not None and request.baselines:
         raise fields.error("", "baselines", f"{len(request.baselines)} items", "none beside a checkpoint_id")
-    if checkpoint_id is None and request.scopes:
-        expected = "none without a checkpoint_id: they are what to take from it"
+    if checkpoint_id is None and factor is None and request.scopes:
+        expected = "none without a checkpoint_id or a factor: they are what it is for"
         raise fields.error("", "scopes", ", ".join(request.scopes), expected)
-    if checkpoint_id is None and not request.baselines and not request.repaired:
-        expected = "at least one, or a checkpoint_id, or repaired markets"
+    if checkpoint_id is None and factor is None and not request.baselines and not request.repaired:
+        expected = "at least one, or a checkpoint_id, or a factor, or repaired markets"
         raise fields.error("", "baselines", "0 items", expected)
+    named = () if checkpoint_id is None and factor is None else _global_alone(scopes(request.scopes, scopes_max))
+    if factor is not None and GLOBAL_SCOPE in named:
+        raise fields.error("", "scopes", GLOBAL_SCOPE, "markets: a factor is for those that are redenominated")
     return Rebaseline(
         actor,
         reason,
-        _funding_indices(request, scopes_max),
+        _baselines(request, scopes_max, at_ns),
         None if checkpoint_id is None else fields.count(checkpoint_id, "", "checkpoint_id"),
-        () if checkpoint_id is None else _global_alone(scopes(request.scopes, scopes_max)),
+        named,
         _repaired(request, scopes_max),
+        factor,
     )
 
 
-def _funding_indices(request: maintenance_pb2.RebaselineRequest, items_max: int) -> dict[str, Decimal]:
+def _only_a_factor(request: maintenance_pb2.RebaselineRequest) -> None:
+    """Refuse a factor that is none, or that stands beside values."""
+    if not scale.is_factor(fields.required(request.factor, "", "factor")):
+        raise fields.error("", "factor", request.factor, FACTOR_EXPECTED)
+    if request.baselines or request.HasField("checkpoint_id"):
+        beside = "baselines" if request.baselines else "a checkpoint_id"
+        raise fields.error("", "factor", request.factor, f"none beside {beside}: values move by one of them")
+
+
+def _baselines(request: maintenance_pb2.RebaselineRequest, items_max: int, at_ns: int) -> tuple[inputs.Baseline, ...]:
     if request.baselines:
         batch(request.baselines, "baselines", items_max)
     once((baseline.market for baseline in request.baselines), "", "baselines", "market")
-    return {
-        fields.market(baseline.market, path, "market"): fields.required(baseline.funding_index, path, "funding_index")
-        for path, baseline in ((f"baselines[{number}]", item) for number, item in enumerate(request.baselines))
-    }
+    return tuple(_baseline(item, f"baselines[{number}]", at_ns) for number, item in enumerate(request.baselines))
+
+
+def _baseline(message: maintenance_pb2.Baseline, path: str, at_ns: int) -> inputs.Baseline:
+    if message.index_price and not message.mark_price:
+        raise fields.error(path, "index_price", message.index_price, "none without a mark_price: they move together")
+    return inputs.Baseline(
+        fields.market(message.market, path, "market"),
+        fields.required(message.funding_index, path, "funding_index"),
+        at_ns,
+        fields.finite(message.mark_price, path, "mark_price"),
+        fields.finite(message.index_price, path, "index_price"),
+        fields.finite(message.funding_premium, path, "funding_premium"),
+    )
 
 
 def _repaired(request: maintenance_pb2.RebaselineRequest, items_max: int) -> tuple[str, ...]:

@@ -71,16 +71,22 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
     async def Rebaseline(
         self, request: maintenance_pb2.RebaselineRequest, context: Context
     ) -> maintenance_pb2.RebaselineResponse:
-        asked = requests.rebaseline(request, self._scopes_max)
-        if asked.checkpoint_id is None:
-            now_ns = self._engine.now_ns()
-            baselines = tuple(Baseline(market, index, now_ns) for market, index in asked.funding_indices.items())
-        else:
+        asked = requests.rebaseline(request, self._scopes_max, self._engine.now_ns())
+        baselines = asked.baselines
+        if asked.checkpoint_id is not None:
             baselines = await self._of_checkpoint(asked.checkpoint_id, asked.scopes)
+        rescaled = () if asked.factor is None else asked.scopes
         command = RebaselineCommand(
-            self._engine.now_ns(), baselines, asked.actor, asked.reason, asked.checkpoint_id, asked.repaired
+            self._engine.now_ns(),
+            baselines,
+            asked.actor,
+            asked.reason,
+            asked.checkpoint_id,
+            asked.repaired,
+            factor=asked.factor,
+            rescaled=rescaled,
         )
-        named = (*(baseline.market for baseline in baselines), *asked.repaired)
+        named = (*(baseline.market for baseline in baselines), *asked.repaired, *rescaled)
         facts = await carry_out(self._engine, command, named, "markets")
         return maintenance_pb2.RebaselineResponse(events=events.events(facts), proposal=events.proposal(facts))
 
