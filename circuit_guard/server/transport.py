@@ -16,7 +16,7 @@ KEEPALIVE_S = 60
 KEEPALIVE_TIMEOUT_S = 20
 """A pinged connection that does not answer within this time is closed."""
 PING_INTERVAL_MIN_S = 5
-"""Clients that ping more often while they have nothing to ask are cut off."""
+"""Clients that ping more often than this, with or without a call, are cut off (GOAWAY, ENHANCE_YOUR_CALM)."""
 
 MS = 1000
 
@@ -41,6 +41,7 @@ def server_options(settings: Settings) -> list[Option]:
         ("grpc.keepalive_time_ms", KEEPALIVE_S * MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * MS),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MIN_S * MS),
+        ("grpc.keepalive_permit_without_calls", 1),  # else an idle client may ping every two hours
     ]
     if settings.security.mutual:
         options.append(("grpc.max_connection_age_ms", limits.connection_age_s * MS))
