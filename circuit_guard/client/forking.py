@@ -1,7 +1,7 @@
-"""Processes that fork: gRPC without its fork support hangs in the child, past every deadline, and can harm the parent.
+"""Processes that fork: without its fork support gRPC hangs in the child, past every deadline, and can harm the parent.
 
-gRPC has threads of its own, which a fork does not copy. With its fork support (GRPC_ENABLE_FORK_SUPPORT, on if it is not
-set) a GuardClient works on in parent and child. grpc.aio has no such support.
+gRPC has threads of its own, which a fork does not copy. With its fork support (GRPC_ENABLE_FORK_SUPPORT, which is on
+unless it is set otherwise) a GuardClient works on in parent and child. grpc.aio has no such support.
 """
 
 from __future__ import annotations
@@ -35,11 +35,8 @@ def problem(library: Any, made_in: int) -> str:
         remedy += ", or start the process with GRPC_ENABLE_FORK_SUPPORT=1"
     if made_in != pid:
         return f"this client was made in process {made_in}, which has forked, and is used in process {pid}: {remedy}"
-    if _SUPPORTED and asynchronous:
-        begun = [_begun[True]] if True in _begun else []
-    else:
-        begun = list(_begun.values())
-    before = next((one for one in begun if one != pid), None)
+    harmed = [begun for kind, begun in _begun.items() if begun != pid and (kind or not _SUPPORTED)]
+    before = next(iter(harmed), None)
     if before is None:
         return ""
     return f"process {before} made a client before it forked, and gRPC no longer runs in process {pid}: {remedy}"

@@ -108,10 +108,8 @@ def running(
     folder: Path, policy: str = POLICY, *, recorded: bool = False, settings: dict[str, str] | None = None
 ) -> Iterator[Guard]:
     """Run a guard for as long as the context lasts, with a journal in the folder's `state` if it is to be recorded."""
-    loop, context = (
-        asyncio.new_event_loop(),
-        running_app(settings_in(folder, policy, recorded=recorded, settings=settings)),
-    )
+    context = running_app(settings_in(folder, policy, recorded=recorded, settings=settings))
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""A batch inside the limit of items is answered or says what to do, however many bytes its questions and answers take."""
+"""A batch inside the limit of items is answered or says what to do, however many bytes it and its answers take."""
 
 from __future__ import annotations
 
