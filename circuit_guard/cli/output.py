@@ -119,7 +119,7 @@ def print_json(value: object) -> None:
 
 
 def escape_what_is_lacking() -> None:
-    """Have letters that the terminal's encoding lacks, and halves of letters, printed as escapes: `\\u2192`."""
+    """Have letters that the terminal's encoding lacks, and halves of letters, printed as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

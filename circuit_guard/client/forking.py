@@ -47,3 +47,6 @@ class NoChannel:
 
     def unary_unary(self, *_: Any, **__: Any) -> None:
         """Return nothing to call."""
+
+    def close(self) -> Any:
+        """Do nothing: a client whose process forked never gets here."""

@@ -7,6 +7,7 @@ import socket
 import grpc
 from grpc import aio
 
+from circuit_guard.config.addresses import addresses, is_wildcard
 from circuit_guard.config.settings import Settings
 from circuit_guard.config.settings_values import UNIX_PREFIX
 from circuit_guard.errors import CircuitGuardError
@@ -58,11 +59,16 @@ def bind(
     """
     if listen.startswith(UNIX_PREFIX):
         _refuse_live_socket(listen)
+    host, _, port = listen.rpartition(":")
     try:
-        port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
-    except RuntimeError as error:
+        literal = [listen] if listen.startswith(UNIX_PREFIX) or is_wildcard(host) else None
+        for address in literal or addresses(host):
+            place = address if literal else f"{address}:{port}"
+            bound = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
+            port = str(bound)
+    except (RuntimeError, OSError) as error:
         raise _taken(listen, setting) from error
-    return listen if listen.startswith(UNIX_PREFIX) else f"{listen.rpartition(':')[0]}:{port}"
+    return listen if listen.startswith(UNIX_PREFIX) else f"{host}:{port}"
 
 
 def _refuse_live_socket(listen: str) -> None:

@@ -57,7 +57,7 @@ def commands(guard: Guard) -> dict[str, tuple[int, list[str]]]:
         "halt": (0, ["halt", MARKETS[0], *audit, *at]),
         "resume of what is not halted": (1, ["resume", "--all", *audit, *at]),
         "journal show": (0, ["journal", "show", state, "--last", "20"]),
-        "policy explain": (0, ["policy", "explain", MARKETS[0], "--policy", policy]),
+        "policy explain": (0, ["policy", "explain", MARKETS[0], policy]),
         "a missing file": (1, ["policy", "check", "/nowhere/→.toml"]),
         "an unknown option": (2, ["status", "--→"]),
     }

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client.guards import PATIENT_S
 from tests.cli.running import Guard, running
+from tests.client.guards import PATIENT_S
 
 HANGS_S = 40.0
 
