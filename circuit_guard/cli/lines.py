@@ -11,7 +11,7 @@ from circuit_guard.core import facts, inputs, sentences
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import counted, instant_ms, markets, scopes, time_of_day_ms
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Explanation, Outcome, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Explanation, Outcome, Verdict
 from circuit_guard.errors import WireError
 from circuit_guard.journal.codec import CodecError, decode
 from circuit_guard.journal.record import CheckpointNote, DecisionsDropped, JournalAdopted, Kind, Record, Start
@@ -54,6 +54,8 @@ def style(fact: Fact) -> str:  # noqa: C901  # one case for each colour
     match fact:
         case facts.BreakerChanged(after=BreakerState.OPEN) | facts.HaltChanged(halted=True, stays=False):
             return "bold red"
+        case facts.ClockChanged(off_ns=off_ns) if off_ns:
+            return "bold red"
         case facts.StateValidated(outcomes=found) if any(one.outcome is not Outcome.OK for one in found):
             return "bold red"
         case facts.MaintenanceEnded(latched=latched) if latched:
@@ -66,6 +68,7 @@ def style(fact: Fact) -> str:  # noqa: C901  # one case for each colour
             | facts.StateValidated()
             | facts.MaintenanceEnded()
             | facts.MarketReopened()
+            | facts.ClockChanged()
         ):
             return "bold green"
         case facts.MaintenanceBegan() | facts.Rebaselined():
@@ -145,6 +148,8 @@ def _sentence(value: object, scope: str) -> str:  # noqa: C901  # one case for e
             scaled = [f"{market} times {value.factor}" for market in value.rescaled]
             repaired = [f"{market} repaired" for market in value.repaired]
             return f"{value.actor} rebaselines{source}: {scopes(values + scaled + repaired)}: {value.reason}"
+        case inputs.ClockMoved() | inputs.ClockCorrected():
+            return _clock_sentence(value)
         case _:
             return f"a {type(value).__name__}, which this version cannot describe"
 
@@ -153,6 +158,12 @@ def _baseline(given: inputs.Baseline) -> str:
     more = {"mark": given.mark_price, "index": given.index_price, "funding premium": given.funding_premium}
     told = "".join(f", {name} {value}" for name, value in more.items() if value is not None)
     return f"{given.market} to {given.funding_index}{told}"
+
+
+def _clock_sentence(value: inputs.ClockMoved | inputs.ClockCorrected) -> str:
+    if isinstance(value, inputs.ClockMoved):
+        return f"the machine's clock was set: it is {value.wall_ahead_ns / SECOND_NS:+.1f} s from the guard's"
+    return f"the guard's clock goes on from the machine's, {value.by_ns / SECOND_NS:+.1f} s from here"
 
 
 def _values(observed: inputs.Observation) -> str:

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from circuit_guard import __version__
 from circuit_guard.cli import options as shared
 from circuit_guard.cli.options import IDENTIFICATION
-from circuit_guard.cli.output import CommandError, ExitCode, screen
+from circuit_guard.cli.output import CommandError, ExitCode, escape_what_is_lacking, readable_arguments, screen
 from circuit_guard.errors import DocumentError, RecordingError, WireError
 from circuit_guard.journal.errors import JournalError
 
@@ -27,6 +27,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
+        escape_what_is_lacking()
         try:
             return super().invoke(ctx)
         except CommandError as failure:
@@ -103,8 +104,14 @@ def options(
 
 def main() -> None:
     """Run the command line."""
-    named = sys.argv[1:2]
-    command_line(*(named if named and named[0] in COMMANDS else ()))(prog_name="circuit-guard")
+    escape_what_is_lacking()
+    try:
+        arguments = readable_arguments(sys.argv[1:])
+    except CommandError as failure:
+        screen(stderr=True).print(f"circuit-guard: {failure.message}", style="red")
+        sys.exit(failure.exit_code)
+    named = arguments[:1]
+    command_line(*(named if named and named[0] in COMMANDS else ()))(arguments, prog_name="circuit-guard")
 
 
 def _end(message: str, code: ExitCode) -> None:

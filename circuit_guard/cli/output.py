@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable
 from enum import IntEnum
@@ -107,8 +109,44 @@ def progress(how_far: ProgressColumn | None = None) -> Progress:
 
 
 def print_json(value: object) -> None:
-    """Write one JSON document to standard output, and nothing else."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write one JSON document to standard output, and nothing else; what its encoding lacks is escaped as in JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")
+
+
+def escape_what_is_lacking() -> None:
+    """Have letters that the terminal's encoding lacks, and halves of letters, printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def readable_arguments(given: list[str]) -> list[str]:
+    """Return the command line with its text as UTF-8 where the terminal's encoding could not read it.
+
+    The names of files stay as they are. Raise CommandError for text in another encoding.
+    """
+    return [one if _encodable(one) or os.sep in one or Path(one).exists() else _as_utf8(one) for one in given]
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_utf8(argument: str) -> str:
+    try:
+        return os.fsencode(argument).decode()
+    except ValueError:
+        shown = argument.encode(errors="backslashreplace").decode()
+        raise CommandError(f"an argument was {shown!r}, expected text in UTF-8", ExitCode.BAD_INPUT) from None
 
 
 def as_json(message: Message) -> dict[str, object]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from circuit_guard.client import arguments, failures, wire
+from circuit_guard.client import arguments, failures, forking, wire
 from circuit_guard.client.answers import Answer, BaseAnswer, OrderAnswer, Outcome, Source, Verdict
 from circuit_guard.client.arguments import ArgumentError
 from circuit_guard.client.connection import Connection, Tls
@@ -25,6 +25,14 @@ from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, order_pb2, o
 BATCH_MAX = 1000
 DEADLINE_S = 0.1
 DEADLINE_S_MAX = 30.0
+REQUEST_BYTES_MAX = 4 * 1024 * 1024
+"""What a guard takes in one message, unless its grpc.message_bytes_max says otherwise: more is asked in several."""
+FRAMING_BYTES = 6
+"""What one check takes in a request beside itself, at most."""
+SOON_S = 0.001
+"""What is left for a call when the deadline is over: it is asked no more, and says so."""
+NO_ROOM = "ANSWER_TOO_LARGE"
+"""The reason for which a guard left out the rest of a batch: its answer has no room for it."""
 
 Clock = Callable[[], float]
 Question = TypeVar("Question", Closure, Order)
@@ -42,7 +50,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Result]):
-    """One call of the guard: the method of the stub, its request, and when it was asked.
+    """One call of the guard: the method of the stub, its request, when it was asked, and how long the answer may take.
 
     `read` makes answers of a response and raises MalformedAnswer; `unanswered` makes them of a failure.
     """
@@ -51,6 +59,8 @@ class Call(Generic[Result]):
     request: Message
     at: float
     deadline_s: float
+    timeout_s: float
+    """What is left of the deadline where this is not the first call of a batch."""
     read: Callable[[Any], tuple[Result, ...]]
     unanswered: Callable[[Failure], tuple[Result, ...]]
 
@@ -88,8 +98,10 @@ class BaseClient:
         self._observer = observer
         self._clock = clock
         self._metadata = connection.metadata()
-        self._channel = connection.channel(self._library)
         self._closed = False
+        self._made_in = forking.begin(self._library)
+        forked = forking.problem(self._library, self._made_in)
+        self._channel = forking.NoChannel() if forked else connection.channel(self._library)
         self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self._channel)
         self._orders = order_pb2_grpc.OrderGuardServiceStub(self._channel)
 
@@ -102,14 +114,42 @@ class BaseClient:
 
         return self._closures_call(self._liquidations.CheckLiquidation, request, closures, deadline_s, read)
 
-    def _check_many(self, closures: Sequence[Closure], deadline_s: float | None) -> Call[Answer]:
-        closures = _identified(closures)
-        request = liquidation_pb2.CheckLiquidationsRequest(checks=map(wire.check, closures))
+    def _check_many(
+        self, closures: Sequence[Closure], deadline_s: float | None
+    ) -> Generator[Call[Answer], Any, tuple[Answer, ...]]:
+        """Yield each call of a batch, take its response, and return the answers: more calls than one for many bytes."""
+        closures, answers = _identified(closures), list[Answer]()
+        until = self._clock() + self._deadline(deadline_s)
+        checks = [wire.check(one) for one in closures]
+        room = len(closures)
+        while len(answers) < len(closures):
+            first = len(answers)
+            count = _fitting(checks[first : first + room])
+            left_s = max(until - self._clock(), SOON_S) if first else None
+            call = self._part(closures[first : first + count], checks[first : first + count], deadline_s, left_s)
+            answered = self._answers(call, (yield call))
+            answers += answered
+            if len(answered) < count:
+                room = len(answered)  # asked for more, the guard would judge what it then has no room to answer
+        return tuple(answers)
+
+    def _part(
+        self,
+        closures: Sequence[Closure],
+        checks: Sequence[liquidation_pb2.LiquidationCheck],
+        deadline_s: float | None,
+        left_s: float | None,
+    ) -> Call[Answer]:
+        """Return the call for as many closures as one message takes; it may answer the first of them only."""
+        request = liquidation_pb2.CheckLiquidationsRequest(checks=checks)
 
         def read(response: liquidation_pb2.CheckLiquidationsResponse) -> tuple[Answer, ...]:
-            return tuple(_each(closures, response.results, wire.answer, _unanswered))
+            _one_each(closures, response.results)
+            count = next((n for n, one in enumerate(response.results) if n and one.error.reason == NO_ROOM), None)
+            return tuple(_each(closures[:count], response.results[:count], wire.answer, _unanswered))
 
-        return self._closures_call(self._liquidations.CheckLiquidations, request, closures, deadline_s, read)
+        method = self._liquidations.CheckLiquidations
+        return self._closures_call(method, request, closures, deadline_s, read, left_s)
 
     def _closures_call(
         self,
@@ -118,8 +158,9 @@ class BaseClient:
         closures: Sequence[Closure],
         deadline_s: float | None,
         read: Callable[[Any], tuple[Answer, ...]],
+        left_s: float | None = None,
     ) -> Call[Answer]:
-        at = self._clock()
+        at, whole_s = self._clock(), self._deadline(deadline_s)
 
         def answered(response: Any) -> tuple[Answer, ...]:
             answers = read(response)
@@ -127,7 +168,7 @@ class BaseClient:
             return answers
 
         unanswered = partial(self._by_policy, closures)
-        return Call(method, request, at, self._deadline(deadline_s), answered, unanswered)
+        return Call(method, request, at, whole_s, whole_s if left_s is None else left_s, answered, unanswered)
 
     def _check_orders(self, orders: Sequence[Order], deadline_s: float | None) -> Call[OrderAnswer]:
         _batch("orders", orders, Order)
@@ -140,8 +181,15 @@ class BaseClient:
         def unanswered(failure: Failure) -> tuple[OrderAnswer, ...]:
             return tuple(_unjudged(order, failure) for order in orders)
 
-        method = self._orders.CheckOrders
-        return Call(method, request, self._clock(), self._deadline(deadline_s), read, unanswered)
+        whole_s = self._deadline(deadline_s)
+        return Call(self._orders.CheckOrders, request, self._clock(), whole_s, whole_s, read, unanswered)
+
+    def _unusable(self) -> Failure | None:
+        """Return why nothing can be asked any more; None where it can."""
+        if self._closed:
+            return failures.closed(self._address)
+        forked = forking.problem(self._library, self._made_in)
+        return failures.forked(forked) if forked else None
 
     def _answers(self, call: Call[Result], response: Any) -> tuple[Result, ...]:
         """Return the answers of a call, from a response or a Failure; None is a response that gRPC could not read."""
@@ -215,8 +263,7 @@ def _each(
     refused: Callable[[Question, Failure], Result],
 ) -> Iterator[Result]:
     """Yield the answer of each question from the result in its place: an answer, or why the guard refused it."""
-    if len(results) != len(questions):
-        raise MalformedAnswer(f"it has {len(results)} results, expected {len(questions)}")
+    _one_each(questions, results)
     for question, result in zip(questions, results, strict=True):
         match result.WhichOneof("result"):
             case None:
@@ -225,6 +272,21 @@ def _each(
                 yield refused(question, failures.refused(result.error.message))
             case kind:
                 yield read(getattr(result, kind), question)
+
+
+def _one_each(questions: Sequence[Question], results: Sequence[Any]) -> None:
+    if len(results) != len(questions):
+        raise MalformedAnswer(f"it has {len(results)} results, expected {len(questions)}")
+
+
+def _fitting(checks: Sequence[liquidation_pb2.LiquidationCheck]) -> int:
+    """Return how many of the checks fit into one request: at least one."""
+    taken = 0
+    for number, check in enumerate(checks):
+        taken += check.ByteSize() + FRAMING_BYTES
+        if number and taken > REQUEST_BYTES_MAX:
+            return number
+    return len(checks)
 
 
 def _unanswered(closure: Closure, failure: Failure, why_closed: str = "") -> Answer:

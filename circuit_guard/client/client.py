@@ -17,7 +17,10 @@ from circuit_guard.client.questions import Closure, Order
 
 
 class GuardClient(BaseClient):
-    """Asks from threads: make one and share it between them. Use it in `with`, or close it. Arguments: `BaseClient`."""
+    """Asks from threads: make one and share it between them. Use it in `with`, or close it. Arguments: `BaseClient`.
+
+    A process that forks keeps it in parent and child, unless GRPC_ENABLE_FORK_SUPPORT is off: see `forking`.
+    """
 
     _library = grpc
 
@@ -26,8 +29,18 @@ class GuardClient(BaseClient):
         return self._ask(self._check(closure, deadline_s))[0]
 
     def check_many(self, closures: Sequence[Closure], *, deadline_s: float | None = None) -> tuple[Answer, ...]:
-        """Ask about 1 to 1,000 closures in one call. Each has its own answer, in order."""
-        return self._ask(self._check_many(closures, deadline_s))
+        """Ask about 1 to 1,000 closures. Each has its own answer, in order.
+
+        They go in one call, or in several one after the other where one message would not take them or their answers.
+        """
+        asking = self._check_many(closures, deadline_s)
+        call = next(asking)
+        while True:
+            try:
+                call = asking.send(self._response(call))
+            except StopIteration as answered:
+                answers: tuple[Answer, ...] = answered.value
+                return answers
 
     def check_orders(self, orders: Sequence[Order], *, deadline_s: float | None = None) -> tuple[OrderAnswer, ...]:
         """Ask about 1 to 1,000 orders at one instant. Each has its own answer, in order; none ever fails open."""
@@ -35,8 +48,9 @@ class GuardClient(BaseClient):
 
     def close(self) -> None:
         """End the connection. Running and later questions are denied."""
-        self._closed = True
-        self._channel.close()
+        usable, self._closed = self._unusable() is None, True
+        if usable:
+            self._channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -51,10 +65,10 @@ class GuardClient(BaseClient):
 
     def _response(self, call: Call[Result]) -> Any:
         """Return the response, or the Failure that came in its place."""
-        if self._closed:
-            return failures.closed(self._address)
+        if (unusable := self._unusable()) is not None:
+            return unusable
         try:
-            return call.method(call.request, timeout=call.deadline_s, metadata=self._metadata, wait_for_ready=False)
+            return call.method(call.request, timeout=call.timeout_s, metadata=self._metadata, wait_for_ready=False)
         except ValueError:  # what gRPC raises where the channel was closed meanwhile
             return failures.closed(self._address)
         except grpc.RpcError as error:
@@ -64,7 +78,8 @@ class GuardClient(BaseClient):
 
 
 class AsyncGuardClient(BaseClient):
-    """GuardClient for asyncio, with the same arguments and answers. Make it in the event loop that uses it.
+    """GuardClient for asyncio, with the same arguments and answers. Make it in the event loop that uses it,
+    and after a fork.
 
     Cancelling a task that asks cancels the question, and CancelledError passes through.
     """
@@ -75,7 +90,14 @@ class AsyncGuardClient(BaseClient):
         return (await self._ask(self._check(closure, deadline_s)))[0]
 
     async def check_many(self, closures: Sequence[Closure], *, deadline_s: float | None = None) -> tuple[Answer, ...]:
-        return await self._ask(self._check_many(closures, deadline_s))
+        asking = self._check_many(closures, deadline_s)
+        call = next(asking)
+        while True:
+            try:
+                call = asking.send(await self._response(call))
+            except StopIteration as answered:
+                answers: tuple[Answer, ...] = answered.value
+                return answers
 
     async def check_orders(
         self, orders: Sequence[Order], *, deadline_s: float | None = None
@@ -83,8 +105,9 @@ class AsyncGuardClient(BaseClient):
         return await self._ask(self._check_orders(orders, deadline_s))
 
     async def close(self) -> None:
-        self._closed = True
-        await self._channel.close()
+        usable, self._closed = self._unusable() is None, True
+        if usable:
+            await self._channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,11 +121,11 @@ class AsyncGuardClient(BaseClient):
         return self._answers(call, await self._response(call))
 
     async def _response(self, call: Call[Result]) -> Any:
-        if self._closed:
-            return failures.closed(self._address)
+        if (unusable := self._unusable()) is not None:
+            return unusable
         try:
             return await call.method(
-                call.request, timeout=call.deadline_s, metadata=self._metadata, wait_for_ready=False
+                call.request, timeout=call.timeout_s, metadata=self._metadata, wait_for_ready=False
             )
         except aio.UsageError:
             return failures.closed(self._address)

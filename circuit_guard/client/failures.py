@@ -54,6 +54,9 @@ def of_call(error: grpc.RpcError, address: str, deadline_s: float) -> Failure:
     if code is grpc.StatusCode.UNIMPLEMENTED:
         sentence = f"the server at {address} is not a circuit_guard, or is another version of it: {details}"
         return Failure(Outcome.ERROR, sentence)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        remedy = "ask about fewer closures at a time, or raise grpc.message_bytes_max in the guard's settings"
+        return Failure(Outcome.ERROR, f"the question or its answer is too large ({details}): {remedy}")
     sentence = f"the guard at {address} gave no answer ({code.name}): {details}"
     return Failure(Outcome.ERROR, sentence, ask_again_after=ASK_AGAIN_AFTER)
 
@@ -66,6 +69,11 @@ def malformed(address: str, problem: str) -> Failure:
 def refused(message: str) -> Failure:
     """Return the failure of a question that the guard could not judge."""
     return Failure(Outcome.ERROR, f"the guard refused the question, and asking again will not help: {message}")
+
+
+def forked(problem: str) -> Failure:
+    """Return the failure of a question in a process where gRPC does not run after a fork."""
+    return Failure(Outcome.ERROR, problem)
 
 
 def closed(address: str) -> Failure:

@@ -32,7 +32,7 @@ def only_this_machine(listen: str) -> bool:
 def _tcp_address(value: object) -> str:
     match = _TCP.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match["port"]) > 65_535:
-        raise expected('host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051"')
+        raise expected('host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051" or "[::1]:50051"')
     return match[0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core import breaker as breakers
-from circuit_guard.core import halts, maintenance, rebaseline, reopening, two_actors
+from circuit_guard.core import halts, maintenance, own_clock, rebaseline, reopening, two_actors
 from circuit_guard.core import phase as phases
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import ActProposed, CommandRefused, Fact, HaltChanged, PolicyChanged
@@ -11,6 +11,8 @@ from circuit_guard.core.formatting import instant
 from circuit_guard.core.halts import HALTS_MAX, Halt
 from circuit_guard.core.inputs import (
     BeginMaintenance,
+    ClockCorrected,
+    ClockMoved,
     EndMaintenance,
     HaltCommand,
     Input,
@@ -22,6 +24,7 @@ from circuit_guard.core.inputs import (
     ResumeCommand,
     ValidateState,
 )
+from circuit_guard.core.own_clock import OwnClock
 from circuit_guard.core.policy import Policy, TwoActorAct
 from circuit_guard.core.progress import advance, recover, start_afresh
 from circuit_guard.core.state import GuardState, new_market
@@ -52,7 +55,9 @@ def _expired_before(state: GuardState, command: Input, policy: Policy) -> list[F
     return [fact for one in halted for fact in advance(state, one, policy.markets[one.market], command.at_ns)]
 
 
-def _carry_out(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
+def _carry_out(  # noqa: C901  # one case for each kind of command
+    state: GuardState, command: Input, policy: Policy
+) -> list[Fact]:
     match command:
         case PhaseCommand():
             return _set_phase(state, command, policy)
@@ -67,7 +72,12 @@ def _carry_out(state: GuardState, command: Input, policy: Policy) -> list[Fact]:
         case PolicyCommand():
             return _change_policy(state, command, policy)
         case Restarted():
-            return _restart(state, command)
+            state.clock = OwnClock()
+            return _prove_again(state, command.at_ns, "the guard restarted")
+        case ClockMoved(at_ns=at_ns, wall_ahead_ns=wall_ahead_ns):
+            return own_clock.wall_moved(state.clock, wall_ahead_ns, at_ns)
+        case ClockCorrected():
+            return _correct_clock(state, command)
         case BeginMaintenance() | ValidateState() | EndMaintenance():
             return maintenance.apply(state, command, policy)
         case _:
@@ -218,11 +228,19 @@ def _change_policy(state: GuardState, command: PolicyCommand, policy: Policy) ->
     return facts
 
 
-def _restart(state: GuardState, command: Restarted) -> list[Fact]:
+def _correct_clock(state: GuardState, command: ClockCorrected) -> list[Fact]:
+    """Go on by the corrected clock as after a restart: ages, gaps and evidence from before it mean nothing."""
+    changed = own_clock.corrected(state.clock, command.by_ns, command.at_ns, catching_up=command.catching_up)
+    if command.catching_up:
+        return changed
+    return changed + _prove_again(state, command.at_ns, "the guard's clock was corrected")
+
+
+def _prove_again(state: GuardState, at_ns: int, note: str) -> list[Fact]:
     """Make every market prove itself against what was last trusted. Breakers, halts and phases stay as they were."""
     facts: list[Fact] = []
     for market in state.markets.values():
         market.consistent_observations, market.warm = 0, False
         market.reconsidered = None
-        facts += recover(market, command.at_ns, "the guard restarted")
-    return facts + reopening.follow_all(state, command.at_ns)
+        facts += recover(market, at_ns, note)
+    return facts + reopening.follow_all(state, at_ns)

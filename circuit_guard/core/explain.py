@@ -67,6 +67,8 @@ def notes(status: GuardStatus) -> list[str]:
     found = []
     if status.shadow:
         found.append("SHADOW: the denials below are not enforced, except operators' halts")
+    if status.clock:
+        found.append(f"CLOCK {status.clock}")
     if (running := status.maintenance) is not None:
         since, lasted = formatting.instant(running.since_ns), formatting.lasting(status.at_ns - running.since_ns)
         who = f"by {running.actor}: {running.reason}; checkpoint {running.checkpoint}"

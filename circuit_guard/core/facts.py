@@ -225,6 +225,19 @@ class OrderJudged:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ClockChanged:
+    """The guard's own clock is found to be off, is corrected, or is right again.
+
+    `off_ns`: how far the truth is ahead of it, 0 where it is right. `corrected_ns`: by how much it was corrected. Both
+    together: it stands still until the machine's clock has come to it.
+    """
+
+    at_ns: int
+    off_ns: int
+    corrected_ns: int = 0
+
+
 Fact = (
     ObservationJudged
     | ObservationReconsidered
@@ -239,6 +252,7 @@ Fact = (
     | MaintenanceEnded
     | Rebaselined
     | ActProposed
+    | ClockChanged
     | ShadowWould
     | PolicyChanged
     | CommandRefused

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from circuit_guard.core import names, taint
+from circuit_guard.core import names, own_clock, taint
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.envelope import FundingAccrual, FundingParameters, Terms
 from circuit_guard.core.evidence import doubted, extended, interrupted, relieved
@@ -30,6 +30,7 @@ from circuit_guard.core.market import (
     published_terms,
     readable,
 )
+from circuit_guard.core.own_clock import GUARD_CLOCK_OFF, Stamp
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.price import PriceParameters
@@ -52,7 +53,7 @@ from circuit_guard.core.view import MarketView
 
 BASIS_NS = 5 * SECOND_NS
 """The time constant of the distance between mark and reference price: longer lags it, shorter takes noise for it."""
-MISTIMED = frozenset({EVENT_TIME_BACK, FUTURE_STAMP})
+MISTIMED = frozenset({EVENT_TIME_BACK, FUTURE_STAMP, GUARD_CLOCK_OFF})
 """One with one of these says where it stands, but not when: believing that would condemn the next one."""
 
 _LIFTED_BY_REFERENCES = frozenset(code for rule in JUDGED_AGAIN for code in rule.reasons)
@@ -83,6 +84,8 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     view.path = None if accrual is None else moved(market.funding.point, accrual, view.funding(market_policy))
     view.due = due_of(view, accrual, market_policy)
     findings = tuple(evaluate_all(view, market_policy))
+    facts += _note_stamp(state, observation, findings, market_policy)
+    findings = own_clock.named(state.clock, findings)
     if view.calm(market_policy):
         findings = tuple(replace(f, severity=Severity.DENY) if f.severity is Severity.TRIP else f for f in findings)
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
@@ -436,6 +439,22 @@ def _shadow(observation: Observation, findings: tuple[Finding, ...]) -> list[Fac
     return [ShadowWould(observation.at_ns, observation.market, would)] if would else []
 
 
+_UNTIMED = frozenset({UNKNOWN_SOURCE, NOT_A_NUMBER, PRICE_NOT_POSITIVE, EVENT_TIME_BACK})
+"""What is denied for one of these says nothing of the guard's clock."""
+
+
+def _note_stamp(
+    state: GuardState, item: Observation | Reference, findings: tuple[Finding, ...], policy: MarketPolicy
+) -> list[Fact]:
+    """Hold a stamp against the guard's own clock. Of an oracle that publishes on a change it says nothing."""
+    facts = facts_of(item.source, policy)
+    if facts.heartbeat_ns or EVENT_TIME_BACK in {found.reason for found in findings}:
+        return []
+    mistimed = any(map(own_clock.is_mistimed, findings))
+    stamp = Stamp(item.at_ns, item.event_time_ns - item.at_ns, mistimed)
+    return own_clock.note(state.clock, facts.origin or item.source, stamp)
+
+
 OTHERS_MIN = 2
 """Fewer others have no median to be an outlier of."""
 
@@ -450,8 +469,12 @@ def refer(state: GuardState, reference: Reference, policy: Policy) -> list[Fact]
     others = market.references.fresh_prices(reference.at_ns, market_policy, without=reference.source)
     finding = _judge_reference(reference, market.references, others, market_policy)
     accepted = finding is None or finding.severity < Severity.DENY
-    findings = () if finding is None else (finding,)
-    facts: list[Fact] = [ReferenceJudged(reference.at_ns, reference.market, reference.source, accepted, findings)]
+    findings: tuple[Finding, ...] = () if finding is None else (finding,)
+    facts: list[Fact] = []
+    if finding is None or finding.reason not in _UNTIMED:
+        facts = _note_stamp(state, reference, findings, market_policy)
+        findings = own_clock.named(state.clock, findings)
+    facts.append(ReferenceJudged(reference.at_ns, reference.market, reference.source, accepted, findings))
     if accepted:
         market.references.record(reference, others, market_policy)
         facts += reconsider(state, market, market_policy, reference.at_ns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from circuit_guard.core import halts, names, taint
+from circuit_guard.core import halts, names, own_clock, taint
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.formatting import instant
@@ -12,6 +12,7 @@ from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.names import UNKNOWN_MARKET
+from circuit_guard.core.own_clock import GUARD_CLOCK_OFF
 from circuit_guard.core.phase import DENYING_PHASES
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
 from circuit_guard.core.rule import CALLER, EVIDENCE, EXCHANGE, FRESH, OPERATOR, Excuse, Reason
@@ -64,6 +65,9 @@ REASONS = {
         act="resume closures",
         says=lambda found: f"closures in {found.subject} are {found.observed}",
     ),
+    GUARD_CLOCK_OFF: Reason(
+        "the guard's own clock is off: all publishers differ from it alike", EVIDENCE, says=own_clock.sentence
+    ),
     PHASE_DENIES: Reason(
         "this phase allows no closures",
         EXCHANGE,
@@ -99,9 +103,14 @@ REASONS = {
 """The reasons of what is no rule: gates, the ramp, the end of a maintenance. None of them can be in shadow."""
 
 
-def evaluate(view: MarketView, policy: MarketPolicy, guard: GuardState) -> Iterator[Finding]:
+def evaluate(  # noqa: C901  # one case for each gate
+    view: MarketView, policy: MarketPolicy, guard: GuardState
+) -> Iterator[Finding]:
     """Return why closures are held in this market whatever the closure: one finding a closed gate."""
     state = view.state
+    clock_off = own_clock.finding(guard.clock)
+    if clock_off is not None:
+        yield clock_off
     if guard.global_halt is not None:
         yield _halted(GLOBAL_SCOPE, guard.global_halts)
     if state.halt is not None:
@@ -124,7 +133,9 @@ def evaluate(view: MarketView, policy: MarketPolicy, guard: GuardState) -> Itera
             f"{policy.warm_observations} in a row inside the references",
         )
         yield Finding(WARMING, Severity.DENY, "their number", observed, limit)
-    yield from state.rejections
+    for rejected in state.rejections:
+        if clock_off is None or not (own_clock.is_mistimed(rejected) or rejected.reason == GUARD_CLOCK_OFF):
+            yield rejected
 
 
 def evaluate_account(

@@ -14,7 +14,7 @@ from circuit_guard.core.evidence import doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT
-from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference, Tick
+from circuit_guard.core.inputs import Check, ClockCorrected, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.policy import MarketPolicy, Policy
@@ -59,6 +59,8 @@ __all__ = ["GuardState", "InvariantViolated", "decide", "decide_orders", "new_st
 
 def step(state: GuardState, input_: Input, policy: Policy) -> list[Fact]:
     """Take one input and return what it changed. Raises InvariantViolated if time goes back."""
+    if isinstance(input_, ClockCorrected):
+        _lengthen_halts(state, input_.by_ns)
     facts = _move_time(state, input_.at_ns)
     policy = policy.at(input_.at_ns)
     _drop_outlooks(state, input_)
@@ -156,6 +158,8 @@ def _outlived(state: GuardState, check: Check, decision: Decision, policy: Polic
     """Return whether a remembered decision no longer answers: an ALLOW speaks of the data and phase of its moment."""
     if decision.verdict is Verdict.DENY or policy.remembered_allow_max_ns is None:
         return False
+    if state.clock.off_ns is not None:
+        return True
     if state.now_ns - decision.at_ns > policy.remembered_allow_max_ns:
         return True
     market = state.markets[decision.market]
@@ -287,6 +291,12 @@ def _drop_outlooks(state: GuardState, input_: Input) -> None:
         return
     for market in state.markets.values():
         market.outlook = None
+
+
+def _lengthen_halts(state: GuardState, by_ns: int) -> None:
+    """Have halts that expire last as long as they were asked for, although the clock jumps."""
+    for scope in (GLOBAL_SCOPE, *state.markets):
+        state.set_halts(scope, tuple(halt.later(max(by_ns, 0)) for halt in state.halts(scope)))
 
 
 def _move_time(state: GuardState, at_ns: int) -> list[Fact]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from circuit_guard.core import formatting
 
@@ -29,6 +29,10 @@ class Halt:
     def ends_before(self, other: Halt) -> bool:
         """Return whether this one ends sooner."""
         return _end(self) < _end(other)
+
+    def later(self, by_ns: int) -> Halt:
+        """Return the halt with its end so much later."""
+        return self if self.expires_ns is None else replace(self, expires_ns=self.expires_ns + by_ns)
 
 
 def all_of(longest: Halt | None, others: tuple[Halt, ...]) -> tuple[Halt, ...]:

@@ -129,6 +129,26 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockMoved:
+    """The wall clock of the guard's machine was set: it is so far ahead of the guard's now, or behind it (< 0)."""
+
+    at_ns: int
+    wall_ahead_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockCorrected:
+    """The guard's clock was set to the wall clock. It never goes back: where it was ahead, it stands still meanwhile.
+
+    `catching_up`: it stands still from now on. `by_ns` is 0 once it runs again after that.
+    """
+
+    at_ns: int
+    by_ns: int
+    catching_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed. It reports what time alone changes; decisions never depend on ticks."""
 
@@ -373,5 +393,7 @@ Input = (
     | RebaselineCommand
     | PolicyCommand
     | Restarted
+    | ClockMoved
+    | ClockCorrected
     | Tick
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import assert_never
 
-from circuit_guard.core import facts, reasons
+from circuit_guard.core import facts, own_clock, reasons
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import breaker, ending, instant, lasting, markets, scopes
 from circuit_guard.core.types import (
@@ -128,6 +128,8 @@ def headline(fact: Fact, *, shadow: bool = False) -> str:  # noqa: C901  # one c
         case facts.ActProposed():
             until = f"it takes effect if somebody else asks for the same before {instant(fact.expires_ns)}"
             return f"{fact.act} of {scopes(fact.scopes)} proposed{_by(fact.actor)}: {fact.reason}; {until}"
+        case facts.ClockChanged():
+            return own_clock.changed_sentence(fact)
         case facts.ShadowWould():
             return f"in shadow: enforced, this would have acted for {codes(fact.findings)}"
         case facts.PolicyChanged():

@@ -10,6 +10,7 @@ from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import ActProposed, StateValidated
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.market import MarketState
+from circuit_guard.core.own_clock import OwnClock
 from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.types import GLOBAL_SCOPE, Decision
@@ -53,6 +54,8 @@ class GuardState:
     """The maintenance that has begun and not ended."""
     proposals: dict[str, ActProposed] = field(default_factory=dict)
     """Acts that wait for a second actor, by what they would do."""
+    clock: OwnClock = field(default_factory=OwnClock)
+    """Whether the guard's own clock is right."""
 
     @property
     def global_halts(self) -> tuple[Halt, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Final
 
-from circuit_guard.core import gates, halts, reopening
+from circuit_guard.core import gates, halts, own_clock, reopening
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import Interval, funding_bound
 from circuit_guard.core.facts import ActProposed
@@ -122,6 +122,8 @@ class GuardStatus:
     """Acts that wait for a second actor, oldest first."""
     other_global_halts: tuple[Halt, ...] = ()
     """The halts of everything beside `global_halt`, which lasts longest; they too the longest first."""
+    clock: str = ""
+    """What is to be known of the guard's own clock; empty where it is as it should be."""
 
     @property
     def global_halts(self) -> tuple[Halt, ...]:
@@ -154,6 +156,7 @@ def status_with(state: GuardState, policy: Policy, markets: tuple[MarketStatus, 
         maintenance=state.maintenance,
         proposals=tuple(proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns),
         other_global_halts=state.other_global_halts,
+        clock=own_clock.said(state.clock, now_ns),
     )
 
 

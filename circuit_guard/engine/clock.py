@@ -34,21 +34,33 @@ class SystemClock:
 class EngineClock:
     """Wall time read once, then advanced by the monotonic clock: a step of the wall clock changes no age.
 
-    A wall clock that was wrong at the start stays wrong here until a restart; `offset_ns` shows by how much.
+    A wall clock that was wrong at the start stays wrong here until `follow_wall`; `offset_ns` shows by how much.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._anchor_ns = clock.wall_ns() - clock.monotonic_ns()
+        self._reached_ns = 0
 
     def now_ns(self) -> int:
         """Return nanoseconds since the Unix epoch; never less than before."""
-        return self._anchor_ns + self._clock.monotonic_ns()
+        now_ns = self._anchor_ns + self._clock.monotonic_ns()
+        return now_ns if now_ns > self._reached_ns else self._reached_ns
 
     def elapsed_ns(self, since_ns: int) -> int:
-        """Return the time since an earlier `now_ns`."""
+        """Return the time since an earlier `now_ns`; 0 while it stands still."""
         return self.now_ns() - since_ns
 
     def offset_ns(self) -> int:
         """Return how far the wall clock is ahead of this one."""
         return self._clock.wall_ns() - self.now_ns()
+
+    def follow_wall(self) -> int:
+        """Go on from the wall clock, and return how far that is ahead. Where it is behind, stand still until then."""
+        self._reached_ns, ahead_ns = self.now_ns(), self.offset_ns()
+        self._anchor_ns = self._clock.wall_ns() - self._clock.monotonic_ns()
+        return ahead_ns
+
+    def stands_still(self) -> bool:
+        """Return whether the wall clock has not come to this one yet."""
+        return self._anchor_ns + self._clock.monotonic_ns() < self._reached_ns

@@ -13,14 +13,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from decimal import localcontext
 from typing import Protocol, TypeVar
 
-from circuit_guard.core import guard
+from circuit_guard.core import guard, own_clock
 from circuit_guard.core.facts import Fact, MarketWarm, PolicyChanged
 from circuit_guard.core.guard import GuardState
 from circuit_guard.core.hours import is_shut
-from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand, Restarted, Tick
+from circuit_guard.core.inputs import (
+    Check,
+    ClockCorrected,
+    ClockMoved,
+    Input,
+    OrdersCheck,
+    PolicyCommand,
+    Restarted,
+    Tick,
+)
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
-from circuit_guard.core.types import ARITHMETIC
+from circuit_guard.core.types import ARITHMETIC, SECOND_NS
 from circuit_guard.engine.clock import Clock, EngineClock
 from circuit_guard.engine.subscriptions import WATCH_QUEUE_MAX, WATCHERS_MAX, Subscription, Watchers
 from circuit_guard.errors import CircuitGuardError
@@ -31,6 +40,8 @@ from circuit_guard.journal.record import Start, promise_anything
 from circuit_guard.journal.recovery import Rerun
 
 T = TypeVar("T")
+CLOCK_STEP_NS = SECOND_NS // 2
+"""A wall clock that moves by less under the guard is not worth a record."""
 _log = logging.getLogger(__name__)
 
 
@@ -162,7 +173,20 @@ class Engine:
 
     def tick(self) -> list[Fact]:
         """Let passing time take effect. Raise EngineFailed where the engine has stopped."""
-        return self.step(Tick(self.now_ns()))
+        return [*self._mind_the_clock(), *self.step(Tick(self.now_ns()))]
+
+    def _mind_the_clock(self) -> list[Fact]:
+        """Tell the core of steps of the wall clock, and follow it where publishers say the same."""
+        known, facts = self._state.clock, list[Fact]()
+        if known.catching_up:
+            return [] if self._clock.stands_still() else self.step(ClockCorrected(self.now_ns(), 0))
+        ahead_ns = self._clock.offset_ns()
+        if abs(ahead_ns - known.wall_ahead_ns) >= CLOCK_STEP_NS:
+            facts += self.step(ClockMoved(self.now_ns(), ahead_ns))
+        if own_clock.agreed(known):
+            by_ns = self._clock.follow_wall()
+            facts += self.step(ClockCorrected(self.now_ns(), by_ns, self._clock.stands_still()))
+        return facts
 
     def decide(self, check: Check) -> list[Fact]:
         """Answer a check, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
@@ -199,13 +223,15 @@ class Engine:
     def ready(self) -> list[str]:
         """Return why the guard is not ready, one sentence each; empty when it is.
 
-        Once all required markets have been warm, only a failure of the engine or a disk that does not write takes
-        readiness back: later trouble with a market is answered check by check, and costs no other.
+        Once all required markets have been warm, only a failure of the engine, a disk that does not write or a clock
+        that is off takes readiness back: later trouble with a market is answered check by check, and costs no other.
         """
         if self._failure:
             return [str(self._failure)]
         if self._journal is not None and (stalled := self._journal.stalled()) is not None:
             return [stalled]
+        if (clock_off := own_clock.finding(self._state.clock)) is not None:
+            return [own_clock.sentence(clock_off)]
         return [] if self._was_ready else [f"market {name} is required and still warming" for name in self._cold()]
 
     def subscribe(self, wanted: Callable[[Fact], bool] = lambda _: True) -> Subscription:

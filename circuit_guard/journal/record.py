@@ -15,6 +15,7 @@ from typing import NamedTuple
 from circuit_guard.core.facts import (
     ActProposed,
     BreakerChanged,
+    ClockChanged,
     CommandRefused,
     DecisionMade,
     Fact,
@@ -158,7 +159,7 @@ PROMISED = (
     ActProposed,
 )
 """These facts are on the disk before they are announced."""
-RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm)
+RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm, ClockChanged)
 
 
 def promise_anything(facts: Sequence[Fact]) -> bool:

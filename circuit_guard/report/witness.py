@@ -436,6 +436,7 @@ def _happening(at_ns: int, scope: str, value: object, *, shadow: bool) -> Happen
             | facts.ActProposed()
             | facts.PolicyChanged()
             | facts.CommandRefused()
+            | facts.ClockChanged()
         ):
             return Happening(at_ns, scope_of(value), sentence(value), "act")
         case Start():

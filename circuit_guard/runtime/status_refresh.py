@@ -113,6 +113,7 @@ class StatusRefresh:
             events_lost=engine.events_lost,
             log_lines_dropped=self._log_pipeline.dropped,
             clock_offset_s=engine.clock_offset_ns() / SECOND_NS,
+            clock_error_s=(engine.state.clock.off_ns or 0) / SECOND_NS,
             loop_lag_s=loop_lag_s,
             journal_in_use=journal is not None and journal.failure is None,
             journal_queued=journal.queued if journal else 0,

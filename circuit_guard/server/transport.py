@@ -7,6 +7,7 @@ import socket
 import grpc
 from grpc import aio
 
+from circuit_guard.config.addresses import addresses, is_wildcard
 from circuit_guard.config.settings import Settings
 from circuit_guard.config.settings_values import UNIX_PREFIX
 from circuit_guard.errors import CircuitGuardError
@@ -16,7 +17,7 @@ KEEPALIVE_S = 60
 KEEPALIVE_TIMEOUT_S = 20
 """A pinged connection that does not answer within this time is closed."""
 PING_INTERVAL_MIN_S = 5
-"""Clients that ping more often while they have nothing to ask are cut off."""
+"""Clients that ping more often than this, with or without a call, are cut off (GOAWAY, ENHANCE_YOUR_CALM)."""
 
 MS = 1000
 
@@ -41,6 +42,7 @@ def server_options(settings: Settings) -> list[Option]:
         ("grpc.keepalive_time_ms", KEEPALIVE_S * MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * MS),
         ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MIN_S * MS),
+        ("grpc.keepalive_permit_without_calls", 1),  # else an idle client may ping every two hours
     ]
     if settings.security.mutual:
         options.append(("grpc.max_connection_age_ms", limits.connection_age_s * MS))
@@ -57,11 +59,16 @@ def bind(
     """
     if listen.startswith(UNIX_PREFIX):
         _refuse_live_socket(listen)
+    host, _, port = listen.rpartition(":")
     try:
-        port = server.add_insecure_port(listen) if credentials is None else server.add_secure_port(listen, credentials)
-    except RuntimeError as error:
+        literal = [listen] if listen.startswith(UNIX_PREFIX) or is_wildcard(host) else None
+        for address in literal or addresses(host):
+            place = address if literal else f"{address}:{port}"
+            bound = server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place)
+            port = str(bound)
+    except (RuntimeError, OSError) as error:
         raise _taken(listen, setting) from error
-    return listen if listen.startswith(UNIX_PREFIX) else f"{listen.rpartition(':')[0]}:{port}"
+    return listen if listen.startswith(UNIX_PREFIX) else f"{host}:{port}"
 
 
 def _refuse_live_socket(listen: str) -> None:

@@ -50,6 +50,7 @@ LINES: dict[type[Fact], tuple[str, tuple[str, ...]]] = {
     facts.StateValidated: ("state_validated", ("actor",)),
     facts.MaintenanceEnded: ("maintenance_ended", ("actor", "reason", "latched")),
     facts.Rebaselined: ("rebaselined", ("market", "actor", "reason", "checkpoint")),
+    facts.ClockChanged: ("clock", ()),
     facts.ActProposed: ("act_proposed", ("act", "scopes", "actor", "reason")),
 }
 """The facts that are rare enough for a line each: its event, and the fields that it takes over as they are."""
@@ -170,7 +171,7 @@ class FactLog:
             sentence=sentence(fact),
         )
 
-    def _rare(self, fact: Fact) -> None:
+    def _rare(self, fact: Fact) -> None:  # noqa: C901  # one case for each kind of fact
         """Write a line about a change of state or an operator's act; none about what was accepted: it is counted."""
         if type(fact) not in LINES:
             return
@@ -198,6 +199,9 @@ class FactLog:
                 warn, fields["clean"] = bool(fact.latched), len(fact.clean)
             case facts.Rebaselined():
                 fields |= _moved(fact)
+            case facts.ClockChanged():
+                warn = fact.off_ns != 0
+                fields |= {"off_s": fact.off_ns / SECOND_NS, "corrected_s": fact.corrected_ns / SECOND_NS}
             case facts.ActProposed():
                 fields["expires_at"] = rfc3339(fact.expires_ns)
         write = self._log.warning if warn else self._log.info

@@ -83,6 +83,7 @@ GAUGES = {
     "journal_queued_records": "Records that wait for the disk.",
     "journal_unwritten_seconds": "How long the oldest record that is not on the disk has waited.",
     "journal_over_budget_bytes": "Bytes by which the records that must be kept exceed the budget; 0 while they fit.",
+    "clock_error_seconds": "How far all publishers are ahead of the guard's own clock, alike; 0: it is right.",
     "clock_offset_seconds": "How far the wall clock has moved ahead of the guard's own clock since the start.",
     "build_info{version}": "1 for the version that is running.",
     "checks_waiting": "Requests of liquidators that wait or are being decided.",

@@ -36,6 +36,7 @@ class Vitals:
     events_lost: int
     log_lines_dropped: int
     clock_offset_s: float
+    clock_error_s: float
     loop_lag_s: float
     journal_in_use: bool = False
     journal_queued: int = 0
@@ -103,6 +104,7 @@ class Metrics:
             "journal_queued_records": vitals.journal_queued,
             "journal_over_budget_bytes": vitals.journal_over_budget_bytes,
             "journal_unwritten_seconds": vitals.journal_unwritten_s,
+            "clock_error_seconds": vitals.clock_error_s,
             "clock_offset_seconds": vitals.clock_offset_s,
         }
         totals = {

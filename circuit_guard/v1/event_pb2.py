@@ -29,7 +29,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/event.proto\x12\x10\x63ircuit_guard.v1\x1a\"circuit_guard/v1/liquidation.proto\x1a\x1c\x63ircuit_guard/v1/order.proto\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\t\n\x05\x45vent\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12>\n\x14observation_rejected\x18\x02 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12<\n\x12reference_rejected\x18\x03 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12;\n\x0f\x62reaker_changed\x18\x04 \x01(\x0b\x32 .circuit_guard.v1.BreakerChangedH\x00\x12\x37\n\rphase_changed\x18\x05 \x01(\x0b\x32\x1e.circuit_guard.v1.PhaseChangedH\x00\x12\x35\n\x0chalt_changed\x18\x06 \x01(\x0b\x32\x1d.circuit_guard.v1.HaltChangedH\x00\x12\x33\n\x0bmarket_warm\x18\x07 \x01(\x0b\x32\x1c.circuit_guard.v1.MarketWarmH\x00\x12\x35\n\x0cshadow_would\x18\x08 \x01(\x0b\x32\x1d.circuit_guard.v1.ShadowWouldH\x00\x12\x39\n\x0epolicy_changed\x18\t \x01(\x0b\x32\x1f.circuit_guard.v1.PolicyChangedH\x00\x12;\n\x0f\x63ommand_refused\x18\n \x01(\x0b\x32 .circuit_guard.v1.CommandRefusedH\x00\x12\x39\n\x08\x64\x65\x63ision\x18\x0b \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecisionH\x00\x12\x37\n\rcheck_refused\x18\x0c \x01(\x0b\x32\x1e.circuit_guard.v1.CheckRefusedH\x00\x12\x38\n\x0corder_denied\x18\r \x01(\x0b\x32 .circuit_guard.v1.OrderJudgementH\x00\x12M\n\x18observation_reconsidered\x18\x0e \x01(\x0b\x32).circuit_guard.v1.ObservationReconsideredH\x00\x12;\n\x0fmarket_reopened\x18\x0f \x01(\x0b\x32 .circuit_guard.v1.MarketReopenedH\x00\x12?\n\x11maintenance_began\x18\x10 \x01(\x0b\x32\".circuit_guard.v1.MaintenanceBeganH\x00\x12;\n\x0fstate_validated\x18\x11 \x01(\x0b\x32 .circuit_guard.v1.StateValidatedH\x00\x12?\n\x11maintenance_ended\x18\x12 \x01(\x0b\x32\".circuit_guard.v1.MaintenanceEndedH\x00\x12\x34\n\x0brebaselined\x18\x13 \x01(\x0b\x32\x1d.circuit_guard.v1.RebaselinedH\x00\x12\x32\n\x0c\x61\x63t_proposed\x18\x14 \x01(\x0b\x32\x1a.circuit_guard.v1.ProposalH\x00\x42\x06\n\x04kind\"[\n\x0cItemRejected\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"9\n\x17ObservationReconsidered\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"\xed\x01\n\x0e\x42reakerChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12.\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12-\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12\x0f\n\x07latched\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12+\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x0c\n\x04note\x18\x08 \x01(\t\"\x8c\x01\n\x0cPhaseChanged\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12&\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"\x8a\x01\n\x0bHaltChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06halted\x18\x02 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stays\x18\x06 \x01(\x08\"\x1c\n\nMarketWarm\x12\x0e\n\x06market\x18\x01 \x01(\t\"I\n\x0bShadowWould\x12\r\n\x05scope\x18\x01 \x01(\t\x12+\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"A\n\rPolicyChanged\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07removed\x18\x03 \x03(\t\"E\n\x0e\x43ommandRefused\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08observed\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t\"5\n\x0c\x43heckRefused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tdiffering\x18\x02 \x01(\t\"I\n\x0eMarketReopened\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\'\n\x04held\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x10MaintenanceBegan\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x17\n\x0f\x63heckpoint_name\x18\x03 \x01(\t\"h\n\x0eStateValidated\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x13\n\x0b\x63lean_count\x18\x02 \x01(\x05\x12\x32\n\tnot_clean\x18\x03 \x03(\x0b\x32\x1f.circuit_guard.v1.MarketOutcome\"Q\n\x10MaintenanceEnded\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x63lean\x18\x03 \x03(\t\x12\x0f\n\x07latched\x18\x04 \x03(\t\"\xea\x01\n\x0bRebaselined\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x1c\n\x14\x66unding_index_before\x18\x02 \x01(\t\x12\x1b\n\x13\x66unding_index_after\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x1a\n\rcheckpoint_id\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06\x66\x61\x63tor\x18\x07 \x01(\t\x12\x19\n\x11mark_price_before\x18\x08 \x01(\t\x12\x18\n\x10mark_price_after\x18\t \x01(\tB\x10\n\x0e_checkpoint_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/event.proto\x12\x10\x63ircuit_guard.v1\x1a\"circuit_guard/v1/liquidation.proto\x1a\x1c\x63ircuit_guard/v1/order.proto\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\t\n\x05\x45vent\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12>\n\x14observation_rejected\x18\x02 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12<\n\x12reference_rejected\x18\x03 \x01(\x0b\x32\x1e.circuit_guard.v1.ItemRejectedH\x00\x12;\n\x0f\x62reaker_changed\x18\x04 \x01(\x0b\x32 .circuit_guard.v1.BreakerChangedH\x00\x12\x37\n\rphase_changed\x18\x05 \x01(\x0b\x32\x1e.circuit_guard.v1.PhaseChangedH\x00\x12\x35\n\x0chalt_changed\x18\x06 \x01(\x0b\x32\x1d.circuit_guard.v1.HaltChangedH\x00\x12\x33\n\x0bmarket_warm\x18\x07 \x01(\x0b\x32\x1c.circuit_guard.v1.MarketWarmH\x00\x12\x35\n\x0cshadow_would\x18\x08 \x01(\x0b\x32\x1d.circuit_guard.v1.ShadowWouldH\x00\x12\x39\n\x0epolicy_changed\x18\t \x01(\x0b\x32\x1f.circuit_guard.v1.PolicyChangedH\x00\x12;\n\x0f\x63ommand_refused\x18\n \x01(\x0b\x32 .circuit_guard.v1.CommandRefusedH\x00\x12\x39\n\x08\x64\x65\x63ision\x18\x0b \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecisionH\x00\x12\x37\n\rcheck_refused\x18\x0c \x01(\x0b\x32\x1e.circuit_guard.v1.CheckRefusedH\x00\x12\x38\n\x0corder_denied\x18\r \x01(\x0b\x32 .circuit_guard.v1.OrderJudgementH\x00\x12M\n\x18observation_reconsidered\x18\x0e \x01(\x0b\x32).circuit_guard.v1.ObservationReconsideredH\x00\x12;\n\x0fmarket_reopened\x18\x0f \x01(\x0b\x32 .circuit_guard.v1.MarketReopenedH\x00\x12?\n\x11maintenance_began\x18\x10 \x01(\x0b\x32\".circuit_guard.v1.MaintenanceBeganH\x00\x12;\n\x0fstate_validated\x18\x11 \x01(\x0b\x32 .circuit_guard.v1.StateValidatedH\x00\x12?\n\x11maintenance_ended\x18\x12 \x01(\x0b\x32\".circuit_guard.v1.MaintenanceEndedH\x00\x12\x34\n\x0brebaselined\x18\x13 \x01(\x0b\x32\x1d.circuit_guard.v1.RebaselinedH\x00\x12\x32\n\x0c\x61\x63t_proposed\x18\x14 \x01(\x0b\x32\x1a.circuit_guard.v1.ProposalH\x00\x12\x37\n\rclock_changed\x18\x15 \x01(\x0b\x32\x1e.circuit_guard.v1.ClockChangedH\x00\x42\x06\n\x04kind\"[\n\x0cItemRejected\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12+\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"9\n\x17ObservationReconsidered\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\"\xed\x01\n\x0e\x42reakerChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12.\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12-\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12\x0f\n\x07latched\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x03\x12+\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\x12\x0c\n\x04note\x18\x08 \x01(\t\"\x8c\x01\n\x0cPhaseChanged\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12&\n\x05\x61\x66ter\x18\x03 \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"\x8a\x01\n\x0bHaltChanged\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06halted\x18\x02 \x01(\x08\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stays\x18\x06 \x01(\x08\"\x1c\n\nMarketWarm\x12\x0e\n\x06market\x18\x01 \x01(\t\"I\n\x0bShadowWould\x12\r\n\x05scope\x18\x01 \x01(\t\x12+\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\"A\n\rPolicyChanged\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07removed\x18\x03 \x03(\t\"E\n\x0e\x43ommandRefused\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08observed\x18\x02 \x01(\t\x12\x10\n\x08\x65xpected\x18\x03 \x01(\t\"5\n\x0c\x43heckRefused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tdiffering\x18\x02 \x01(\t\"I\n\x0eMarketReopened\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\'\n\x04held\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"J\n\x10MaintenanceBegan\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x17\n\x0f\x63heckpoint_name\x18\x03 \x01(\t\"h\n\x0eStateValidated\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x13\n\x0b\x63lean_count\x18\x02 \x01(\x05\x12\x32\n\tnot_clean\x18\x03 \x03(\x0b\x32\x1f.circuit_guard.v1.MarketOutcome\"Q\n\x10MaintenanceEnded\x12\r\n\x05\x61\x63tor\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x63lean\x18\x03 \x03(\t\x12\x0f\n\x07latched\x18\x04 \x03(\t\"\xea\x01\n\x0bRebaselined\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x1c\n\x14\x66unding_index_before\x18\x02 \x01(\t\x12\x1b\n\x13\x66unding_index_after\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x1a\n\rcheckpoint_id\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06\x66\x61\x63tor\x18\x07 \x01(\t\x12\x19\n\x11mark_price_before\x18\x08 \x01(\t\x12\x18\n\x10mark_price_after\x18\t \x01(\tB\x10\n\x0e_checkpoint_id\"d\n\x0c\x43lockChanged\x12&\n\x03off\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tcorrected\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,35 +37,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circuit_guard.v1.event_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENT']._serialized_start=212
-  _globals['_EVENT']._serialized_end=1405
-  _globals['_ITEMREJECTED']._serialized_start=1407
-  _globals['_ITEMREJECTED']._serialized_end=1498
-  _globals['_OBSERVATIONRECONSIDERED']._serialized_start=1500
-  _globals['_OBSERVATIONRECONSIDERED']._serialized_end=1557
-  _globals['_BREAKERCHANGED']._serialized_start=1560
-  _globals['_BREAKERCHANGED']._serialized_end=1797
-  _globals['_PHASECHANGED']._serialized_start=1800
-  _globals['_PHASECHANGED']._serialized_end=1940
-  _globals['_HALTCHANGED']._serialized_start=1943
-  _globals['_HALTCHANGED']._serialized_end=2081
-  _globals['_MARKETWARM']._serialized_start=2083
-  _globals['_MARKETWARM']._serialized_end=2111
-  _globals['_SHADOWWOULD']._serialized_start=2113
-  _globals['_SHADOWWOULD']._serialized_end=2186
-  _globals['_POLICYCHANGED']._serialized_start=2188
-  _globals['_POLICYCHANGED']._serialized_end=2253
-  _globals['_COMMANDREFUSED']._serialized_start=2255
-  _globals['_COMMANDREFUSED']._serialized_end=2324
-  _globals['_CHECKREFUSED']._serialized_start=2326
-  _globals['_CHECKREFUSED']._serialized_end=2379
-  _globals['_MARKETREOPENED']._serialized_start=2381
-  _globals['_MARKETREOPENED']._serialized_end=2454
-  _globals['_MAINTENANCEBEGAN']._serialized_start=2456
-  _globals['_MAINTENANCEBEGAN']._serialized_end=2530
-  _globals['_STATEVALIDATED']._serialized_start=2532
-  _globals['_STATEVALIDATED']._serialized_end=2636
-  _globals['_MAINTENANCEENDED']._serialized_start=2638
-  _globals['_MAINTENANCEENDED']._serialized_end=2719
-  _globals['_REBASELINED']._serialized_start=2722
-  _globals['_REBASELINED']._serialized_end=2956
+  _globals['_EVENT']._serialized_end=1462
+  _globals['_ITEMREJECTED']._serialized_start=1464
+  _globals['_ITEMREJECTED']._serialized_end=1555
+  _globals['_OBSERVATIONRECONSIDERED']._serialized_start=1557
+  _globals['_OBSERVATIONRECONSIDERED']._serialized_end=1614
+  _globals['_BREAKERCHANGED']._serialized_start=1617
+  _globals['_BREAKERCHANGED']._serialized_end=1854
+  _globals['_PHASECHANGED']._serialized_start=1857
+  _globals['_PHASECHANGED']._serialized_end=1997
+  _globals['_HALTCHANGED']._serialized_start=2000
+  _globals['_HALTCHANGED']._serialized_end=2138
+  _globals['_MARKETWARM']._serialized_start=2140
+  _globals['_MARKETWARM']._serialized_end=2168
+  _globals['_SHADOWWOULD']._serialized_start=2170
+  _globals['_SHADOWWOULD']._serialized_end=2243
+  _globals['_POLICYCHANGED']._serialized_start=2245
+  _globals['_POLICYCHANGED']._serialized_end=2310
+  _globals['_COMMANDREFUSED']._serialized_start=2312
+  _globals['_COMMANDREFUSED']._serialized_end=2381
+  _globals['_CHECKREFUSED']._serialized_start=2383
+  _globals['_CHECKREFUSED']._serialized_end=2436
+  _globals['_MARKETREOPENED']._serialized_start=2438
+  _globals['_MARKETREOPENED']._serialized_end=2511
+  _globals['_MAINTENANCEBEGAN']._serialized_start=2513
+  _globals['_MAINTENANCEBEGAN']._serialized_end=2587
+  _globals['_STATEVALIDATED']._serialized_start=2589
+  _globals['_STATEVALIDATED']._serialized_end=2693
+  _globals['_MAINTENANCEENDED']._serialized_start=2695
+  _globals['_MAINTENANCEENDED']._serialized_end=2776
+  _globals['_REBASELINED']._serialized_start=2779
+  _globals['_REBASELINED']._serialized_end=3013
+  _globals['_CLOCKCHANGED']._serialized_start=3015
+  _globals['_CLOCKCHANGED']._serialized_end=3115
 # @@protoc_insertion_point(module_scope)

@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("at", "observation_rejected", "reference_rejected", "breaker_changed", "phase_changed", "halt_changed", "market_warm", "shadow_would", "policy_changed", "command_refused", "decision", "check_refused", "order_denied", "observation_reconsidered", "market_reopened", "maintenance_began", "state_validated", "maintenance_ended", "rebaselined", "act_proposed")
+    __slots__ = ("at", "observation_rejected", "reference_rejected", "breaker_changed", "phase_changed", "halt_changed", "market_warm", "shadow_would", "policy_changed", "command_refused", "decision", "check_refused", "order_denied", "observation_reconsidered", "market_reopened", "maintenance_began", "state_validated", "maintenance_ended", "rebaselined", "act_proposed", "clock_changed")
     AT_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_REJECTED_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_REJECTED_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class Event(_message.Message):
     MAINTENANCE_ENDED_FIELD_NUMBER: _ClassVar[int]
     REBASELINED_FIELD_NUMBER: _ClassVar[int]
     ACT_PROPOSED_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_CHANGED_FIELD_NUMBER: _ClassVar[int]
     at: _timestamp_pb2.Timestamp
     observation_rejected: ItemRejected
     reference_rejected: ItemRejected
@@ -55,7 +56,8 @@ class Event(_message.Message):
     maintenance_ended: MaintenanceEnded
     rebaselined: Rebaselined
     act_proposed: _types_pb2.Proposal
-    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_rejected: _Optional[_Union[ItemRejected, _Mapping]] = ..., reference_rejected: _Optional[_Union[ItemRejected, _Mapping]] = ..., breaker_changed: _Optional[_Union[BreakerChanged, _Mapping]] = ..., phase_changed: _Optional[_Union[PhaseChanged, _Mapping]] = ..., halt_changed: _Optional[_Union[HaltChanged, _Mapping]] = ..., market_warm: _Optional[_Union[MarketWarm, _Mapping]] = ..., shadow_would: _Optional[_Union[ShadowWould, _Mapping]] = ..., policy_changed: _Optional[_Union[PolicyChanged, _Mapping]] = ..., command_refused: _Optional[_Union[CommandRefused, _Mapping]] = ..., decision: _Optional[_Union[_liquidation_pb2.LiquidationDecision, _Mapping]] = ..., check_refused: _Optional[_Union[CheckRefused, _Mapping]] = ..., order_denied: _Optional[_Union[_order_pb2.OrderJudgement, _Mapping]] = ..., observation_reconsidered: _Optional[_Union[ObservationReconsidered, _Mapping]] = ..., market_reopened: _Optional[_Union[MarketReopened, _Mapping]] = ..., maintenance_began: _Optional[_Union[MaintenanceBegan, _Mapping]] = ..., state_validated: _Optional[_Union[StateValidated, _Mapping]] = ..., maintenance_ended: _Optional[_Union[MaintenanceEnded, _Mapping]] = ..., rebaselined: _Optional[_Union[Rebaselined, _Mapping]] = ..., act_proposed: _Optional[_Union[_types_pb2.Proposal, _Mapping]] = ...) -> None: ...
+    clock_changed: ClockChanged
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observation_rejected: _Optional[_Union[ItemRejected, _Mapping]] = ..., reference_rejected: _Optional[_Union[ItemRejected, _Mapping]] = ..., breaker_changed: _Optional[_Union[BreakerChanged, _Mapping]] = ..., phase_changed: _Optional[_Union[PhaseChanged, _Mapping]] = ..., halt_changed: _Optional[_Union[HaltChanged, _Mapping]] = ..., market_warm: _Optional[_Union[MarketWarm, _Mapping]] = ..., shadow_would: _Optional[_Union[ShadowWould, _Mapping]] = ..., policy_changed: _Optional[_Union[PolicyChanged, _Mapping]] = ..., command_refused: _Optional[_Union[CommandRefused, _Mapping]] = ..., decision: _Optional[_Union[_liquidation_pb2.LiquidationDecision, _Mapping]] = ..., check_refused: _Optional[_Union[CheckRefused, _Mapping]] = ..., order_denied: _Optional[_Union[_order_pb2.OrderJudgement, _Mapping]] = ..., observation_reconsidered: _Optional[_Union[ObservationReconsidered, _Mapping]] = ..., market_reopened: _Optional[_Union[MarketReopened, _Mapping]] = ..., maintenance_began: _Optional[_Union[MaintenanceBegan, _Mapping]] = ..., state_validated: _Optional[_Union[StateValidated, _Mapping]] = ..., maintenance_ended: _Optional[_Union[MaintenanceEnded, _Mapping]] = ..., rebaselined: _Optional[_Union[Rebaselined, _Mapping]] = ..., act_proposed: _Optional[_Union[_types_pb2.Proposal, _Mapping]] = ..., clock_changed: _Optional[_Union[ClockChanged, _Mapping]] = ...) -> None: ...
 
 class ItemRejected(_message.Message):
     __slots__ = ("market", "source", "findings")
@@ -228,3 +230,11 @@ class Rebaselined(_message.Message):
     mark_price_before: str
     mark_price_after: str
     def __init__(self, market: _Optional[str] = ..., funding_index_before: _Optional[str] = ..., funding_index_after: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., factor: _Optional[str] = ..., mark_price_before: _Optional[str] = ..., mark_price_after: _Optional[str] = ...) -> None: ...
+
+class ClockChanged(_message.Message):
+    __slots__ = ("off", "corrected")
+    OFF_FIELD_NUMBER: _ClassVar[int]
+    CORRECTED_FIELD_NUMBER: _ClassVar[int]
+    off: _duration_pb2.Duration
+    corrected: _duration_pb2.Duration
+    def __init__(self, off: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., corrected: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...

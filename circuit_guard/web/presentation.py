@@ -180,6 +180,7 @@ def values(market: MarketStatus) -> list[tuple[str, str]]:
     """Return what is trusted of a market now, name by name."""
     like, funding = market.mark_price, market.funding_index
     reference = formatting.rounded(market.reference_price, like) or "none"
+    coming = [("next change", market.next_change)] if market.next_change else []
     return [
         ("mark price", "none yet" if like is None else _aged(show(like), market.mark_age_ns)),
         ("may be", _interval(market.mark_limits, "unknown: too few fresh references")),
@@ -190,6 +191,7 @@ def values(market: MarketStatus) -> list[tuple[str, str]]:
         ("can be", _interval(market.funding_envelope, "unknown")),
         ("class", f"{market.market_class}{', required' if market.required else ''}"),
         ("warm", "yes" if market.warm else "no: it has not yet shown enough consistent observations"),
+        *coming,
     ]
 
 

@@ -23,6 +23,7 @@ from circuit_guard.core.types import GLOBAL_SCOPE
 from circuit_guard.web import api, chart, presentation, protection
 from circuit_guard.web.board import Board, StreamLimits, Streams, View
 from circuit_guard.web.history import History
+from circuit_guard.web.listening import listening
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -72,7 +73,8 @@ class MetricsSite:
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host.strip("[]"), int(port)).start()
+            for one in listening(host, int(port)):
+                await web.SockSite(self._runner, one).start()
         except OSError:
             await self.stop()
             raise

@@ -87,7 +87,9 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(command_line(), list(arguments), env=env, catch_exceptions=False)
 
 
-def settings_in(folder: Path, policy: str = POLICY, *, recorded: bool = False) -> Settings:
+def settings_in(
+    folder: Path, policy: str = POLICY, *, recorded: bool = False, settings: dict[str, str] | None = None
+) -> Settings:
     """Return settings for free ports, with the policy written into the folder, and the journal if there is one."""
     (folder / "policy.toml").write_text(policy)
     environ = {
@@ -98,13 +100,16 @@ def settings_in(folder: Path, policy: str = POLICY, *, recorded: bool = False) -
     }
     if recorded:
         environ["CIRCUIT_GUARD_JOURNAL__DIRECTORY"] = str(folder / STATE)
-    return load_settings(None, environ)
+    return load_settings(None, environ | (settings or {}))
 
 
 @contextmanager
-def running(folder: Path, policy: str = POLICY, *, recorded: bool = False) -> Iterator[Guard]:
+def running(
+    folder: Path, policy: str = POLICY, *, recorded: bool = False, settings: dict[str, str] | None = None
+) -> Iterator[Guard]:
     """Run a guard for as long as the context lasts, with a journal in the folder's `state` if it is to be recorded."""
-    loop, context = asyncio.new_event_loop(), running_app(settings_in(folder, policy, recorded=recorded))
+    context = running_app(settings_in(folder, policy, recorded=recorded, settings=settings))
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from circuit_guard.cli import lines
 from circuit_guard.core.inputs import (
@@ -81,6 +82,7 @@ EVENTS = [
     (event_pb2.Event(maintenance_ended=event_pb2.MaintenanceEnded(latched=["M"], **BY)), "bold red"),
     (event_pb2.Event(maintenance_ended=event_pb2.MaintenanceEnded(clean=["M"], **BY)), "bold green"),
     (event_pb2.Event(rebaselined=event_pb2.Rebaselined(market="M", **BY)), "bold yellow"),
+    (event_pb2.Event(clock_changed=event_pb2.ClockChanged(off=Duration(seconds=-40))), "bold red"),
     (event_pb2.Event(act_proposed=types_pb2.Proposal(act="resume", scopes=["M"], **BY)), "yellow"),
     (event_pb2.Event(shadow_would=event_pb2.ShadowWould(scope="M")), "dim"),
     (event_pb2.Event(policy_changed=event_pb2.PolicyChanged(revision="abc")), "cyan"),

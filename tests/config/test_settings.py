@@ -99,7 +99,9 @@ def test_address_when_others_can_reach_it_then_it_is_refused_with_the_reason(
 )
 def test_address_when_it_is_none_then_the_form_is_named(listen: str) -> None:
     [found] = problems(None, {"CIRCUIT_GUARD_GRPC__LISTEN": listen})
-    assert found.endswith('expected host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051"')
+    assert found.endswith(
+        'expected host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051" or "[::1]:50051"'
+    )
 
 
 @pytest.mark.parametrize("listen", ["unix:", "unix:/" + "x" * 107, "unix:/" + "\u00fc" * 54])
@@ -118,7 +120,7 @@ def test_unix_socket_when_the_kernel_could_not_bind_it_then_it_is_refused(listen
             "[grpc]\nlisten = 50051\n",
             (
                 "grpc.listen: was 50051, expected host:port with a port from 0 (any free one) to "
-                '65535, e.g. "127.0.0.1:50051"'
+                '65535, e.g. "127.0.0.1:50051" or "[::1]:50051"'
             ),
         ),
         ("[grpc]\nbatch_max = 0\n", "grpc.batch_max: was 0, expected a whole number from 1 to 1000"),
@@ -145,7 +147,7 @@ def test_unix_socket_when_the_kernel_could_not_bind_it_then_it_is_refused(listen
             '[http]\nlisten = "unix:/run/http.sock"\n',
             (
                 'http.listen: was "unix:/run/http.sock", expected '
-                'host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051"'
+                'host:port with a port from 0 (any free one) to 65535, e.g. "127.0.0.1:50051" or "[::1]:50051"'
             ),
         ),
         ('[policy]\npath = ""\n', "policy.path: was empty, expected the path of a file"),

@@ -123,6 +123,19 @@ LINES: tuple[tuple[f.Fact, str], ...] = (
         "BTC: accounts repaired by bob: repaired; no account is tainted here any more",
     ),
     (
+        f.ClockChanged(AT, 40 * SECOND_NS),
+        (
+            "the guard's own clock is 40.0 s behind by the stamps of all publishers: closures are denied until the "
+            "clock of the guard's machine is right"
+        ),
+    ),
+    (
+        f.ClockChanged(AT, -40 * SECOND_NS, -40 * SECOND_NS),
+        "the guard's clock is 40.0 s ahead and stands still until the machine's clock has come to it",
+    ),
+    (f.ClockChanged(AT, 0, 40 * SECOND_NS), "the guard's clock was corrected by +40.0 s: evidence starts afresh"),
+    (f.ClockChanged(AT, 0), "the guard's clock is right again by the stamps of the publishers"),
+    (
         f.ActProposed(AT, "reset", ("BTC", "ETH"), "bob", "checked", AT),
         (
             "reset of BTC, ETH proposed by bob: checked; it takes effect if somebody else asks for the same before "

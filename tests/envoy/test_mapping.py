@@ -79,8 +79,33 @@ def test_mapping_when_the_table_above_a_field_is_absent_then_the_field_is_not_gi
 def test_mapping_when_a_header_came_twice_then_it_is_refused_as_nobody_knows_which_counts() -> None:
     assert said(FROM_HEADERS, HEADERS | {"x-circuit-guard-market": f"{BTC},ETH-USD-PERP"}) == (
         f'market (header:x-circuit-guard-market) was "{BTC},ETH-USD-PERP", '
-        "expected one value without a comma: Envoy joins headers of one name with it"
+        "expected one value, with %2C for a comma in it: Envoy joins headers of one name with commas"
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "market"),
+    [
+        ("A%2CB%2c9BBc-USD", "A,B,9BBc-USD"),
+        ("%E6%9D%B1%E4%BA%AC-USD-PERP", "東京-USD-PERP"),
+        ("100%25-USD", "100%-USD"),
+        ("%2541", "%41"),
+        ("%F0%9F%9A%80-USD", "🚀-USD"),
+    ],
+)
+def test_mapping_when_a_header_is_percent_encoded_then_its_text_is_taken(sent: str, market: str) -> None:
+    assert FROM_HEADERS.check(http(HEADERS | {"x-circuit-guard-market": sent})).market == market
+
+
+@pytest.mark.parametrize("sent", ["100%", "%4", "%zz", "%E6%9D", "%FF", "%ED%A0%80"])
+def test_mapping_when_a_header_is_not_percent_encoded_utf8_then_it_is_refused(sent: str) -> None:
+    assert "expected text in UTF-8 with %XX for a byte, and %25 for a percent sign" in said(
+        FROM_HEADERS, HEADERS | {"x-circuit-guard-market": sent}
+    )
+
+
+def test_mapping_when_it_is_in_the_body_then_a_percent_sign_is_itself() -> None:
+    assert FROM_BODY.check(http(body=closure(market="A%2CB"))).market == "A%2CB"
 
 
 @pytest.mark.parametrize("kind", ["liquidation", "1", "LIQUIDATE", "CHECK_KIND_LIQUIDATION"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from unicodedata import normalize
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from circuit_guard.client import questions as client
 from circuit_guard.client import wire as client_wire
 from circuit_guard.client.arguments import ArgumentError
+from circuit_guard.config.envoy import ExtAuthzSettings
 from circuit_guard.config.policy import RESERVED_MARKETS, parse_policy
 from circuit_guard.core.inputs import Check, Reference
 from circuit_guard.core.names import is_market, unknown
@@ -21,8 +23,12 @@ from circuit_guard.errors import PolicyError, WireError
 from circuit_guard.journal import codec
 from circuit_guard.recording.format import EntryParser, FieldError, parse_header
 from circuit_guard.server.convert import requests
+from circuit_guard.server.envoy.mapping import Mapping
 from circuit_guard.v1 import market_data_pb2
+from tests.envoy.requests import BODY, HEADERS, IN_BODY, http
 from tests.server.harness import check
+
+FROM_HEADERS, FROM_BODY = Mapping(ExtAuthzSettings(enabled=True)), Mapping(IN_BODY)
 
 
 def in_the_policy(name: str) -> str:
@@ -62,6 +68,16 @@ def through_the_journal(name: str) -> str:
     return codec.decode_as(Check, codec.encode(Check(0, "r", "a", name, Decimal(1)))).market
 
 
+def in_a_header_of_envoy(name: str) -> str:
+    asked = FROM_HEADERS.check(http(HEADERS | {"x-circuit-guard-market": quote(name, safe="")}))
+    return requests.check(asked, "check", 0).market
+
+
+def in_a_body_behind_envoy(name: str) -> str:
+    body = BODY | {"closure": {"market": name, "size": -0.5, "price": "92600"}}
+    return requests.check(FROM_BODY.check(http(body=body)), "check", 0).market
+
+
 ENTRANCES: dict[str, Callable[[str], str]] = {
     "policy": in_the_policy,
     "question": in_a_question,
@@ -69,6 +85,8 @@ ENTRANCES: dict[str, Callable[[str], str]] = {
     "recording": in_a_recording,
     "header of a recording": in_a_header,
     "client": from_the_client,
+    "header of Envoy": in_a_header_of_envoy,
+    "body behind Envoy": in_a_body_behind_envoy,
 }
 TAKEN = (
     "币安人生USDT",

@@ -16,7 +16,14 @@ from tests.driver import START_NS, Driver
 
 SOL = "SOL-USD-PERP"
 STEADY = Vitals(
-    ready=True, shadow=False, watchers=0, events_lost=0, log_lines_dropped=0, clock_offset_s=0.0, loop_lag_s=0.0
+    ready=True,
+    shadow=False,
+    watchers=0,
+    events_lost=0,
+    log_lines_dropped=0,
+    clock_offset_s=0.0,
+    clock_error_s=0.0,
+    loop_lag_s=0.0,
 )
 
 

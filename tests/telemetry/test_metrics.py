@@ -310,6 +310,7 @@ def test_process_when_vitals_are_shown_then_totals_count_on(cold: Measured) -> N
                 events_lost=lost,
                 log_lines_dropped=dropped,
                 clock_offset_s=-1.5,
+                clock_error_s=-40.0,
                 loop_lag_s=0.02,
             )
         )
@@ -317,6 +318,7 @@ def test_process_when_vitals_are_shown_then_totals_count_on(cold: Measured) -> N
     assert (cold.value("events_lost_total"), cold.value("log_lines_dropped_total")) == (3, 5)
     assert (cold.value("ready"), cold.value("shadow_mode"), cold.value("watchers")) == (1, 1, 4)
     assert cold.value("clock_offset_seconds") == -1.5
+    assert cold.value("clock_error_seconds") == -40.0
     assert cold.value("event_loop_lag_seconds_count") == 2
     assert cold.value("build_info", version="1.2.3") == 1
 

@@ -79,6 +79,31 @@ async def test_market_when_judged_then_headroom_and_values_are_there(tripped: We
     assert "band none in this phase" in page
 
 
+async def test_market_when_the_policy_changes_something_later_then_the_page_says_what_and_when() -> None:
+    change = f"[[markets.{ETH}.changes]]\nfrom = 2026-12-01T08:00:00Z\nfunding.period_s = 3600"
+    async with web(policy=policy_of(ETH, market_lines=change)) as guard:
+        await guard.run(2, ETH)
+        await guard.tick()
+        page = await guard.get(f"/markets/{ETH}")
+
+    assert "next change 2026-12-01 08:00:00Z: funding.period_s 28800 to 3600" in page
+
+
+async def test_market_when_the_policy_changes_nothing_then_the_page_has_no_such_line(tripped: Web) -> None:
+    assert "next change" not in await tripped.get(f"/markets/{ETH}")
+
+
+@pytest.mark.parametrize("name", ["币安人生USDT", "A,B,9BBc-USD", "@107", "100%-USD", "a b"])
+async def test_market_when_its_name_is_in_any_script_then_the_links_lead_there(name: str) -> None:
+    async with web(policy=policy_of(f'"{name}"')) as guard:
+        await guard.tick()
+        [link] = re.findall(r'href="(/markets/[^"]+)"', (await guard.get("/")).html)
+        page: Page = await guard.get(link)
+
+    assert page.status == 200
+    assert f"{name}: closures DENIED" in page
+
+
 async def test_market_when_decisions_were_made_then_they_have_their_evidence(tripped: Web) -> None:
     page = await tripped.get(f"/markets/{BTC}")
 

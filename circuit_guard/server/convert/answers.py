@@ -18,10 +18,15 @@ UPPER_BOUND = Context(prec=DIGITS_MAX, rounding=ROUND_CEILING)
 
 MALFORMED_REQUEST = "MALFORMED_REQUEST"
 REQUEST_ID_CONFLICT = "REQUEST_ID_CONFLICT"
+ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE"
 
 
 class ConflictError(WireError):
     """A check came with a known request_id and another content."""
+
+
+class NoRoomError(WireError):
+    """The answer to a batch has no room for a check: nothing was decided about it, and it is to be asked again."""
 
 
 FINDING = records.Record(Finding, types_pb2.Finding)
@@ -111,6 +116,8 @@ def outcome(found: MarketOutcome) -> types_pb2.MarketOutcome:
 
 def reason_of(error: WireError) -> str:
     """Return the reason in ErrorInfo."""
+    if isinstance(error, NoRoomError):
+        return ANSWER_TOO_LARGE
     return REQUEST_ID_CONFLICT if isinstance(error, ConflictError) else MALFORMED_REQUEST
 
 

@@ -48,6 +48,12 @@ KINDS: dict[str, records.Record[Any, Any]] = {
         mark_after=records.DECIMAL.named("mark_price_after"),
     ),
     "act_proposed": PROPOSAL,
+    "clock_changed": records.Record(
+        facts.ClockChanged,
+        event_pb2.ClockChanged,
+        off_ns=records.SHIFT.named("off"),
+        corrected_ns=records.SHIFT.named("corrected"),
+    ),
 }
 _KIND_OF = {record.core: kind for kind, record in KINDS.items()}
 

@@ -97,6 +97,12 @@ def duration(duration_ns: int | None) -> Duration | None:
     return None if duration_ns is None else Duration(seconds=duration_ns // SECOND_NS, nanos=duration_ns % SECOND_NS)
 
 
+def shift(shift_ns: int) -> Duration:
+    """Return a duration that may be negative: its seconds and its nanoseconds then both are."""
+    sign = -1 if shift_ns < 0 else 1
+    return Duration(seconds=sign * (abs(shift_ns) // SECOND_NS), nanos=sign * (abs(shift_ns) % SECOND_NS))
+
+
 def time_ns(message: Timestamp | Duration) -> int:
     """Return an instant in nanoseconds since the Unix epoch, or a duration in nanoseconds."""
     return message.seconds * SECOND_NS + message.nanos
@@ -111,6 +117,7 @@ SAME = Codec(unchanged, unchanged)
 TEXTS = Codec(unchanged, tuple)
 TIME = Codec(timestamp, time_ns)
 DURATION = Codec(duration, time_ns)
+SHIFT = Codec(shift, time_ns)
 DECIMAL = Codec(lambda value: str(ON_THE_WIRE.plus(value)), lambda text: Decimal(text) if text else None)
 """Empty text is None."""
 RATIO = Codec(float, lambda number: Decimal(str(number)))

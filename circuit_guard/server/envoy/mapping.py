@@ -7,7 +7,9 @@ behind Envoy acts on.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 from circuit_guard.config.envoy import HEADER, ExtAuthzSettings
 from circuit_guard.core.types import CheckKind
@@ -21,6 +23,8 @@ BODY_BYTES_MAX = 65_536
 
 PARTIAL_BODY = "x-envoy-auth-partial-body"
 GRPC_CONTENT = "application/grpc"
+
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 Http = Any
 """envoy.service.auth.v3.AttributeContext.HttpRequest: it comes from an extra, and without types."""
@@ -99,8 +103,9 @@ class Places:
     def _header(self, name: str, field: str) -> str:
         value: str = self._http.headers.get(name, NOT_GIVEN)
         if "," in value:
-            raise WireError(field, value, "one value without a comma: Envoy joins headers of one name with it")
-        return value
+            expected = "one value, with %2C for a comma in it: Envoy joins headers of one name with commas"
+            raise WireError(field, value, expected)
+        return _percent_decoded(value, field)
 
     def _in_body(self, path: str, field: str) -> str:
         if self._document is None:
@@ -115,6 +120,19 @@ class Places:
         if not isinstance(value, str):
             raise WireError(field, _encodable(value), "a JSON string or number")
         return value
+
+
+def _percent_decoded(value: str, field: str) -> str:
+    """Return the text of a header, whose `%XX` are bytes of UTF-8 (RFC 3986); a header can carry ASCII for certain."""
+    if "%" not in value:
+        return value
+    expected = "text in UTF-8 with %XX for a byte, and %25 for a percent sign"
+    if _NO_ESCAPE.search(value):
+        raise WireError(field, value, expected)
+    try:
+        return unquote_to_bytes(value).decode()
+    except ValueError:
+        raise WireError(field, value, expected) from None
 
 
 def is_grpc(http: Http) -> bool:

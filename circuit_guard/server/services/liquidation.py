@@ -3,13 +3,35 @@
 # ruff: noqa: N802 - methods are named as in the contract
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from circuit_guard.core.facts import CheckRefused, DecisionMade
 from circuit_guard.engine.engine import Engine
 from circuit_guard.errors import WireError
 from circuit_guard.server.batch_queue import Pace
 from circuit_guard.server.convert import answers, requests
 from circuit_guard.server.security.access import Context
-from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc
+from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, types_pb2
+
+ANSWER_BYTES_MAX = 4 * 1024 * 1024 - 256 * 1024
+"""What the answers of a batch may take: gRPC clients of every language refuse 4 MiB unless they are told otherwise. The
+rest is for the error of each check that is left out."""
+FRAMING_BYTES = 6
+
+
+def _leave_out(
+    response: liquidation_pb2.CheckLiquidationsResponse,
+    checks: Sequence[liquidation_pb2.LiquidationCheck],
+    first: int,
+) -> None:
+    """Say of the first check that has no room for its answer what to do, and of all after it the same in short."""
+    expected = f"a batch whose answer fits: ask checks[{first}] and those after it again, in another request"
+    problem = answers.NoRoomError(f"checks[{first}]", "one too many for an answer of 4 MiB", expected)
+    error = answers.request_error(problem)
+    response.results.add(error=error)
+    short = types_pb2.RequestError(reason=error.reason, message="see the first check that is left out: ask again")
+    for _ in checks[first + 1 :]:
+        response.results.add(error=short)
 
 
 class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServicer):
@@ -30,11 +52,16 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
     ) -> liquidation_pb2.CheckLiquidationsResponse:
         requests.batch(request.checks, "checks", self._batch_max)
         response = liquidation_pb2.CheckLiquidationsResponse()
-        pace = Pace()
+        pace, taken = Pace(), 0
         for number, check in enumerate(request.checks):
             if pace.due():
                 await pace.let_others_in()
-            response.results.append(await self.result(check, f"checks[{number}]"))
+            result = await self.result(check, f"checks[{number}]")
+            taken += result.ByteSize() + FRAMING_BYTES
+            if taken > ANSWER_BYTES_MAX:
+                _leave_out(response, request.checks, number)
+                break
+            response.results.append(result)
         return response
 
     async def result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
