@@ -221,6 +221,8 @@ class Check:
     execution_price: Decimal | None = None
     basis: Basis = Basis()
     account: Account | None = None
+    judge_anew: bool = False
+    """An ALLOW that the request_id was given before does not answer: the closure is judged on what is true now."""
 
     def content(self) -> dict[str, str]:
         """Return the question without its time, as text: a request_id must always come with the same content.
