@@ -63,7 +63,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class PhaseCommand:
-    """The exchange is entering a phase. `markets` empty means all. `rollback`: the chain was moved back."""
+    """The exchange is entering a phase. `markets` empty means all. `rollback`: the chain was moved back.
+
+    `identity` as in `ResumeCommand`.
+    """
 
     at_ns: int
     phase: Phase
@@ -71,6 +74,7 @@ class PhaseCommand:
     actor: str = ""
     reason: str = ""
     rollback: bool = False
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +290,7 @@ class BeginMaintenance:
     actor: str
     reason: str
     checkpoint: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +314,7 @@ class ValidateState:
     at_ns: int
     rows: tuple[StateRow, ...]
     actor: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +328,7 @@ class EndMaintenance:
     actor: str
     reason: str
     unvalidated: bool = False
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

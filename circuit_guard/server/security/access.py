@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -16,6 +18,8 @@ from circuit_guard.server.errors import RefusalError
 from circuit_guard.server.security import tokens
 from circuit_guard.server.security.peers import Peer, PeerCertificateError, expected_name, peer_of
 
+PLAIN_ACTOR = re.compile(r"[^\s()\"'\\]+")
+"""What an actor's name looks like that needs no quotes."""
 NOTHING_DONE = "nothing of the request took effect"
 PEM_PROPERTY = "x509_pem_cert"
 """Where gRPC has the certificate that the client has shown, without its chain."""
@@ -198,21 +202,21 @@ def permit_sources(sources: Iterable[str]) -> None:
 
 
 def recorded(actor: str) -> str:
-    """Return who is recorded for an act: the identity that was proven, then the person that the request names."""
+    """Return who is recorded for an act: the identity that was proven, then the person that the request names.
+
+    A name of more than one word, or with parentheses or quotes, is quoted: no text can look like two people.
+    """
     caller = CALLER.get()
     if caller is None or caller.name == actor:
         return actor
-    return f"{caller.name} (as {actor})"
+    claimed = actor if PLAIN_ACTOR.fullmatch(actor) else json.dumps(actor, ensure_ascii=False)
+    return f"{caller.name} (as {claimed})"
 
 
 def signed(act: Act) -> Act:
-    """Return an act of the caller's with the name that is recorded for it, and what tells two actors apart."""
+    """Return an act of the caller's with the name that is recorded for it, and the identity by itself."""
     caller = CALLER.get()
-    if caller is None:
-        return act
-    if isinstance(act, inputs.HaltCommand | inputs.ResumeCommand | inputs.ResetCommand | inputs.RebaselineCommand):
-        return replace(act, actor=recorded(act.actor), identity=caller.name)
-    return replace(act, actor=recorded(act.actor))
+    return act if caller is None else replace(act, actor=recorded(act.actor), identity=caller.name)
 
 
 def _token(context: Context) -> str | None:
