@@ -14,6 +14,7 @@ from circuit_guard.cli.output import CommandError, ExitCode, print_json, progres
 from circuit_guard.core.formatting import counted
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.errors import shown
+from circuit_guard.journal.permissions import write_private
 from circuit_guard.report.document import html, markdown, money, stamp
 from circuit_guard.report.evidence import Window
 from circuit_guard.report.exports import as_json, ledger
@@ -67,7 +68,7 @@ def report(
     document = compose(incident)
     for path, text in zip(outputs.values(), (markdown(document), html(document), ledger(incident)), strict=True):
         try:
-            path.write_text(text, encoding="utf-8")
+            write_private(path, text)
         except OSError as error:
             problem = f"{path}: cannot be written ({error.strerror}); name a writable directory with --out"
             raise CommandError(problem, ExitCode.BAD_INPUT) from error

@@ -404,7 +404,14 @@ def _halts_json(standing: Sequence[Halt]) -> dict[str, object]:
 
 def _halt_json(halt: Halt) -> dict[str, object]:
     expires = None if halt.expires_ns is None else format_time(halt.expires_ns)
-    return {"actor": halt.actor, "reason": halt.reason, "since": format_time(halt.since_ns), "expires": expires}
+    since = format_time(halt.since_ns)
+    return {
+        "actor": halt.actor,
+        "identity": halt.identity,
+        "reason": halt.reason,
+        "since": since,
+        "expires": expires,
+    }
 
 
 def _breaker_words(breaker: Breaker) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from circuit_guard.cli.options import OWN_VARIABLES, SETTINGS_VARIABLE
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
+from circuit_guard.config.identities import SettingsFile
 from circuit_guard.config.settings import Settings, load_settings, settings_json_schema
 from circuit_guard.errors import SettingsError
 from circuit_guard.server.security.tokens import new_token, token_sha256
@@ -39,16 +40,19 @@ def serve(
 
     loaded = settings_in_force(settings, policy)
     _say_which(settings, loaded)
-    raise typer.Exit(app.serve(loaded))
+    raise typer.Exit(app.serve(loaded, None if settings is None else SettingsFile(settings, _environment())))
 
 
 def settings_in_force(path: Path | None, policy: Path | None) -> Settings:
     """Return the settings of file and environment, with the policy's path replaced. Raise SettingsError."""
-    environ = {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
-    loaded = load_settings(path, environ)
+    loaded = load_settings(path, _environment())
     if policy is None:
         return loaded
     return loaded.model_copy(update={"policy": loaded.policy.model_copy(update={"path": policy})})
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in OWN_VARIABLES}
 
 
 def _say_which(path: Path | None, loaded: Settings) -> None:
@@ -98,7 +102,7 @@ def new() -> None:
     """
     made = new_token()
     console = screen(stderr=True)
-    console.print("Put this line into the identity in the settings (security.identities.NAME) and restart the guard:")
+    console.print("Put this line into the identity in the settings (security.identities.NAME), of a running guard too:")
     console.print(f'token_sha256 = ["{token_sha256(made)}"]')
     console.print("Give the token to the identity's holder, in a file only they can read. It is not shown again:")
     sys.stdout.write(f"{made}\n")

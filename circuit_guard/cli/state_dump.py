@@ -23,6 +23,7 @@ from circuit_guard.cli.output import CommandError, ExitCode
 from circuit_guard.core.formatting import cell, format_time, from_cell
 from circuit_guard.core.inputs import StateRow
 from circuit_guard.errors import WireError, shown
+from circuit_guard.journal.permissions import write_private
 from circuit_guard.recording.format import EXPECTED_TIME, parse_time_ns
 from circuit_guard.server.convert import fields
 from circuit_guard.server.convert.requests import ROWS_MAX
@@ -74,7 +75,7 @@ def write(rows: Iterable[StateRow], file: Path) -> None:
     else:
         content = json.dumps({"markets": dumped}, indent=2, ensure_ascii=False) + "\n"
     try:
-        file.write_text(content, encoding="utf-8")
+        write_private(file, content)
     except OSError as error:
         _refuse(f"{file}: cannot be written ({error.strerror}), expected the name of a file in a folder that exists")
 

@@ -176,6 +176,8 @@ class Answer(BaseAnswer):
     decided_at: datetime | None = None
     repeated: bool = False
     """True where the guard knew the request_id, and this is the decision it made then."""
+    age: timedelta | None = None
+    """How long before the answer it was decided: an old ALLOW is no permission. None: the guard does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -64,13 +65,16 @@ class ClosureDenied(aio.AioRpcError):
 
 
 def closures_of(mapped: object) -> tuple[Closure, ...]:
-    """Return the closures that a mapping found; none where it returned None. Anything else raises ArgumentError."""
+    """Return the closures that a mapping found; none where it returned None. Anything else raises ArgumentError.
+
+    Each is judged anew: what is asked here goes ahead at once, whatever its request_id was told before.
+    """
     if mapped is None:
         return ()
     if isinstance(mapped, Closure):
-        return (mapped,)
+        return (replace(mapped, judge_anew=True),)
     if isinstance(mapped, list | tuple) and mapped and all(isinstance(one, Closure) for one in mapped):
-        return tuple(mapped)
+        return tuple(replace(one, judge_anew=True) for one in mapped)
     raise ArgumentError("the mapping's result", mapped, "a Closure, a list of them, or None where nothing is closed")
 
 

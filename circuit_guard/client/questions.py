@@ -148,6 +148,9 @@ class Closure:
     `request_id` None: each call asks a new question under an id of its own. Given: the guard answers the same id with
     the same decision for as long as it remembers it, also when the data have changed since; give one only where you
     must be able to repeat one and the same question, and a new one for each new try.
+
+    `judge_anew`: an ALLOW that the `request_id` was given before is not repeated, but judged on what is true now. The
+    interceptors and `@guarded` always ask like that.
     """
 
     market: str
@@ -158,6 +161,7 @@ class Closure:
     kind: CheckKind = CheckKind.LIQUIDATION
     account: Account | None = None
     request_id: str | None = None
+    judge_anew: bool = False
 
     def __post_init__(self) -> None:
         arguments.market("Closure.market", self.market)
@@ -170,6 +174,7 @@ class Closure:
             arguments.instance("Closure.account", self.account, Account)
         if self.request_id is not None:
             arguments.name("Closure.request_id", self.request_id)
+        arguments.instance("Closure.judge_anew", self.judge_anew, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

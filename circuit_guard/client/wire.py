@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from circuit_guard.client.answers import (
@@ -109,6 +110,7 @@ def answer(decision: liquidation_pb2.LiquidationDecision, closure: Closure) -> A
         policy_revision=decision.policy_revision,
         decided_at=_time(decision.decided_at) if decision.HasField("decided_at") else None,
         repeated=decision.repeated,
+        age=_duration("age", decision.age) if decision.HasField("age") else None,
     )
 
 
@@ -161,13 +163,16 @@ def _finding(found: types_pb2.Finding) -> Finding:
 def _lift(
     message: liquidation_pb2.LiquidationDecision | order_pb2.OrderJudgement | types_pb2.Finding,
 ) -> dict[str, Any]:
-    after = message.ask_again_after if message.HasField("ask_again_after") else None
-    try:
-        wait = None if after is None else after.ToTimedelta()
-    except (ValueError, OverflowError) as error:
-        problem = f"its ask_again_after was {message.ask_again_after.seconds} s, expected a duration"
-        raise MalformedAnswer(problem) from error
+    given = message.HasField("ask_again_after")
+    wait = _duration("ask_again_after", message.ask_again_after) if given else None
     return {"lifted_by": _LIFTS.get(message.lifted_by), "ask_again_after": wait}
+
+
+def _duration(field: str, message: Duration) -> timedelta:
+    try:
+        return message.ToTimedelta()
+    except (ValueError, OverflowError) as error:
+        raise MalformedAnswer(f"its {field} was {message.seconds} s, expected a duration") from error
 
 
 def _explained_loss(loss: liquidation_pb2.ExplainedLoss) -> ExplainedLoss:
@@ -204,6 +209,7 @@ def closure_of(check: liquidation_pb2.LiquidationCheck) -> Closure:
         kind=_KINDS[check.kind],
         account=_account_of(check.account) if check.HasField("account") else None,
         request_id=check.request_id,
+        judge_anew=check.judge_anew,
     )
 
 

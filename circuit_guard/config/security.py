@@ -36,7 +36,15 @@ Subjects = Annotated[
     tuple[str, ...],
     Listed(
         r"[a-z][a-z0-9+.-]*://[!-~]{1,2000}|[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?",
-        "names of certificates: DNS names without wildcards, or URIs such as spiffe://...",
+        "names of certificates: DNS names without wildcards, IPv4 addresses, or URIs such as spiffe://...",
+    ),
+]
+Fingerprints = Annotated[
+    tuple[str, ...],
+    Listed(
+        "[0-9A-Fa-f]{64}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}",
+        "SHA-256 fingerprints of certificates, as `openssl x509 -noout -fingerprint -sha256` prints them",
+        lambda entry: entry.replace(":", "").lower(),
     ),
 ]
 TokenHashes = Annotated[
@@ -51,7 +59,8 @@ class IdentityTable(Table):
     roles: Roles = ()
     """What it may do: liquidator, publisher, operator, viewer."""
     certificates: Subjects = ()
-    """The alternative names by which its certificates are known: DNS names, or URIs such as SPIFFE ids."""
+    """The alternative names by which its certificates are known: DNS names, IPv4 addresses, or URIs such as SPIFFE ids.
+    Each is compared with the names of its own type."""
     token_sha256: TokenHashes = ()
     """SHA-256 hashes of its bearer tokens; two while one replaces the other. `circuit-guard token new` makes one."""
     sources: Sources = ()
@@ -75,6 +84,8 @@ class SecuritySettings(Table):
     """Seconds between two looks at the three files."""
     insecure_network: Switch = False
     """Listen beyond this machine without mTLS or without identities. Every start says so at level critical."""
+    revoked_certificates: Fingerprints = ()
+    """SHA-256 fingerprints of clients' certificates that are of nobody any more, whatever they say."""
     identities: dict[str, IdentityTable] = Field(
         default_factory=dict, json_schema_extra={"propertyNames": {"pattern": f"^{IDENTITY_NAME.pattern}$"}}
     )

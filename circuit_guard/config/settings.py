@@ -120,8 +120,17 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     Raise SettingsError with every problem, unknown keys and CIRCUIT_GUARD_ variables among them.
     """
-    origin = "environment" if path is None else str(path)
-    document = {} if path is None else parse_toml(read_text(path, SettingsError), origin, SettingsError)
+    if path is None:
+        return parse_settings("", "environment", environ)
+    return parse_settings(read_text(path, SettingsError), str(path), environ)
+
+
+def parse_settings(text: str, origin: str, environ: Mapping[str, str]) -> Settings:
+    """Return the settings that a text means, overridden by the environment; `origin` says where it is from.
+
+    Raise SettingsError with every problem.
+    """
+    document = parse_toml(text, origin, SettingsError)
     variables = _variables()
     given = {variable: key for variable, key in variables.items() if variable in environ}
     for variable, (section, key) in given.items():

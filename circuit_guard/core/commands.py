@@ -178,16 +178,19 @@ def _add_halt(state: GuardState, scope: str, new: Halt) -> HaltChanged:
     if longer is not None and new.expires_ns is not None and new.ends_before(longer):
         why = f"the halt that stands lasts longer ({longer.reason}), and one until {instant(new.expires_ns)}"
         note = f"{why} changes nothing: {new.reason}"
-        return HaltChanged(new.since_ns, scope, True, new.actor, note, longer.expires_ns, stays=True)
+        return HaltChanged(new.since_ns, scope, True, new.actor, note, longer.expires_ns, True, new.identity)
     state.set_halts(scope, halts.with_new(standing, new))
-    return HaltChanged(new.since_ns, scope, True, new.actor, new.reason, new.expires_ns)
+    return HaltChanged(new.since_ns, scope, True, new.actor, new.reason, new.expires_ns, identity=new.identity)
 
 
 def _resume(state: GuardState, command: ResumeCommand) -> list[Fact]:
     scopes = command.markets or (GLOBAL_SCOPE,)
     for scope in scopes:
         state.set_halts(scope, ())
-    facts: list[Fact] = [HaltChanged(command.at_ns, scope, False, command.actor, command.reason) for scope in scopes]
+    facts: list[Fact] = [
+        HaltChanged(command.at_ns, scope, False, command.actor, command.reason, identity=command.identity)
+        for scope in scopes
+    ]
     return facts + reopening.follow_all(state, command.at_ns)
 
 

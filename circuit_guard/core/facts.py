@@ -72,7 +72,8 @@ class HaltChanged:
     """An operator halted or resumed a scope (a market, or GLOBAL); or a halt expired, and `actor` is empty.
 
     `halted` and `expires_ns` say how the scope is left. `stays`: it was halted before and no halt was added, since a
-    longer one of the same actor stands, or others do after one expired.
+    longer one of the same actor stands, or others do after one expired. `identity`: who the actor provably was; empty
+    where nobody is authenticated.
     """
 
     at_ns: int
@@ -82,6 +83,7 @@ class HaltChanged:
     reason: str
     expires_ns: int | None = None
     stays: bool = False
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

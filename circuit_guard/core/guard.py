@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from decimal import getcontext, localcontext, setcontext
 
 from circuit_guard.core import commands, explained, gates, names, orders, reopening, taint
+from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.evidence import doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
@@ -23,6 +24,7 @@ from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
 from circuit_guard.core.rules.contradiction import CHECK_CONTRADICTS_ACCOUNT
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE
+from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.rules.unexplained_burst import BurstParameters, counted
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState, InvariantViolated, new_state
@@ -84,8 +86,8 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     """Answer one check: facts with exactly one DecisionMade, or with one CheckRefused.
 
     The same request_id gets the same decision as long as it is remembered (`remembered_requests_max`); with another
-    content it is refused. An ALLOW that is too old, or since when closures are held or the phase is another, is judged
-    anew.
+    content it is refused. An ALLOW is judged anew where it is too old, where closures are held, the data lost or
+    rejected, phase or policy another since, and where the caller asks for that.
     """
     facts = _move_time(state, check.at_ns)
     policy = policy.at(check.at_ns)
@@ -156,18 +158,34 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
 
 def _outlived(state: GuardState, check: Check, decision: Decision, policy: Policy) -> bool:
     """Return whether a remembered decision no longer answers: an ALLOW speaks of the data and phase of its moment."""
-    if decision.verdict is Verdict.DENY or policy.remembered_allow_max_ns is None:
+    if decision.verdict is Verdict.DENY:
         return False
     if state.clock.off_ns is not None:
         return True
-    if state.now_ns - decision.at_ns > policy.remembered_allow_max_ns:
+    market, market_policy = state.markets.get(decision.market), policy.markets.get(decision.market)
+    if check.judge_anew or market is None or market_policy is None:
         return True
-    market = state.markets[decision.market]
+    if policy.remembered_allow_max_ns is None:
+        return False
+    too_old = state.now_ns - decision.at_ns > policy.remembered_allow_max_ns
+    if too_old or decision.policy_revision != policy.revision or _untrusted(market, market_policy, state.now_ns):
+        return True
     if market.phase.effective() is not decision.phase or reopening.denying(state, market):
         return True
     held = () if check.account is None else check.account.positions
     others = (state.markets.get(position.market) for position in held)
     return any(other is not None and reopening.denying(state, other) for other in others)
+
+
+def _untrusted(market: MarketState, policy: MarketPolicy, now_ns: int) -> bool:
+    """Return whether nothing that was known when a closure was allowed is known now: as after a restart."""
+    limit_ns, trusted = policy.of(StalenessParameters).deny_after_ns, market.trusted
+    seen_ns = (
+        trusted.mark_seen_ns
+        if policy.of(FundingParameters).rates_only
+        else min(trusted.mark_seen_ns, trusted.funding_seen_ns)
+    )
+    return not market.warm or bool(market.rejections) or now_ns - seen_ns > limit_ns
 
 
 def _limited(view: MarketView, check: Check, findings: list[Finding], policy: MarketPolicy) -> list[Finding]:

@@ -63,7 +63,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class PhaseCommand:
-    """The exchange is entering a phase. `markets` empty means all. `rollback`: the chain was moved back."""
+    """The exchange is entering a phase. `markets` empty means all. `rollback`: the chain was moved back.
+
+    `identity` as in `ResumeCommand`.
+    """
 
     at_ns: int
     phase: Phase
@@ -71,6 +74,7 @@ class PhaseCommand:
     actor: str = ""
     reason: str = ""
     rollback: bool = False
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +245,8 @@ class Check:
     execution_price: Decimal | None = None
     basis: Basis = Basis()
     account: Account | None = None
+    judge_anew: bool = False
+    """An ALLOW that the request_id was given before does not answer: the closure is judged on what is true now."""
 
     def content(self) -> dict[str, str]:
         """Return the question without its time, as text: a request_id must always come with the same content.
@@ -304,6 +310,7 @@ class BeginMaintenance:
     actor: str
     reason: str
     checkpoint: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +334,7 @@ class ValidateState:
     at_ns: int
     rows: tuple[StateRow, ...]
     actor: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +348,7 @@ class EndMaintenance:
     actor: str
     reason: str
     unvalidated: bool = False
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

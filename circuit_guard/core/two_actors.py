@@ -39,7 +39,8 @@ def agreed(state: GuardState, command: Input, policy: Policy) -> Input | ActProp
         state.proposals[subject] = proposal
         return proposal
     del state.proposals[subject]
-    return replace(command, actor=f"{first.actor} and {command.actor}")
+    identity = f"{first.identity} and {command.identity}" if first.identity else command.identity
+    return replace(command, actor=f"{first.actor} and {command.actor}", identity=identity)
 
 
 def withdraw(state: GuardState, act: TwoActorAct, scopes: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from circuit_guard.journal.errors import JournalUnusable
+from circuit_guard.journal.permissions import create_private
 from circuit_guard.journal.record import Record
 
 _ROWS_AT_A_TIME = 10_000
@@ -64,6 +65,7 @@ def _whole(path: Path) -> Iterator[Path]:
     """Give a file beside its place to write to; it takes its place only when it is whole."""
     partial = path.with_name(path.name + ".partial")
     try:
+        create_private(partial)
         yield partial
         partial.replace(path)
     except OSError as error:

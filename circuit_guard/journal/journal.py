@@ -21,12 +21,16 @@ from circuit_guard.journal.checkpoint import Checkpoint, copied, pack
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.errors import CheckpointGone, JournalStalled, JournalUnusable
 from circuit_guard.journal.options import JournalOptions
-from circuit_guard.journal.place import Place, held, known_journal
+from circuit_guard.journal.permissions import refuse_writable
+from circuit_guard.journal.place import LOCK_NAME, Place, held, known_journal
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds, without_anchor
 from circuit_guard.journal.record import CheckpointContent, Entry, JournalAdopted, Kind, Record, Start, entries_of
 from circuit_guard.journal.retention import prune_all
 from circuit_guard.journal.store import Store, connect, sqlite_errors
 from circuit_guard.journal.writer import Appended, EntryQueue, Writer
+
+STATE_NAMES = (LOCK_NAME, JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", ANCHOR_NAME)
+"""The files of a state directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,7 @@ def adopt(
     path = directory / JOURNAL_NAME
     with held(directory, started_ns) as place, sqlite_errors(path), ExitStack() as opened:
         place.lock_journal()
+        refuse_writable(directory, *STATE_NAMES)
         connection = opened.enter_context(closing(connect(path)))
         place.lock_journal()
         _prove(connection, path)
@@ -251,6 +256,7 @@ def _open(directory: Path, place: Place) -> Store:
         known = f" of {max(end.sequence for end in anchor.ends.values())} records" if anchor is not None else ""
         raise JournalUnusable(path, f"the journal{known} that this directory held is gone", ADOPT)
     place.lock_journal()
+    refuse_writable(directory, *STATE_NAMES)
     connection = connect(path)
     try:
         place.lock_journal()

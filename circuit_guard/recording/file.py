@@ -15,6 +15,7 @@ from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 from circuit_guard.errors import RecordingError
+from circuit_guard.journal.permissions import create_private
 from circuit_guard.recording.format import (
     Entry,
     EntryParser,
@@ -136,6 +137,7 @@ def _sink(path: Path) -> Iterator[gzip.GzipFile | BufferedWriter]:
     """Give a file to write to, which takes its name only once all has been written."""
     partial = path.with_name(path.name + ".partial")
     try:
+        create_private(partial)
         with partial.open("wb") as raw:
             if path.suffix == ".gz":
                 with gzip.GzipFile(filename="", mode="wb", compresslevel=_GZIP_LEVEL, fileobj=raw, mtime=0) as packed:

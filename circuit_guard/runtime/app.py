@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, nullcontext
 import structlog
 
 from circuit_guard import __version__
+from circuit_guard.config.identities import IdentitiesWatch, SettingsFile
 from circuit_guard.config.settings import Settings
 from circuit_guard.config.watch import PolicyContent, PolicyWatch, read_content
 from circuit_guard.core.facts import Fact
@@ -27,6 +28,7 @@ from circuit_guard.runtime.status_refresh import StatusRefresh
 from circuit_guard.runtime.systemd import ServiceManager
 from circuit_guard.server.admission import announce
 from circuit_guard.server.build import GuardServer, create_server
+from circuit_guard.server.security.access import Access
 from circuit_guard.server.security.certificates import CertificateError
 from circuit_guard.server.security.http import viewers_only
 from circuit_guard.server.transport import ListenError
@@ -60,6 +62,8 @@ class App:
         log: LogPipeline,
         status_refresh: StatusRefresh,
         site: Site,
+        access: Access,
+        file: SettingsFile | None,
     ) -> None:
         self.engine = engine
         self.grpc_address = ""
@@ -72,6 +76,9 @@ class App:
         """Where metrics are scraped apart; empty without http.metrics_listen."""
         self.policy_watch = PolicyWatch(policy, self.take_policy)
         """What looks at the policy file."""
+        self.identities_watch = IdentitiesWatch(file, settings, access.take, self._identities_judged)
+        """What looks at the identities in the settings file."""
+        self._access = access
         self._settings = settings
         self._metrics = metrics
         self._log_pipeline = log
@@ -81,9 +88,18 @@ class App:
         self._ticks: asyncio.Task[None] | None = None
         self._serving = False
 
-    def reload_policy(self) -> list[Fact]:
-        """Put the policy file into force, whole or not at all. Raise PolicyError; the old policy then stays."""
+    async def reload_policy(self) -> list[Fact]:
+        """Put the identities, then the policy file into force, each whole or not at all.
+
+        Raise SettingsError or PolicyError; what was in force then stays.
+        """
+        await self.identities_watch.reload()
         return self.policy_watch.reload()
+
+    def reload_on_signal(self) -> None:
+        """Take both files as they are now, when no caller waits for an answer."""
+        self.identities_watch.reload_soon()
+        self.policy_watch.reload_for("signal", "SIGHUP")
 
     def take_policy(self, judged: Policy | Exception) -> list[Fact]:
         """Put a policy into force. Where it could not be read, report why, raise that, and keep the one in force."""
@@ -94,6 +110,9 @@ class App:
         _log.error("policy_refused", in_force=self.engine.policy.revision, violations=[str(it) for it in problems])
         raise judged
 
+    def _identities_judged(self, in_force: bool) -> None:  # noqa: FBT001  # as `IdentitiesWatch` tells it
+        self._metrics.admission.identities(len(self._access.identities), in_force)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[App]:
         """Serve for as long as the context lasts, then drain. Raise ListenError where an address is not free."""
@@ -103,7 +122,9 @@ class App:
                 _serving(self._site, "http.listen", http.listen) as self.http_address,
                 _serving(metrics, "http.metrics_listen", http.metrics_listen) as self.metrics_address,
             ):
-                server = create_server(self.engine, self._settings, self.reload_policy, self._metrics.admission)
+                server = create_server(
+                    self.engine, self._settings, self.reload_policy, self._metrics.admission, self._access
+                )
                 self.grpc_address, self.health_address = server.address, server.health_address
                 async with journal_session(self.engine, self._settings.journal) as self._journal:
                     await server.start()
@@ -120,17 +141,17 @@ class App:
                     policy = self._settings.policy
                     watch = self.policy_watch.running(policy.watch_interval_ms / 1000)
                     try:
-                        async with watch if policy.watch else nullcontext():
+                        async with watch if policy.watch else nullcontext(), self.identities_watch.running():
                             yield self
                     finally:
                         await self._drain(server, self._ticks)
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain; a second ends the process at once. SIGHUP reloads the policy."""
+        """Serve until SIGTERM or SIGINT, then drain; a second ends the process. SIGHUP reloads policy, identities."""
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _stop_or_exit, stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self.policy_watch.reload_for, "signal", "SIGHUP")
+        loop.add_signal_handler(signal.SIGHUP, self.reload_on_signal)
         service = ServiceManager(os.environ, os.getpid())
         async with service.watching(self.engine.ready), self.running():
             # What is here now stays. Looking through it for garbage, as each checkpoint would cause, holds up the loop.
@@ -193,8 +214,11 @@ class App:
             raise outcome
 
 
-def build(settings: Settings, clock: Clock | None = None) -> App:
-    """Put a guard together, on the system's clock unless another is given. Raise PolicyError for an invalid policy."""
+def build(settings: Settings, clock: Clock | None = None, file: SettingsFile | None = None) -> App:
+    """Put a guard together, on the system's clock unless another is given. Raise PolicyError for an invalid policy.
+
+    `file` is where the settings came from; without it, identities stay as they are.
+    """
     content, clock = read_content(settings.policy.path), clock or SystemClock()
     policy = content.policy()
     metrics, history = Metrics(policy, __version__, clock.wall_ns()), History(policy.markets)
@@ -205,24 +229,25 @@ def build(settings: Settings, clock: Clock | None = None) -> App:
         watchers_max=settings.grpc.watchers_max,
         watch_queue_max=settings.engine.watch_queue_max,
     )
+    access = Access(settings.security)
     log = LogPipeline(settings.log.level, settings.log.format)
     status_refresh = StatusRefresh(engine, metrics, log, history)
-    site = Site(status_refresh.board, history, metrics.registry, authorizing=(viewers_only(settings),))
-    return App(settings, engine, content, metrics, log, status_refresh, site)
+    site = Site(status_refresh.board, history, metrics.registry, authorizing=(viewers_only(settings, access),))
+    return App(settings, engine, content, metrics, log, status_refresh, site, access, file)
 
 
 @asynccontextmanager
-async def running_app(settings: Settings) -> AsyncIterator[App]:
+async def running_app(settings: Settings, file: SettingsFile | None = None) -> AsyncIterator[App]:
     """Run a guard inside this process for as long as the context lasts. Raise PolicyError or ListenError."""
-    async with build(settings).running() as app:
+    async with build(settings, file=file).running() as app:
         yield app
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, file: SettingsFile | None = None) -> int:
     """Run a guard until a signal ends it, and return the exit code of the process."""
     sys.setswitchinterval(SWITCH_S)
     try:
-        asyncio.run(build(settings).run())
+        asyncio.run(build(settings, file=file).run())
     except (DocumentError, ListenError, CertificateError, StateDirectoryHeld) as error:
         sys.stderr.write(f"circuit-guard: {error}\n")
         return EXIT_BAD_DOCUMENT if isinstance(error, DocumentError) else EXIT_NOT_STARTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
@@ -43,10 +44,15 @@ class Admission:
     """Admits RPCs, or refuses, counts and logs them."""
 
     def __init__(
-        self, settings: Settings, metrics: AdmissionMetrics, now_s: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        access: Access,
+        metrics: AdmissionMetrics,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`now_s` is a clock that never goes back."""
-        self._access = Access(settings.security)
+        self._access = access
+        self._streams = _Streams(access)
         self._rates = Rates(settings.limits, now_s)
         self._metrics = metrics
         self._now_s = now_s
@@ -57,8 +63,10 @@ class Admission:
         self._logged_s: dict[tuple[str, str, str], float] = {}
 
     @contextmanager
-    def admitted(self, method: str, context: Context) -> Iterator[Caller | None]:
+    def admitted(self, method: str, context: Context, *, streaming: bool = False) -> Iterator[Caller | None]:
         """Admit an RPC for as long as the context lasts. Raise RefusalError if it is not admitted.
+
+        A stream ends with RefusalError as soon as its caller would not be admitted any more.
 
         It yields the caller, who is also the `CALLER` of the RPC's asyncio context; None where nobody has to be known.
         """
@@ -66,7 +74,7 @@ class Admission:
             _still_wanted(context)
         caller = self._access.admit(method, context)
         CALLER.set(caller)
-        with self._room(method):
+        with self._room(method), self._streams.watched(method, context) if streaming else nullcontext():
             yield caller
 
     def turn(
@@ -107,6 +115,42 @@ class Admission:
         if role is Role.LIQUIDATOR:
             return self._checks
         return self._open if method.startswith(LIBRARY_PREFIX) else nullcontext()
+
+
+class _Streams:
+    """The streams that are open: each is ended when other identities are in force and its caller may not have it."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._open: dict[asyncio.Task[Any], tuple[str, Context]] = {}
+        self._refusals: dict[asyncio.Task[Any], RefusalError] = {}
+        access.when_taken(self._look)
+
+    @contextmanager
+    def watched(self, method: str, context: Context) -> Iterator[None]:
+        """Watch the stream that the running task serves, for as long as the context lasts. Raise RefusalError."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # RPCs are served by tasks
+        self._open[task] = (method, context)
+        try:
+            yield
+        except asyncio.CancelledError:
+            refusal = self._refusals.pop(task, None)
+            if refusal is None:
+                raise
+            task.uncancel()
+            raise refusal from None
+        finally:
+            del self._open[task]
+            self._refusals.pop(task, None)
+
+    def _look(self) -> None:
+        for task, (method, context) in self._open.items():
+            try:
+                self._access.admit(method, context)
+            except RefusalError as refusal:
+                self._refusals[task] = refusal
+                task.cancel()
 
 
 class _Room(AbstractContextManager[None]):

@@ -16,6 +16,7 @@ from circuit_guard.errors import Problem, SettingsError
 from circuit_guard.server.admission import Admission
 from circuit_guard.server.envoy.mapping import Mapping
 from circuit_guard.server.interceptor import GuardedServer
+from circuit_guard.server.security.access import Access
 from circuit_guard.server.security.certificates import CertificateWatch
 from circuit_guard.server.services.admin import AdminService, ReloadPolicy
 from circuit_guard.server.services.health import Health
@@ -85,9 +86,15 @@ class GuardServer:
 
 
 def create_server(
-    engine: Engine, settings: Settings, reload_policy: ReloadPolicy, metrics: AdmissionMetrics | None = None
+    engine: Engine,
+    settings: Settings,
+    reload_policy: ReloadPolicy,
+    metrics: AdmissionMetrics | None = None,
+    access: Access | None = None,
 ) -> GuardServer:
     """Return a server bound to the address in the settings; without metrics what it refuses is counted nowhere.
+
+    `access` knows the identities in force; without it those of the settings stay.
 
     Raise ListenError where it cannot be bound, CertificateError where its certificate cannot be used, SettingsError
     where they need an extra that is not installed.
@@ -100,7 +107,7 @@ def create_server(
         options=server_options(settings),
         maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
     )
-    guarded = GuardedServer(server, Admission(settings, metrics))
+    guarded = GuardedServer(server, Admission(settings, access or Access(settings.security), metrics))
     batch_max = limits.batch_max
     liquidations = LiquidationGuardService(engine, batch_max)
     liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(liquidations, guarded)

@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from circuit_guard.core.facts import CommandRefused
 from circuit_guard.engine.engine import EngineFailed, EngineRefuses
 from circuit_guard.engine.subscriptions import EventsLost, TooManyWatchers
-from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, WireError
+from circuit_guard.errors import SHOWN_CHARACTERS_MAX, CircuitGuardError, PolicyError, SettingsError, WireError
 from circuit_guard.journal.errors import CheckpointGone, JournalError, JournalStalled
 from circuit_guard.server.convert.answers import MALFORMED_REQUEST, REQUEST_ID_CONFLICT, cut, reason_of
 
@@ -29,6 +29,7 @@ CODES = {
     "UNKNOWN_CHECKPOINT": grpc.StatusCode.NOT_FOUND,
     "COMMAND_REFUSED": grpc.StatusCode.FAILED_PRECONDITION,  # a command changes nothing that it could change
     "POLICY_INVALID": grpc.StatusCode.FAILED_PRECONDITION,
+    "SETTINGS_INVALID": grpc.StatusCode.FAILED_PRECONDITION,
     "NO_JOURNAL": grpc.StatusCode.FAILED_PRECONDITION,
     "CHECKPOINT_GONE": grpc.StatusCode.FAILED_PRECONDITION,  # its state is not kept any more
     "CHECKPOINT_UNREADABLE": grpc.StatusCode.DATA_LOSS,
@@ -90,9 +91,10 @@ def refusal(error: Exception) -> RefusalError | None:
             return error
         case WireError():
             return _field_refusal(reason_of(error), error)
-        case PolicyError():
+        case PolicyError() | SettingsError():
             metadata = {"origin": error.origin, "violations": str(len(error.problems))}
-            return RefusalError("POLICY_INVALID", str(error), metadata)
+            reason = "POLICY_INVALID" if isinstance(error, PolicyError) else "SETTINGS_INVALID"
+            return RefusalError(reason, str(error), metadata)
         case CheckpointGone():
             return RefusalError("CHECKPOINT_GONE", str(error), {"checkpoint_id": str(error.sequence)})
         case JournalStalled():

@@ -78,18 +78,18 @@ def _guard(handler: Handler, method: str, admission: Admission) -> Handler:
         return _guard_library(handler, method, admission)
     decode: Any = handler.request_deserializer
     behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-    guarded = _guarded(behavior, decode, method, admission)
+    guarded = _guarded(behavior, decode, method, admission, streaming=handler.response_streaming)
     if handler.response_streaming:
         return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
     return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
 
 
-def _guarded(behavior: Behavior, decode: Decode, method: str, admission: Admission) -> Behavior:
+def _guarded(behavior: Behavior, decode: Decode, method: str, admission: Admission, *, streaming: bool) -> Behavior:
     """Return the behavior for undecoded requests, with its errors translated. Streams write to the context."""
 
     async def guarded(data: bytes, context: Context) -> Any:
         try:
-            with admission.admitted(method, context) as caller:
+            with admission.admitted(method, context, streaming=streaming) as caller:
                 request = _decoded(data, decode)
                 async with admission.turn(caller, method, request, context):
                     return await behavior(request, context)
@@ -112,7 +112,7 @@ def _guard_library(handler: Handler, method: str, admission: Admission) -> Handl
 
     async def streaming(requests: Any, context: Context) -> AsyncIterator[Any]:
         try:
-            with admission.admitted(method, context):
+            with admission.admitted(method, context, streaming=True):
                 async for response in behavior(requests, context):
                     yield response
         except RefusalError as refusal:
@@ -120,7 +120,7 @@ def _guard_library(handler: Handler, method: str, admission: Admission) -> Handl
 
     async def single(request: Any, context: Context) -> Any:
         try:
-            with admission.admitted(method, context):
+            with admission.admitted(method, context, streaming=handler.response_streaming):
                 return await behavior(request, context)
         except RefusalError as refusal:
             await _abort(refusal, method, context, admission)

@@ -30,6 +30,7 @@ class AdmissionMetrics:
         self._refused = {reason: families.counters["rpcs_refused_total"].labels(reason) for reason in Refused}
         self._insecure = {listener: families.gauges["insecure_listener"].labels(listener) for listener in LISTENERS}
         self.certificate(inf, True)
+        self._families.gauges["identities_last_reload_successful"].set(1)
 
     def refused(self, reason: Refused) -> None:
         """Count an RPC that was refused."""
@@ -43,6 +44,11 @@ class AdmissionMetrics:
         """Show when the certificate in use expires, and whether the files on the disk are that certificate."""
         self._families.gauges["certificate_expiry_timestamp_seconds"].set(expires_s)
         self._families.gauges["certificate_reload_successful"].set(reloaded)
+
+    def identities(self, identities: int, reloaded: bool) -> None:  # noqa: FBT001  # as `IdentitiesWatch` tells it
+        """Show how many identities there are, and whether they are those of the settings file."""
+        self._families.gauges["identities"].set(identities)
+        self._families.gauges["identities_last_reload_successful"].set(reloaded)
 
     def started(self, identities: int, insecure: list[str]) -> None:
         """Show who may come in: how many identities there are, and which listeners are insecure."""

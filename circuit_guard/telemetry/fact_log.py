@@ -40,7 +40,7 @@ SHOWN_MAX = 20
 LINES: dict[type[Fact], tuple[str, tuple[str, ...]]] = {
     facts.BreakerChanged: ("breaker", ("scope", "latched", "generation", "actor", "note")),
     facts.PhaseChanged: ("phase", ("market", "before", "after", "actor", "note")),
-    facts.HaltChanged: ("halt", ("scope", "actor", "reason")),
+    facts.HaltChanged: ("halt", ("scope", "actor", "identity", "reason")),
     facts.MarketWarm: ("market_warm", ("market",)),
     facts.MarketReopened: ("market_reopened", ("market",)),
     facts.PolicyChanged: ("policy", ("added", "removed")),
@@ -51,7 +51,7 @@ LINES: dict[type[Fact], tuple[str, tuple[str, ...]]] = {
     facts.MaintenanceEnded: ("maintenance_ended", ("actor", "reason", "latched")),
     facts.Rebaselined: ("rebaselined", ("market", "actor", "reason", "checkpoint")),
     facts.ClockChanged: ("clock", ()),
-    facts.ActProposed: ("act_proposed", ("act", "scopes", "actor", "reason")),
+    facts.ActProposed: ("act_proposed", ("act", "scopes", "actor", "identity", "reason")),
 }
 """The facts that are rare enough for a line each: its event, and the fields that it takes over as they are."""
 WARNINGS = frozenset({"halt", "command_refused", "check_refused", "maintenance_began", "rebaselined", "act_proposed"})

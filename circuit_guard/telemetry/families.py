@@ -88,6 +88,9 @@ GAUGES = {
     "build_info{version}": "1 for the version that is running.",
     "checks_waiting": "Requests of liquidators that wait or are being decided.",
     "identities": "Identities in the settings; 0: everybody who can connect may do everything.",
+    "identities_last_reload_successful": (
+        "1 if the identities in the settings file are in force; 0: the file is broken, and those before it stay."
+    ),
     "insecure_listener{listener}": ("1 if other machines can reach the listener and it does not identify them."),
     "certificate_expiry_timestamp_seconds": "When the server certificate in use expires; +Inf without TLS.",
     "certificate_reload_successful": (

@@ -112,20 +112,22 @@ class PhaseChanged(_message.Message):
     def __init__(self, market: _Optional[str] = ..., before: _Optional[_Union[_types_pb2.Phase, str]] = ..., after: _Optional[_Union[_types_pb2.Phase, str]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
 
 class HaltChanged(_message.Message):
-    __slots__ = ("scope", "halted", "actor", "reason", "expires_at", "stays")
+    __slots__ = ("scope", "halted", "actor", "reason", "expires_at", "stays", "identity")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     HALTED_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     STAYS_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     scope: str
     halted: bool
     actor: str
     reason: str
     expires_at: _timestamp_pb2.Timestamp
     stays: bool
-    def __init__(self, scope: _Optional[str] = ..., halted: _Optional[bool] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stays: _Optional[bool] = ...) -> None: ...
+    identity: str
+    def __init__(self, scope: _Optional[str] = ..., halted: _Optional[bool] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stays: _Optional[bool] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class MarketWarm(_message.Message):
     __slots__ = ("market",)

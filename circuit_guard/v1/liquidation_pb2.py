@@ -27,17 +27,17 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"circuit_guard/v1/liquidation.proto\x12\x10\x63ircuit_guard.v1\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n\x05\x42\x61sis\x12\x12\n\nmark_price\x18\x01 \x01(\t\x12\x15\n\rfunding_index\x18\x02 \x01(\t\"\x9c\x01\n\x08Position\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\t\x12\x13\n\x0b\x65ntry_price\x18\x03 \x01(\t\x12\x1c\n\x14\x63\x61\x63hed_funding_index\x18\x04 \x01(\t\x12#\n\x1bmaintenance_margin_fraction\x18\x05 \x01(\t\x12\x1a\n\x12maintenance_margin\x18\x06 \x01(\t\":\n\x05\x41sset\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x0f\n\x07haircut\x18\x03 \x01(\t\"u\n\x07\x41\x63\x63ount\x12\x12\n\ncollateral\x18\x01 \x01(\t\x12-\n\tpositions\x18\x02 \x03(\x0b\x32\x1a.circuit_guard.v1.Position\x12\'\n\x06\x61ssets\x18\x03 \x03(\x0b\x32\x17.circuit_guard.v1.Asset\"\xf0\x01\n\x10LiquidationCheck\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0e\n\x06market\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\t\x12)\n\x04kind\x18\x05 \x01(\x0e\x32\x1b.circuit_guard.v1.CheckKind\x12\x17\n\x0f\x65xecution_price\x18\x06 \x01(\t\x12&\n\x05\x62\x61sis\x18\x07 \x01(\x0b\x32\x17.circuit_guard.v1.Basis\x12*\n\x07\x61\x63\x63ount\x18\x08 \x01(\x0b\x32\x19.circuit_guard.v1.Account\"s\n\rExplainedLoss\x12.\n\x07verdict\x18\x01 \x01(\x0e\x32\x1d.circuit_guard.v1.Explanation\x12\x0b\n\x03low\x18\x02 \x01(\t\x12\x0c\n\x04high\x18\x03 \x01(\t\x12\x17\n\x0funknown_markets\x18\x04 \x03(\t\"\xfe\x04\n\x13LiquidationDecision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06market\x18\x04 \x01(\t\x12)\n\x04kind\x18\x05 \x01(\x0e\x32\x1b.circuit_guard.v1.CheckKind\x12*\n\x07verdict\x18\x06 \x01(\x0e\x32\x19.circuit_guard.v1.Verdict\x12\x31\n\x0eshadow_verdict\x18\x07 \x01(\x0e\x32\x19.circuit_guard.v1.Verdict\x12+\n\x08\x66indings\x18\x08 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12-\n\tlifted_by\x18\t \x01(\x0e\x32\x1a.circuit_guard.v1.LiftedBy\x12\x32\n\x0f\x61sk_again_after\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x65xplanation\x18\x0b \x01(\t\x12&\n\x05phase\x18\x0c \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12/\n\x07\x62reaker\x18\r \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12\x17\n\x0fpolicy_revision\x18\x0e \x01(\t\x12.\n\ndecided_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08repeated\x18\x10 \x01(\x08\x12\x37\n\x0e\x65xplained_loss\x18\x11 \x01(\x0b\x32\x1f.circuit_guard.v1.ExplainedLoss\"L\n\x17\x43heckLiquidationRequest\x12\x31\n\x05\x63heck\x18\x01 \x01(\x0b\x32\".circuit_guard.v1.LiquidationCheck\"S\n\x18\x43heckLiquidationResponse\x12\x37\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecision\"N\n\x18\x43heckLiquidationsRequest\x12\x32\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\".circuit_guard.v1.LiquidationCheck\"Q\n\x19\x43heckLiquidationsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.circuit_guard.v1.LiquidationResult\"\x89\x01\n\x11LiquidationResult\x12\x39\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecisionH\x00\x12/\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1e.circuit_guard.v1.RequestErrorH\x00\x42\x08\n\x06result*\xb9\x01\n\tCheckKind\x12\x1a\n\x16\x43HECK_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43HECK_KIND_LIQUIDATION\x10\x01\x12\x1e\n\x1a\x43HECK_KIND_AUTO_DELEVERAGE\x10\x02\x12!\n\x1d\x43HECK_KIND_INSURANCE_TRANSFER\x10\x03\x12\x16\n\x12\x43HECK_KIND_TRIGGER\x10\x04\x12\x19\n\x15\x43HECK_KIND_SETTLEMENT\x10\x05*\xa0\x01\n\x0b\x45xplanation\x12\x1b\n\x17\x45XPLANATION_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XPLANATION_EXPLAINED\x10\x01\x12\x1b\n\x17\x45XPLANATION_UNEXPLAINED\x10\x02\x12\x1d\n\x19\x45XPLANATION_INDETERMINATE\x10\x03\x12\x1d\n\x19\x45XPLANATION_NOT_EVALUATED\x10\x04\x32\xf2\x01\n\x17LiquidationGuardService\x12i\n\x10\x43heckLiquidation\x12).circuit_guard.v1.CheckLiquidationRequest\x1a*.circuit_guard.v1.CheckLiquidationResponse\x12l\n\x11\x43heckLiquidations\x12*.circuit_guard.v1.CheckLiquidationsRequest\x1a+.circuit_guard.v1.CheckLiquidationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"circuit_guard/v1/liquidation.proto\x12\x10\x63ircuit_guard.v1\x1a\x1c\x63ircuit_guard/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"2\n\x05\x42\x61sis\x12\x12\n\nmark_price\x18\x01 \x01(\t\x12\x15\n\rfunding_index\x18\x02 \x01(\t\"\x9c\x01\n\x08Position\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\t\x12\x13\n\x0b\x65ntry_price\x18\x03 \x01(\t\x12\x1c\n\x14\x63\x61\x63hed_funding_index\x18\x04 \x01(\t\x12#\n\x1bmaintenance_margin_fraction\x18\x05 \x01(\t\x12\x1a\n\x12maintenance_margin\x18\x06 \x01(\t\":\n\x05\x41sset\x12\x0e\n\x06market\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\t\x12\x0f\n\x07haircut\x18\x03 \x01(\t\"u\n\x07\x41\x63\x63ount\x12\x12\n\ncollateral\x18\x01 \x01(\t\x12-\n\tpositions\x18\x02 \x03(\x0b\x32\x1a.circuit_guard.v1.Position\x12\'\n\x06\x61ssets\x18\x03 \x03(\x0b\x32\x17.circuit_guard.v1.Asset\"\x84\x02\n\x10LiquidationCheck\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0e\n\x06market\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\t\x12)\n\x04kind\x18\x05 \x01(\x0e\x32\x1b.circuit_guard.v1.CheckKind\x12\x17\n\x0f\x65xecution_price\x18\x06 \x01(\t\x12&\n\x05\x62\x61sis\x18\x07 \x01(\x0b\x32\x17.circuit_guard.v1.Basis\x12*\n\x07\x61\x63\x63ount\x18\x08 \x01(\x0b\x32\x19.circuit_guard.v1.Account\x12\x12\n\njudge_anew\x18\t \x01(\x08\"s\n\rExplainedLoss\x12.\n\x07verdict\x18\x01 \x01(\x0e\x32\x1d.circuit_guard.v1.Explanation\x12\x0b\n\x03low\x18\x02 \x01(\t\x12\x0c\n\x04high\x18\x03 \x01(\t\x12\x17\n\x0funknown_markets\x18\x04 \x03(\t\"\xa6\x05\n\x13LiquidationDecision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\naccount_id\x18\x03 \x01(\t\x12\x0e\n\x06market\x18\x04 \x01(\t\x12)\n\x04kind\x18\x05 \x01(\x0e\x32\x1b.circuit_guard.v1.CheckKind\x12*\n\x07verdict\x18\x06 \x01(\x0e\x32\x19.circuit_guard.v1.Verdict\x12\x31\n\x0eshadow_verdict\x18\x07 \x01(\x0e\x32\x19.circuit_guard.v1.Verdict\x12+\n\x08\x66indings\x18\x08 \x03(\x0b\x32\x19.circuit_guard.v1.Finding\x12-\n\tlifted_by\x18\t \x01(\x0e\x32\x1a.circuit_guard.v1.LiftedBy\x12\x32\n\x0f\x61sk_again_after\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x65xplanation\x18\x0b \x01(\t\x12&\n\x05phase\x18\x0c \x01(\x0e\x32\x17.circuit_guard.v1.Phase\x12/\n\x07\x62reaker\x18\r \x01(\x0e\x32\x1e.circuit_guard.v1.BreakerState\x12\x17\n\x0fpolicy_revision\x18\x0e \x01(\t\x12.\n\ndecided_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08repeated\x18\x10 \x01(\x08\x12\x37\n\x0e\x65xplained_loss\x18\x11 \x01(\x0b\x32\x1f.circuit_guard.v1.ExplainedLoss\x12&\n\x03\x61ge\x18\x12 \x01(\x0b\x32\x19.google.protobuf.Duration\"L\n\x17\x43heckLiquidationRequest\x12\x31\n\x05\x63heck\x18\x01 \x01(\x0b\x32\".circuit_guard.v1.LiquidationCheck\"S\n\x18\x43heckLiquidationResponse\x12\x37\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecision\"N\n\x18\x43heckLiquidationsRequest\x12\x32\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\".circuit_guard.v1.LiquidationCheck\"Q\n\x19\x43heckLiquidationsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.circuit_guard.v1.LiquidationResult\"\x89\x01\n\x11LiquidationResult\x12\x39\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32%.circuit_guard.v1.LiquidationDecisionH\x00\x12/\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1e.circuit_guard.v1.RequestErrorH\x00\x42\x08\n\x06result*\xb9\x01\n\tCheckKind\x12\x1a\n\x16\x43HECK_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43HECK_KIND_LIQUIDATION\x10\x01\x12\x1e\n\x1a\x43HECK_KIND_AUTO_DELEVERAGE\x10\x02\x12!\n\x1d\x43HECK_KIND_INSURANCE_TRANSFER\x10\x03\x12\x16\n\x12\x43HECK_KIND_TRIGGER\x10\x04\x12\x19\n\x15\x43HECK_KIND_SETTLEMENT\x10\x05*\xa0\x01\n\x0b\x45xplanation\x12\x1b\n\x17\x45XPLANATION_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XPLANATION_EXPLAINED\x10\x01\x12\x1b\n\x17\x45XPLANATION_UNEXPLAINED\x10\x02\x12\x1d\n\x19\x45XPLANATION_INDETERMINATE\x10\x03\x12\x1d\n\x19\x45XPLANATION_NOT_EVALUATED\x10\x04\x32\xf2\x01\n\x17LiquidationGuardService\x12i\n\x10\x43heckLiquidation\x12).circuit_guard.v1.CheckLiquidationRequest\x1a*.circuit_guard.v1.CheckLiquidationResponse\x12l\n\x11\x43heckLiquidations\x12*.circuit_guard.v1.CheckLiquidationsRequest\x1a+.circuit_guard.v1.CheckLiquidationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circuit_guard.v1.liquidation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHECKKIND']._serialized_start=2009
-  _globals['_CHECKKIND']._serialized_end=2194
-  _globals['_EXPLANATION']._serialized_start=2197
-  _globals['_EXPLANATION']._serialized_end=2357
+  _globals['_CHECKKIND']._serialized_start=2069
+  _globals['_CHECKKIND']._serialized_end=2254
+  _globals['_EXPLANATION']._serialized_start=2257
+  _globals['_EXPLANATION']._serialized_end=2417
   _globals['_BASIS']._serialized_start=151
   _globals['_BASIS']._serialized_end=201
   _globals['_POSITION']._serialized_start=204
@@ -47,21 +47,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNT']._serialized_start=422
   _globals['_ACCOUNT']._serialized_end=539
   _globals['_LIQUIDATIONCHECK']._serialized_start=542
-  _globals['_LIQUIDATIONCHECK']._serialized_end=782
-  _globals['_EXPLAINEDLOSS']._serialized_start=784
-  _globals['_EXPLAINEDLOSS']._serialized_end=899
-  _globals['_LIQUIDATIONDECISION']._serialized_start=902
-  _globals['_LIQUIDATIONDECISION']._serialized_end=1540
-  _globals['_CHECKLIQUIDATIONREQUEST']._serialized_start=1542
-  _globals['_CHECKLIQUIDATIONREQUEST']._serialized_end=1618
-  _globals['_CHECKLIQUIDATIONRESPONSE']._serialized_start=1620
-  _globals['_CHECKLIQUIDATIONRESPONSE']._serialized_end=1703
-  _globals['_CHECKLIQUIDATIONSREQUEST']._serialized_start=1705
-  _globals['_CHECKLIQUIDATIONSREQUEST']._serialized_end=1783
-  _globals['_CHECKLIQUIDATIONSRESPONSE']._serialized_start=1785
-  _globals['_CHECKLIQUIDATIONSRESPONSE']._serialized_end=1866
-  _globals['_LIQUIDATIONRESULT']._serialized_start=1869
-  _globals['_LIQUIDATIONRESULT']._serialized_end=2006
-  _globals['_LIQUIDATIONGUARDSERVICE']._serialized_start=2360
-  _globals['_LIQUIDATIONGUARDSERVICE']._serialized_end=2602
+  _globals['_LIQUIDATIONCHECK']._serialized_end=802
+  _globals['_EXPLAINEDLOSS']._serialized_start=804
+  _globals['_EXPLAINEDLOSS']._serialized_end=919
+  _globals['_LIQUIDATIONDECISION']._serialized_start=922
+  _globals['_LIQUIDATIONDECISION']._serialized_end=1600
+  _globals['_CHECKLIQUIDATIONREQUEST']._serialized_start=1602
+  _globals['_CHECKLIQUIDATIONREQUEST']._serialized_end=1678
+  _globals['_CHECKLIQUIDATIONRESPONSE']._serialized_start=1680
+  _globals['_CHECKLIQUIDATIONRESPONSE']._serialized_end=1763
+  _globals['_CHECKLIQUIDATIONSREQUEST']._serialized_start=1765
+  _globals['_CHECKLIQUIDATIONSREQUEST']._serialized_end=1843
+  _globals['_CHECKLIQUIDATIONSRESPONSE']._serialized_start=1845
+  _globals['_CHECKLIQUIDATIONSRESPONSE']._serialized_end=1926
+  _globals['_LIQUIDATIONRESULT']._serialized_start=1929
+  _globals['_LIQUIDATIONRESULT']._serialized_end=2066
+  _globals['_LIQUIDATIONGUARDSERVICE']._serialized_start=2420
+  _globals['_LIQUIDATIONGUARDSERVICE']._serialized_end=2662
 # @@protoc_insertion_point(module_scope)

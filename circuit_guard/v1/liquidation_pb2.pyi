@@ -85,7 +85,7 @@ class Account(_message.Message):
     def __init__(self, collateral: _Optional[str] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ...) -> None: ...
 
 class LiquidationCheck(_message.Message):
-    __slots__ = ("request_id", "account_id", "market", "size", "kind", "execution_price", "basis", "account")
+    __slots__ = ("request_id", "account_id", "market", "size", "kind", "execution_price", "basis", "account", "judge_anew")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     MARKET_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +94,7 @@ class LiquidationCheck(_message.Message):
     EXECUTION_PRICE_FIELD_NUMBER: _ClassVar[int]
     BASIS_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_ANEW_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     account_id: str
     market: str
@@ -102,7 +103,8 @@ class LiquidationCheck(_message.Message):
     execution_price: str
     basis: Basis
     account: Account
-    def __init__(self, request_id: _Optional[str] = ..., account_id: _Optional[str] = ..., market: _Optional[str] = ..., size: _Optional[str] = ..., kind: _Optional[_Union[CheckKind, str]] = ..., execution_price: _Optional[str] = ..., basis: _Optional[_Union[Basis, _Mapping]] = ..., account: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
+    judge_anew: bool
+    def __init__(self, request_id: _Optional[str] = ..., account_id: _Optional[str] = ..., market: _Optional[str] = ..., size: _Optional[str] = ..., kind: _Optional[_Union[CheckKind, str]] = ..., execution_price: _Optional[str] = ..., basis: _Optional[_Union[Basis, _Mapping]] = ..., account: _Optional[_Union[Account, _Mapping]] = ..., judge_anew: _Optional[bool] = ...) -> None: ...
 
 class ExplainedLoss(_message.Message):
     __slots__ = ("verdict", "low", "high", "unknown_markets")
@@ -117,7 +119,7 @@ class ExplainedLoss(_message.Message):
     def __init__(self, verdict: _Optional[_Union[Explanation, str]] = ..., low: _Optional[str] = ..., high: _Optional[str] = ..., unknown_markets: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LiquidationDecision(_message.Message):
-    __slots__ = ("decision_id", "request_id", "account_id", "market", "kind", "verdict", "shadow_verdict", "findings", "lifted_by", "ask_again_after", "explanation", "phase", "breaker", "policy_revision", "decided_at", "repeated", "explained_loss")
+    __slots__ = ("decision_id", "request_id", "account_id", "market", "kind", "verdict", "shadow_verdict", "findings", "lifted_by", "ask_again_after", "explanation", "phase", "breaker", "policy_revision", "decided_at", "repeated", "explained_loss", "age")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +137,7 @@ class LiquidationDecision(_message.Message):
     DECIDED_AT_FIELD_NUMBER: _ClassVar[int]
     REPEATED_FIELD_NUMBER: _ClassVar[int]
     EXPLAINED_LOSS_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     request_id: str
     account_id: str
@@ -152,7 +155,8 @@ class LiquidationDecision(_message.Message):
     decided_at: _timestamp_pb2.Timestamp
     repeated: bool
     explained_loss: ExplainedLoss
-    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., account_id: _Optional[str] = ..., market: _Optional[str] = ..., kind: _Optional[_Union[CheckKind, str]] = ..., verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., shadow_verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., lifted_by: _Optional[_Union[_types_pb2.LiftedBy, str]] = ..., ask_again_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., explanation: _Optional[str] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., breaker: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., policy_revision: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., repeated: _Optional[bool] = ..., explained_loss: _Optional[_Union[ExplainedLoss, _Mapping]] = ...) -> None: ...
+    age: _duration_pb2.Duration
+    def __init__(self, decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., account_id: _Optional[str] = ..., market: _Optional[str] = ..., kind: _Optional[_Union[CheckKind, str]] = ..., verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., shadow_verdict: _Optional[_Union[_types_pb2.Verdict, str]] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., lifted_by: _Optional[_Union[_types_pb2.LiftedBy, str]] = ..., ask_again_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., explanation: _Optional[str] = ..., phase: _Optional[_Union[_types_pb2.Phase, str]] = ..., breaker: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., policy_revision: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., repeated: _Optional[bool] = ..., explained_loss: _Optional[_Union[ExplainedLoss, _Mapping]] = ..., age: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class CheckLiquidationRequest(_message.Message):
     __slots__ = ("check",)

@@ -26,31 +26,31 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/types.proto\x12\x10\x63ircuit_guard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x02\n\x07\x46inding\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12,\n\x08severity\x18\x03 \x01(\x0e\x32\x1a.circuit_guard.v1.Severity\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x10\n\x08observed\x18\x05 \x01(\t\x12\r\n\x05limit\x18\x06 \x01(\t\x12\x10\n\x08sentence\x18\x07 \x01(\t\x12\x0e\n\x06shadow\x18\x08 \x01(\x08\x12-\n\tlifted_by\x18\t \x01(\x0e\x32\x1a.circuit_guard.v1.LiftedBy\x12\x32\n\x0f\x61sk_again_after\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"_\n\x0cRequestError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x10\n\x08\x65xpected\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\xb3\x01\n\rMarketOutcome\x12\x0e\n\x06market\x18\x01 \x01(\t\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.circuit_guard.v1.Outcome\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08observed\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\t\x12\x14\n\x0cswapped_with\x18\x06 \x01(\t\x12\x10\n\x08sentence\x18\x07 \x01(\t\x12\x0c\n\x04\x61lso\x18\x08 \x03(\t\"v\n\x08Proposal\x12\x0b\n\x03\x61\x63t\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*G\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_ALLOW\x10\x01\x12\x10\n\x0cVERDICT_DENY\x10\x02*q\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_WARN\x10\x01\x12\x11\n\rSEVERITY_DENY\x10\x02\x12\x11\n\rSEVERITY_TRIP\x10\x03\x12\x12\n\x0eSEVERITY_LATCH\x10\x04*\x9d\x01\n\x08LiftedBy\x12\x19\n\x15LIFTED_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14LIFTED_BY_FRESH_DATA\x10\x01\x12\x16\n\x12LIFTED_BY_EVIDENCE\x10\x02\x12\x16\n\x12LIFTED_BY_EXCHANGE\x10\x03\x12\x14\n\x10LIFTED_BY_CALLER\x10\x04\x12\x16\n\x12LIFTED_BY_OPERATOR\x10\x05*\x87\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0e\n\nPHASE_OPEN\x10\x01\x12\x13\n\x0fPHASE_POST_ONLY\x10\x02\x12\x15\n\x11PHASE_CANCEL_ONLY\x10\x03\x12\x15\n\x11PHASE_MAINTENANCE\x10\x04\x12\x14\n\x10PHASE_RECOVERING\x10\x05*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03*\xdd\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n\nOUTCOME_OK\x10\x01\x12\x18\n\x14OUTCOME_FUNDING_JUMP\x10\x02\x12\x11\n\rOUTCOME_PRICE\x10\x03\x12\x13\n\x0fOUTCOME_SWAPPED\x10\x04\x12\x13\n\x0fOUTCOME_INVALID\x10\x05\x12\x11\n\rOUTCOME_STALE\x10\x06\x12\x13\n\x0fOUTCOME_MISSING\x10\x07\x12\x11\n\rOUTCOME_EXTRA\x10\x08\x12\x17\n\x13OUTCOME_NO_BASELINE\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63ircuit_guard/v1/types.proto\x12\x10\x63ircuit_guard.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x02\n\x07\x46inding\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12,\n\x08severity\x18\x03 \x01(\x0e\x32\x1a.circuit_guard.v1.Severity\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x10\n\x08observed\x18\x05 \x01(\t\x12\r\n\x05limit\x18\x06 \x01(\t\x12\x10\n\x08sentence\x18\x07 \x01(\t\x12\x0e\n\x06shadow\x18\x08 \x01(\x08\x12-\n\tlifted_by\x18\t \x01(\x0e\x32\x1a.circuit_guard.v1.LiftedBy\x12\x32\n\x0f\x61sk_again_after\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"_\n\x0cRequestError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x10\n\x08\x65xpected\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\"\xb3\x01\n\rMarketOutcome\x12\x0e\n\x06market\x18\x01 \x01(\t\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.circuit_guard.v1.Outcome\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x10\n\x08observed\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\t\x12\x14\n\x0cswapped_with\x18\x06 \x01(\t\x12\x10\n\x08sentence\x18\x07 \x01(\t\x12\x0c\n\x04\x61lso\x18\x08 \x03(\t\"\x88\x01\n\x08Proposal\x12\x0b\n\x03\x61\x63t\x18\x01 \x01(\t\x12\x0e\n\x06scopes\x18\x02 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08identity\x18\x06 \x01(\t*G\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_ALLOW\x10\x01\x12\x10\n\x0cVERDICT_DENY\x10\x02*q\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n\rSEVERITY_WARN\x10\x01\x12\x11\n\rSEVERITY_DENY\x10\x02\x12\x11\n\rSEVERITY_TRIP\x10\x03\x12\x12\n\x0eSEVERITY_LATCH\x10\x04*\x9d\x01\n\x08LiftedBy\x12\x19\n\x15LIFTED_BY_UNSPECIFIED\x10\x00\x12\x18\n\x14LIFTED_BY_FRESH_DATA\x10\x01\x12\x16\n\x12LIFTED_BY_EVIDENCE\x10\x02\x12\x16\n\x12LIFTED_BY_EXCHANGE\x10\x03\x12\x14\n\x10LIFTED_BY_CALLER\x10\x04\x12\x16\n\x12LIFTED_BY_OPERATOR\x10\x05*\x87\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0e\n\nPHASE_OPEN\x10\x01\x12\x13\n\x0fPHASE_POST_ONLY\x10\x02\x12\x15\n\x11PHASE_CANCEL_ONLY\x10\x03\x12\x15\n\x11PHASE_MAINTENANCE\x10\x04\x12\x14\n\x10PHASE_RECOVERING\x10\x05*|\n\x0c\x42reakerState\x12\x1d\n\x19\x42REAKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42REAKER_STATE_CLOSED\x10\x01\x12\x16\n\x12\x42REAKER_STATE_OPEN\x10\x02\x12\x1b\n\x17\x42REAKER_STATE_HALF_OPEN\x10\x03*\xdd\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n\nOUTCOME_OK\x10\x01\x12\x18\n\x14OUTCOME_FUNDING_JUMP\x10\x02\x12\x11\n\rOUTCOME_PRICE\x10\x03\x12\x13\n\x0fOUTCOME_SWAPPED\x10\x04\x12\x13\n\x0fOUTCOME_INVALID\x10\x05\x12\x11\n\rOUTCOME_STALE\x10\x06\x12\x13\n\x0fOUTCOME_MISSING\x10\x07\x12\x11\n\rOUTCOME_EXTRA\x10\x08\x12\x17\n\x13OUTCOME_NO_BASELINE\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'circuit_guard.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=785
-  _globals['_VERDICT']._serialized_end=856
-  _globals['_SEVERITY']._serialized_start=858
-  _globals['_SEVERITY']._serialized_end=971
-  _globals['_LIFTEDBY']._serialized_start=974
-  _globals['_LIFTEDBY']._serialized_end=1131
-  _globals['_PHASE']._serialized_start=1134
-  _globals['_PHASE']._serialized_end=1269
-  _globals['_BREAKERSTATE']._serialized_start=1271
-  _globals['_BREAKERSTATE']._serialized_end=1395
-  _globals['_OUTCOME']._serialized_start=1398
-  _globals['_OUTCOME']._serialized_end=1619
+  _globals['_VERDICT']._serialized_start=804
+  _globals['_VERDICT']._serialized_end=875
+  _globals['_SEVERITY']._serialized_start=877
+  _globals['_SEVERITY']._serialized_end=990
+  _globals['_LIFTEDBY']._serialized_start=993
+  _globals['_LIFTEDBY']._serialized_end=1150
+  _globals['_PHASE']._serialized_start=1153
+  _globals['_PHASE']._serialized_end=1288
+  _globals['_BREAKERSTATE']._serialized_start=1290
+  _globals['_BREAKERSTATE']._serialized_end=1414
+  _globals['_OUTCOME']._serialized_start=1417
+  _globals['_OUTCOME']._serialized_end=1638
   _globals['_FINDING']._serialized_start=116
   _globals['_FINDING']._serialized_end=384
   _globals['_REQUESTERROR']._serialized_start=386
   _globals['_REQUESTERROR']._serialized_end=481
   _globals['_MARKETOUTCOME']._serialized_start=484
   _globals['_MARKETOUTCOME']._serialized_end=663
-  _globals['_PROPOSAL']._serialized_start=665
-  _globals['_PROPOSAL']._serialized_end=783
+  _globals['_PROPOSAL']._serialized_start=666
+  _globals['_PROPOSAL']._serialized_end=802
 # @@protoc_insertion_point(module_scope)

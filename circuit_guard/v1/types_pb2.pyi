@@ -156,15 +156,17 @@ class MarketOutcome(_message.Message):
     def __init__(self, market: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., subject: _Optional[str] = ..., observed: _Optional[str] = ..., limit: _Optional[str] = ..., swapped_with: _Optional[str] = ..., sentence: _Optional[str] = ..., also: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("act", "scopes", "actor", "reason", "expires_at")
+    __slots__ = ("act", "scopes", "actor", "reason", "expires_at", "identity")
     ACT_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     act: str
     scopes: _containers.RepeatedScalarFieldContainer[str]
     actor: str
     reason: str
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, act: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    identity: str
+    def __init__(self, act: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., identity: _Optional[str] = ...) -> None: ...

@@ -63,6 +63,7 @@ def _guard(status: GuardStatus) -> Json:
                 "act": proposal.act,
                 "scopes": proposal.scopes,
                 "actor": proposal.actor,
+                "identity": proposal.identity,
                 "reason": proposal.reason,
                 "expires_at": rfc3339(proposal.expires_ns),
             }
@@ -119,7 +120,13 @@ def _halt(halt: Halt | None) -> Json | None:
     if halt is None:
         return None
     since, expires = rfc3339(halt.since_ns), _instant(halt.expires_ns)
-    return {"actor": halt.actor, "reason": halt.reason, "since": since, "expires_at": expires}
+    return {
+        "actor": halt.actor,
+        "identity": halt.identity,
+        "reason": halt.reason,
+        "since": since,
+        "expires_at": expires,
+    }
 
 
 def _findings(findings: Iterable[Finding]) -> list[Json]:

@@ -80,6 +80,7 @@ def test_show_when_asked_for_json_then_everything_is_there(kept: tuple[str, str]
     assert (shown["id"], shown["name"], shown["policy_revision"]) == (int(number), "maintenance-1", FIRST.revision)
     assert shown["global"]["halt"] == {
         "actor": "bob",
+        "identity": "",
         "reason": "stop",
         "since": "2026-01-19T00:00:41Z",
         "expires": None,

@@ -251,7 +251,7 @@ async def test_watch_when_somebody_reloads_while_it_reads_then_the_older_content
     looking = asyncio.create_task(guard.look())
     with await asyncio.to_thread(pipe.open, "w") as older:  # there is a writer once there is a reader: it is reading
         rename_over(guard.path, THIRD)
-        guard.app.reload_policy()
+        await guard.app.reload_policy()
         older.write(SECOND)
     await looking
 
@@ -263,7 +263,7 @@ async def test_watch_when_somebody_reloads_while_it_reads_then_the_older_content
 async def test_watch_when_a_reload_came_upon_half_a_file_then_the_whole_is_taken_later(guard: Guard) -> None:
     guard.path.write_text(SECOND + "[mark")
     with pytest.raises(PolicyError):
-        guard.app.reload_policy()
+        await guard.app.reload_policy()
     guard.path.write_text(SECOND)
     await guard.look(times=2)
 

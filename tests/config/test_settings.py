@@ -42,7 +42,7 @@ def test_shipped_settings_are_the_defaults_all_written_out() -> None:
     written = load_settings(SHIPPED, {})
     given = {f"{name}.{key}" for name, table in written for key in table.model_fields_set}
     known = {f"{name}.{key}" for name, table in written for key in type(table).model_fields}
-    files = {f"security.{key}" for key in ("server_certificate", "server_key", "client_ca")}
+    files = {f"security.{key}" for key in ("server_certificate", "server_key", "client_ca", "revoked_certificates")}
     listeners = {"grpc.health_listen", "http.metrics_listen"}
     without_default = {"journal.directory", "security.identities", *files, *listeners}
     assert known - given == without_default

@@ -18,6 +18,7 @@ from circuit_guard.server.transport import ListenError
 from circuit_guard.v1 import admin_pb2
 from tests.driver import BTC, Driver, policy_of
 from tests.raw import raw
+from tests.server.harness import nothing_reloaded
 
 ANY_PORT = "127.0.0.1:0"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -29,7 +30,7 @@ async def guarding(**probes: str) -> AsyncIterator[GuardServer]:
     """Run a server over an engine whose market is cold."""
     settings = Settings(grpc=GrpcSettings(listen="127.0.0.1:0", **probes))  # type: ignore[arg-type]
     driver = Driver(policy_of(BTC))
-    server = create_server(driver.engine, settings, lambda: driver.engine.reload(driver.engine.policy))
+    server = create_server(driver.engine, settings, nothing_reloaded)
     await server.start()
     try:
         yield server

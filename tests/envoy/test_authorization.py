@@ -39,7 +39,7 @@ async def test_request_when_the_closure_is_allowed_then_service_and_caller_get_t
     assert response.status.code == 0
     to_service, to_caller = response.ok_response.headers, response.ok_response.response_headers_to_add
     assert headers_of(to_service) == headers_of(to_caller)
-    assert list(headers_of(to_service)) == ["x-circuit-guard-decision"]
+    assert list(headers_of(to_service)) == ["x-circuit-guard-decision", "x-circuit-guard-decided-at"]
     assert headers_of(to_service)["x-circuit-guard-decision"]
     assert to_service[0].append_action == HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -171,13 +171,14 @@ async def test_request_when_all_is_in_its_body_then_that_is_judged() -> None:
     assert denied(corrupt)[1]["x-circuit-guard-reasons"] == "basis_funding"
 
 
-async def test_request_when_its_id_comes_again_then_so_does_the_decision_and_with_other_content_it_is_denied(
+async def test_request_when_its_id_comes_again_then_it_is_judged_again_and_with_other_content_it_is_denied(
     guard: Asked,
 ) -> None:
     first, again = await guard.check(), await guard.check()
     other = await guard.check(HEADERS | {"x-circuit-guard-size": "-0.7"})
 
-    assert headers_of(first.ok_response.headers) == headers_of(again.ok_response.headers)
+    decided = [headers_of(one.ok_response.headers)["x-circuit-guard-decision"] for one in (first, again)]
+    assert decided[0] != decided[1]
     error = result(other)["error"]
     assert (error["reason"], error["field"]) == ("REQUEST_ID_CONFLICT", "request_id (header:x-request-id)")
     assert error["message"].startswith('request_id (header:x-request-id) was "request-1", expected a new request_id')
@@ -193,7 +194,10 @@ async def test_request_when_it_asks_what_an_engine_asks_then_it_is_the_same_ques
 
     assert direct.decision.repeated
     assert direct.decision.verdict == types_pb2.VERDICT_ALLOW
-    assert headers_of(through_envoy.ok_response.headers) == {"x-circuit-guard-decision": direct.decision.decision_id}
+    assert headers_of(through_envoy.ok_response.headers) == {
+        "x-circuit-guard-decision": direct.decision.decision_id,
+        "x-circuit-guard-decided-at": direct.decision.decided_at.ToJsonString(),
+    }
 
 
 async def test_request_when_the_guard_is_in_shadow_then_it_goes_on() -> None:

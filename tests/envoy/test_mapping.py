@@ -44,6 +44,7 @@ def test_mapping_when_all_is_in_headers_then_each_lands_in_its_field() -> None:
         kind=liquidation_pb2.CHECK_KIND_AUTO_DELEVERAGE,
         execution_price="92600",
         basis=liquidation_pb2.Basis(mark_price="92600", funding_index="20511"),
+        judge_anew=True,
     )
 
 

@@ -127,7 +127,8 @@ def test_decimal_when_strange_then_it_comes_back_digit_for_digit(text: str) -> N
 def test_text_when_read_by_people_then_it_names_type_and_fields() -> None:
     assert encode(Tick(5)) == '{"Tick":{"at_ns":5}}'
     assert encode(PhaseCommand(5, Phase.OPEN, ("A",))) == (
-        '{"PhaseCommand":{"at_ns":5,"phase":"OPEN","markets":["A"],"actor":"","reason":"","rollback":false}}'
+        '{"PhaseCommand":{"at_ns":5,"phase":"OPEN","markets":["A"],"actor":"","reason":"","rollback":false,'
+        '"identity":""}}'
     )
 
 

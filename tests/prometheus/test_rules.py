@@ -25,6 +25,7 @@ LISTED = {
     "CircuitGuardHeadroomLow",
     "CircuitGuardHeadroomVeryLow",
     "CircuitGuardHoldOverdue",
+    "CircuitGuardIdentitiesReloadFailed",
     "CircuitGuardJournalDropping",
     "CircuitGuardJournalLagging",
     "CircuitGuardJournalStalled",

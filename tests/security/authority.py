@@ -38,11 +38,17 @@ class Signer:
         self._certificate = self._build(self._name, self._key, UNTIL, x509.BasicConstraints(ca=True, path_length=0))
         self.pem = self._certificate.public_bytes(Encoding.PEM)
 
-    def issue(self, *names: str, until: datetime = UNTIL) -> Pair:
-        """Return a certificate for DNS names, URIs and addresses, with its key."""
+    def issue(self, *names: str | x509.GeneralName, until: datetime = UNTIL) -> Pair:
+        """Return a certificate for DNS names, URIs and addresses, or names of a given type, with its key."""
+        return self.issue_with(x509.SubjectAlternativeName([_name(name) for name in names]), until)
+
+    def issue_with(
+        self, extension: x509.ExtensionType, until: datetime = UNTIL, common_name: str = "not looked at"
+    ) -> Pair:
+        """Return a certificate with an extension, whatever that says, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "not looked at")])
-        certificate = self._build(subject, key, until, x509.SubjectAlternativeName([_name(name) for name in names]))
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+        certificate = self._build(subject, key, until, extension)
         pem = certificate.public_bytes(Encoding.PEM)
         return Pair(pem, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
@@ -86,7 +92,9 @@ class Authority(Signer):
         return aio.secure_channel(address, grpc.ssl_channel_credentials(self.pem, *own))
 
 
-def _name(name: str) -> x509.GeneralName:
+def _name(name: str | x509.GeneralName) -> x509.GeneralName:
+    if isinstance(name, x509.GeneralName):
+        return name
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
     try:

@@ -23,6 +23,7 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.reader import JournalReader
 from circuit_guard.server.build import GuardServer, create_server
+from circuit_guard.server.security.access import Access
 from circuit_guard.telemetry.admission import AdmissionMetrics
 from circuit_guard.telemetry.families import Families
 from circuit_guard.v1 import (
@@ -68,7 +69,8 @@ class Harness:
         )
         self.registry = CollectorRegistry()
         metrics = AdmissionMetrics(Families(self.registry))
-        self.server: GuardServer = create_server(self.engine, settings, self.reload_policy, metrics)
+        self.access = Access(settings.security)
+        self.server: GuardServer = create_server(self.engine, settings, self.reload_policy, metrics, self.access)
         self.channel = aio.insecure_channel(self.server.address)
         self.liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self.channel)
         self.orders = order_pb2_grpc.OrderGuardServiceStub(self.channel)
@@ -77,7 +79,7 @@ class Harness:
         self.maintenance = maintenance_pb2_grpc.MaintenanceServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
-    def reload_policy(self) -> Sequence[Fact]:
+    async def reload_policy(self) -> Sequence[Fact]:
         """Put the policy the test has chosen into force, or fail as the test has chosen."""
         if self.policy_problem is not None:
             raise self.policy_problem
@@ -206,3 +208,8 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, ErrorInfo, str]:
     assert status.details[0].Unpack(info)
     assert info.domain == "circuit_guard"
     return error.code(), info, status.message
+
+
+async def nothing_reloaded() -> Sequence[Fact]:
+    """Stand for a policy file that nobody has changed."""
+    return ()

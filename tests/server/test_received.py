@@ -14,7 +14,6 @@ from circuit_guard.core import reasons
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import (
     ActProposed,
-    DecisionMade,
     Fact,
     ObservationJudged,
     ReferenceJudged,
@@ -108,8 +107,6 @@ def as_received(fact: Fact) -> Fact:
             not_clean = [one for one in fact.outcomes if one.outcome is not Outcome.OK]
             clean = [MarketOutcome("", Outcome.OK)] * (len(fact.outcomes) - len(not_clean))
             return replace(fact, outcomes=(*clean, *not_clean))
-        case DecisionMade():
-            return replace(fact, at_ns=fact.decision.at_ns)
         case _:
             return fact
 

@@ -52,7 +52,8 @@ async def test_api_when_an_operator_halted_then_it_says_who_and_why() -> None:
 
     halts = {market["market"]: market["halt"] for market in document["markets"]}
     since = "2026-01-19T00:00:40+00:00"
-    assert halts == {BTC: {"actor": "alice", "reason": "looking", "since": since, "expires_at": None}, ETH: None}
+    halt = {"actor": "alice", "identity": "", "reason": "looking", "since": since, "expires_at": None}
+    assert halts == {BTC: halt, ETH: None}
     assert document["global_halt"]["actor"] == "bob"
     assert document["other_global_halts"] == []
 

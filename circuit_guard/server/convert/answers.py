@@ -80,6 +80,7 @@ def decision(made: DecisionMade) -> liquidation_pb2.LiquidationDecision:
         ask_again_after=records.duration(sentences.longest_wait_ns(denying)),
         explanation=sentences.explain_decision(answer),
         repeated=made.repeated,
+        age=records.duration(made.at_ns - answer.at_ns),
     )
 
 

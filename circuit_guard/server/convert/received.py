@@ -69,7 +69,7 @@ def proposal(message: types_pb2.Proposal) -> ActProposed:
 def decision(message: liquidation_pb2.LiquidationDecision) -> DecisionMade:
     """Return the answer to a check."""
     made = DECISION.read(message)
-    return DecisionMade(made.at_ns, made, message.repeated)
+    return DecisionMade(made.at_ns + time_ns(message.age), made, message.repeated)
 
 
 def event(message: event_pb2.Event) -> Fact:

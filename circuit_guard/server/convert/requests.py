@@ -88,6 +88,7 @@ def check(message: liquidation_pb2.LiquidationCheck, path: str, at_ns: int) -> i
             funding_index=fields.finite(message.basis.funding_index, path, "basis.funding_index"),
         ),
         account=_account(message.account, f"{path}.account") if message.HasField("account") else None,
+        judge_anew=message.judge_anew,
     )
 
 

@@ -30,6 +30,8 @@ FORBIDDEN = 403
 """Envoy makes PERMISSION_DENIED of it for a gRPC call."""
 
 DECISION_HEADER = "x-circuit-guard-decision"
+DECIDED_HEADER = "x-circuit-guard-decided-at"
+"""When, RFC 3339: a service that lets requests wait can tell that an ALLOW has grown old."""
 REASONS_HEADER = "x-circuit-guard-reasons"
 RETRY_HEADER = "retry-after"
 
@@ -69,7 +71,7 @@ def _answer(result: liquidation_pb2.LiquidationResult, *, for_grpc: bool) -> Res
     where asking again can help.
     """
     if result.decision.verdict == types_pb2.VERDICT_ALLOW:
-        return _allowed(result.decision.decision_id)
+        return _allowed(result.decision)
     refusal = _refusal(result)
     headers = {**_headers(result), **({} if refusal.retry_after_s is None else _retry(refusal.retry_after_s))}
     if for_grpc:
@@ -82,9 +84,10 @@ def _answer(result: liquidation_pb2.LiquidationResult, *, for_grpc: bool) -> Res
     return CheckResponse(status=Status(code=refusal.code.value[0], message=refusal.message), denied_response=denied)
 
 
-def _allowed(decision_id: str) -> Response:
-    """Return the answer that lets a request through, with the decision's id for the service and for the caller."""
-    options = _options({DECISION_HEADER: decision_id})
+def _allowed(decision: liquidation_pb2.LiquidationDecision) -> Response:
+    """Return the answer that lets a request through, with the decision's id and time for the service and the caller."""
+    decided_at = decision.decided_at.ToJsonString()
+    options = _options({DECISION_HEADER: decision.decision_id, DECIDED_HEADER: decided_at})
     return CheckResponse(status=Status(), ok_response=OkHttpResponse(headers=options, response_headers_to_add=options))
 
 

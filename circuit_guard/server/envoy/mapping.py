@@ -66,6 +66,7 @@ class Mapping:
                 mark_price=found["check.basis.mark_price"],
                 funding_index=found["check.basis.funding_index"],
             ),
+            judge_anew=True,  # the answer itself lets the request through, and anyone may send its id again
         )
 
     def named(self, field: str) -> str:

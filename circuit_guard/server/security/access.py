@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import json
+import re
+from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,8 +16,13 @@ from circuit_guard.core import inputs
 from circuit_guard.errors import shown
 from circuit_guard.server.errors import RefusalError
 from circuit_guard.server.security import tokens
+from circuit_guard.server.security.peers import Peer, PeerCertificateError, expected_name, peer_of
 
+PLAIN_ACTOR = re.compile(r"[^\s()\"'\\]+")
+"""What an actor's name looks like that needs no quotes."""
 NOTHING_DONE = "nothing of the request took effect"
+PEM_PROPERTY = "x509_pem_cert"
+"""Where gRPC has the certificate that the client has shown, without its chain."""
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -87,13 +94,33 @@ class Access:
     """Knows every identity. Without any, everybody may do everything and no caller is identified."""
 
     def __init__(self, security: SecuritySettings) -> None:
+        self._mutual = security.mutual
+        """Whether clients show certificates: as the listener was bound."""
+        self._told: list[Callable[[], None]] = []
+        self.take(security)
+
+    def take(self, security: SecuritySettings) -> None:
+        """Put these identities and revocations into force, for open connections and streams as well."""
         identities = security.identities
         self._callers = {
             name: Caller(name, table.roles, frozenset(table.sources)) for name, table in identities.items()
         }
-        self._mutual = security.mutual
         self._hashes = [(known, name) for name, table in identities.items() for known in table.token_sha256]
-        self._subjects = {_subject(entry): name for name, table in identities.items() for entry in table.certificates}
+        self._subjects = {
+            expected_name(entry): name for name, table in identities.items() for entry in table.certificates
+        }
+        self._revoked = frozenset(security.revoked_certificates)
+        for tell in self._told:
+            tell()
+
+    def when_taken(self, tell: Callable[[], None]) -> None:
+        """Have a function called whenever other identities are in force."""
+        self._told.append(tell)
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The names of those who are known."""
+        return tuple(self._callers)
 
     @property
     def open(self) -> bool:
@@ -108,15 +135,16 @@ class Access:
         """Return who asks, None where everybody may. Raise RefusalError if the caller is not known, or may not."""
         if self.open or self.needs_nobody(method):
             return None
-        return self._with_role(self._known(_token(context), self._names(context), method), method)
+        return self._with_role(self._known(_token(context), self._peer(context, method), method), method)
 
     def known_by_token(self, token: str) -> Caller | None:
         """Return the caller with this token, None if there is none."""
         name = tokens.owner(token, self._hashes)
         return None if name is None else self._callers[name]
 
-    def _known(self, token: str | None, names: tuple[str, ...], method: str) -> Caller:
-        certified = {self._subjects[subject] for subject in map(_subject, names) if subject in self._subjects}
+    def _known(self, token: str | None, peer: Peer | None, method: str) -> Caller:
+        names = () if peer is None else peer.names
+        certified = {self._subjects[name] for name in names if name in self._subjects}
         if len(certified) > 1:
             both = " and ".join(sorted(certified))
             raise _unknown(method, f"the certificate names {both}, and one caller is only one of them")
@@ -130,7 +158,10 @@ class Access:
         if certified:
             return self._callers[certified.pop()]
         if names:
-            raise _unknown(method, f"the certificate for {_list(names)} is of no identity in the settings")
+            shown_names = _list(name.value for name in names)
+            raise _unknown(method, f"the certificate for {shown_names} is of no identity in the settings")
+        if peer is not None:
+            raise _unknown(method, "the certificate has no DNS name, URI or address as alternative name")
         raise _unknown(method, "the request has no bearer token and no certificate came with it")
 
     def _with_role(self, caller: Caller, method: str) -> Caller:
@@ -142,13 +173,18 @@ class Access:
         metadata = {"method": method, "identity": caller.name, "role": needed or ""}
         raise RefusalError("ROLE_MISSING", message, metadata)
 
-    def _names(self, context: Context) -> tuple[str, ...]:
-        """Return the alternative names of the client's certificate, which gRPC has verified."""
-        if not self._mutual:
-            return ()
-        properties = context.auth_context()
-        found = (name for key in ("peer_uri", "peer_dns") for name in properties.get(key, ()))
-        return tuple(dict.fromkeys(name.decode(errors="replace") for name in found))
+    def _peer(self, context: Context, method: str) -> Peer | None:
+        """Return what the client's certificate says, which gRPC has verified; None where none is asked for."""
+        pem = b"".join(context.auth_context().get(PEM_PROPERTY, ())) if self._mutual else b""
+        if not pem:
+            return None
+        try:
+            peer = peer_of(pem)
+        except PeerCertificateError as error:
+            raise _unknown(method, str(error)) from error
+        if peer.sha256 in self._revoked:
+            raise _unknown(method, f"the certificate with SHA-256 {peer.sha256} is revoked in the settings")
+        return peer
 
 
 def permit_sources(sources: Iterable[str]) -> None:
@@ -166,26 +202,21 @@ def permit_sources(sources: Iterable[str]) -> None:
 
 
 def recorded(actor: str) -> str:
-    """Return who is recorded for an act: the identity that was proven, then the person that the request names."""
+    """Return who is recorded for an act: the identity that was proven, then the person that the request names.
+
+    A name of more than one word, or with parentheses or quotes, is quoted: no text can look like two people.
+    """
     caller = CALLER.get()
     if caller is None or caller.name == actor:
         return actor
-    return f"{caller.name} (as {actor})"
+    claimed = actor if PLAIN_ACTOR.fullmatch(actor) else json.dumps(actor, ensure_ascii=False)
+    return f"{caller.name} (as {claimed})"
 
 
 def signed(act: Act) -> Act:
-    """Return an act of the caller's with the name that is recorded for it, and what tells two actors apart."""
+    """Return an act of the caller's with the name that is recorded for it, and the identity by itself."""
     caller = CALLER.get()
-    if caller is None:
-        return act
-    if isinstance(act, inputs.HaltCommand | inputs.ResumeCommand | inputs.ResetCommand | inputs.RebaselineCommand):
-        return replace(act, actor=recorded(act.actor), identity=caller.name)
-    return replace(act, actor=recorded(act.actor))
-
-
-def _subject(name: str) -> str:
-    """Return an alternative name as it is compared: URIs exactly, DNS names without regard to case."""
-    return name if "://" in name else name.lower()
+    return act if caller is None else replace(act, actor=recorded(act.actor), identity=caller.name)
 
 
 def _token(context: Context) -> str | None:

@@ -24,7 +24,7 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="circuit_guard: any name, and a to
 Response: TypeAlias = web.StreamResponse
 
 
-def viewers_only(settings: Settings) -> Middleware:
+def viewers_only(settings: Settings, access: Access | None = None) -> Middleware:
     """Return the middleware that admits viewers and operators by their token; everybody where there are no identities.
 
     Refusals are answered here and not raised: the page that explains what was raised shows the state of the guard.
@@ -32,24 +32,42 @@ def viewers_only(settings: Settings) -> Middleware:
     The token comes as `Authorization: Bearer TOKEN`, or as the password of basic authentication, which browsers ask
     for. The metrics are open to this machine, as Prometheus is often there, and beyond it they need a token as well.
     """
-    access = Access(settings.security)
+    access = access or Access(settings.security)
     metrics_open = only_this_machine(settings.http.listen)
+    answering: dict[int, tuple[web.Request, str | None]] = {}
+
+    def end_foreign() -> None:
+        """Close the connections whose live updates a viewer was given who is none any more."""
+        for request, token in answering.values():
+            if not access.open and not _viewer(access, token) and request.transport is not None:
+                request.transport.close()
+
+    access.when_taken(end_foreign)
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> Response:
-        if access.open or request.path == ALIVE_PATH or (metrics_open and request.path == METRICS_PATH):
+        if request.path == ALIVE_PATH or (metrics_open and request.path == METRICS_PATH):
             return await handler(request)
         token = _token(request.headers.getall("Authorization", []))
+        if access.open or _viewer(access, token):
+            answering[id(request)] = (request, token)
+            try:
+                return await handler(request)
+            finally:
+                del answering[id(request)]
         caller = None if token is None else access.known_by_token(token)
         if caller is None:
             said = "a token of a viewer is needed: as the password, or as `Authorization: Bearer TOKEN`\n"
             return web.Response(status=HTTPStatus.UNAUTHORIZED, text=said, headers=CHALLENGE)
-        if not may(caller.roles, Role.VIEWER):
-            said = f"this needs the role viewer; the caller is {caller.name}\n"
-            return web.Response(status=HTTPStatus.FORBIDDEN, text=said)
-        return await handler(request)
+        said = f"this needs the role viewer; the caller is {caller.name}\n"
+        return web.Response(status=HTTPStatus.FORBIDDEN, text=said)
 
     return admit
+
+
+def _viewer(access: Access, token: str | None) -> bool:
+    caller = None if token is None else access.known_by_token(token)
+    return caller is not None and may(caller.roles, Role.VIEWER)
 
 
 def _token(given: list[str]) -> str | None:
