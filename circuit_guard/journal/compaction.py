@@ -32,6 +32,8 @@ AGAIN_AFTER_S = 10.0
 """The wait before a process that ended, or could not be started, is started again. Nothing is lost meanwhile; the
 journal only grows."""
 _ENDS_WITHIN_S = 10.0
+_BUILDS_WITHIN_S = 60.0
+"""A block takes a second, and a few on a busy machine."""
 _NICE = 5
 """Less urgent than the guard, but still served where both share one processor."""
 _OOM_SCORE_ADJ = "500"
@@ -88,22 +90,28 @@ class Compactor:
         self._asked: SimpleQueue[Chain | None] = SimpleQueue()
         self._closing = threading.Event()
         self._process = _Process()
-        self._thread = threading.Thread(target=self._run, name="journal-compactor", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="journal-compactor", daemon=True)
+        """What waits for the process."""
+        self.thread.start()
 
     def ask(self, chain: Chain) -> None:
         """Ask for a block of the oldest rows of a chain."""
         self._asked.put(chain)
 
-    def close(self) -> None:
-        """Finish the block in hand and end."""
+    def end(self) -> None:
+        """Have it end, and with it the thread. A block in hand is lost: the next guard has it made again."""
         self._closing.set()
         self._asked.put(None)
-        self._thread.join()
+        self._process.kill()
+
+    def close(self) -> None:
+        """End, and return once the thread has ended."""
+        self.end()
+        self.thread.join()
 
     def _run(self) -> None:
         try:
-            while (chain := self._asked.get()) is not None:
+            while (chain := self._asked.get()) is not None and not self._closing.is_set():
                 if (block := self._build(chain)) is not None:
                     self._deliver(block)
         except Exception as error:  # noqa: BLE001  # whatever it is, the journal says so and keeps nothing more
@@ -117,6 +125,8 @@ class Compactor:
             try:
                 return self._process.build(self._path, chain, self._count)
             except _NoProcessError as error:
+                if self._closing.is_set():
+                    return None
                 exit_code = self._process.end()
                 _log.warning(
                     "journal_compactor_ended", error=str(error), exit_code=exit_code, again_in_s=self._again_after_s
@@ -130,13 +140,19 @@ class _Process:
 
     def __init__(self) -> None:
         self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+        self._killed = False
 
     def build(self, path: Path, chain: Chain, count: int) -> Block:
         """Return the block, or raise what prevents it: _NoProcessError, or the error that the process met."""
         try:
             self._running = self._running or _started()
-            _, connection = self._running
+            process, connection = self._running
+            if self._killed:
+                raise _NoProcessError("it is to end")
             connection.send((path, chain, count))
+            if not connection.poll(_BUILDS_WITHIN_S):
+                process.kill()
+                raise _NoProcessError(f"it made no block in {_BUILDS_WITHIN_S:g} s: it is stopped, or its disk hangs")
             answer: Block | Exception = connection.recv()
         except (EOFError, OSError) as error:
             raise _NoProcessError(str(error) or "it has ended") from error
@@ -145,6 +161,13 @@ class _Process:
         if isinstance(answer, Exception):
             raise _NoProcessError(f"{type(answer).__name__}: {answer}") from answer
         return answer
+
+    def kill(self) -> None:
+        """Have the process end whatever it does, from another thread than the one that waits for it."""
+        self._killed = True
+        running = self._running
+        if running is not None:
+            running[0].kill()
 
     def end(self) -> int | None:
         """End the process and return its exit code; None where there is none."""

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from typing import NamedTuple
 
 from circuit_guard.core.types import SECOND_NS
@@ -277,12 +277,16 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Commit what is queued, and end both threads."""
+    def close(self, deadline_s: float | None = None) -> bool:
+        """Commit what is queued, and end both threads; return whether they ended by `deadline_s` of monotonic time."""
         self._queue.close()
-        self._thread.join()
-        self._compactor.close()
+        self._compactor.end()
+        for thread in (self._thread, self._compactor.thread):
+            thread.join(None if deadline_s is None else max(deadline_s - monotonic(), 0))
+        if self._thread.is_alive():
+            return False
         self._store.close()
+        return True
 
     def _run(self) -> None:
         try:

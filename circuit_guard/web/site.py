@@ -38,6 +38,8 @@ DRAIN_S = 1.0
 """How long requests that are being answered may take when the guard stops; live updates end at once."""
 COMPRESSION_LEVEL = 1
 """The fastest: a scrape comes every few seconds and stays on this machine."""
+CONNECTIONS_MAX = 128
+"""Connections to one address at a time; a further one is closed: they take descriptors, which the journal needs too."""
 SCRAPES_MAX = 8
 """Answered at a time where there are only metrics; one thread writes them, one after the other."""
 
@@ -52,6 +54,7 @@ class MetricsSite:
         self._registry = registry
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     def application(self, _listen_host: str) -> web.Application:
         """Return the application for one address."""
@@ -72,14 +75,23 @@ class MetricsSite:
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host.strip("[]"), int(port)).start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                self._protocol, host.strip("[]"), int(port), backlog=CONNECTIONS_MAX
+            )
         except OSError:
             await self.stop()
             raise
-        return f"{host}:{self._runner.addresses[0][1]}"
+        return f"{host}:{self._listening.sockets[0].getsockname()[1]}"
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        """Return what answers a connection, or closes it at once where there are too many."""
+        server = None if self._runner is None else self._runner.server
+        return _Refusing() if server is None or len(server.connections) >= CONNECTIONS_MAX else server()
 
     async def stop(self) -> None:
         """Answer nothing more: live updates end, what is being answered is finished."""
+        if self._listening is not None:
+            self._listening.close()
         if self._runner is not None:
             await self._runner.cleanup()
         self._writer.shutdown()
@@ -99,6 +111,13 @@ class MetricsSite:
         encode, content_type = choose_encoder(accepted)
         text = encode(self._registry.restricted_registry(names) if names else self._registry)
         return gzip.compress(text, COMPRESSION_LEVEL) if compressed else text, content_type
+
+
+class _Refusing(asyncio.Protocol):
+    """Closes its connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 class Site(MetricsSite):

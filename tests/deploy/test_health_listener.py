@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from circuit_guard.config.settings import GrpcSettings, Settings, load_settings
 from circuit_guard.core.status import LIVENESS, READINESS
+from circuit_guard.core.facts import Fact
 from circuit_guard.server.build import GuardServer, create_server
 from circuit_guard.server.transport import ListenError
 from circuit_guard.v1 import admin_pb2
@@ -29,7 +30,11 @@ async def guarding(**probes: str) -> AsyncIterator[GuardServer]:
     """Run a server over an engine whose market is cold."""
     settings = Settings(grpc=GrpcSettings(listen="127.0.0.1:0", **probes))  # type: ignore[arg-type]
     driver = Driver(policy_of(BTC))
-    server = create_server(driver.engine, settings, lambda: driver.engine.reload(driver.engine.policy))
+
+    async def reload() -> list[Fact]:
+        return driver.engine.reload(driver.engine.policy)
+
+    server = create_server(driver.engine, settings, reload)
     await server.start()
     try:
         yield server

@@ -16,6 +16,7 @@ from circuit_guard.config.settings import GrpcSettings, Settings
 from circuit_guard.server.build import create_server
 from tests.driver import BTC, ETH, Driver, policy_of
 from tests.envoy.requests import HEADERS, request
+from tests.server.harness import no_reload
 
 ENABLED = ExtAuthzSettings(enabled=True)
 
@@ -39,7 +40,7 @@ async def asked(ext_authz: ExtAuthzSettings = ENABLED, guard: str = "", **tables
     driver = Driver(policy_of(BTC, ETH, guard=guard))
     driver.run(40, BTC, ETH)
     settings = Settings(grpc=GrpcSettings(listen="127.0.0.1:0"), ext_authz=ext_authz, **tables)
-    server = create_server(driver.engine, settings, list)
+    server = create_server(driver.engine, settings, no_reload)
     await server.start()
     try:
         async with aio.insecure_channel(server.address) as channel:

@@ -16,6 +16,7 @@ from circuit_guard.errors import SettingsError
 from circuit_guard.server.build import create_server
 from tests.driver import BTC, Driver, policy_of
 from tests.envoy.guards import ENABLED, asked
+from tests.server.harness import no_reload
 
 PLACE = (
     'expected "header:" and the name of a header, or "json:" and up to 8 keys of the body with dots between them, '
@@ -48,7 +49,7 @@ async def test_guard_when_it_is_enabled_without_the_extra_then_it_does_not_start
     settings = Settings(grpc=GrpcSettings(listen="127.0.0.1:0"), ext_authz=ENABLED)
 
     with pytest.raises(SettingsError) as caught:
-        create_server(Driver(policy_of(BTC)).engine, settings, list)
+        create_server(Driver(policy_of(BTC)).engine, settings, no_reload)
 
     assert str(caught.value) == (
         "settings: the settings document has 1 problem\n  ext_authz.enabled: was true, expected the extra beside it, "

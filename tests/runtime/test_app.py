@@ -166,7 +166,7 @@ async def test_app_when_it_runs_then_people_read_its_status_page(app: App) -> No
 async def test_reload_when_the_file_has_changed_then_the_new_policy_is_in_force(app: App, tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text(POLICY + "[markets.ETH-USD-PERP]\n")
 
-    app.reload_policy()
+    await app.reload_policy()
 
     assert set(app.engine.policy.markets) == {"BTC-USD-PERP", "ETH-USD-PERP"}
     samples = await asyncio.to_thread(scrape, app.http_address)
@@ -185,7 +185,7 @@ async def test_reload_when_the_file_is_bad_then_the_old_policy_stays(
         (tmp_path / "policy.toml").write_text(content)
 
     with pytest.raises(PolicyError, match=r"policy\.toml"):
-        app.reload_policy()
+        await app.reload_policy()
 
     assert app.engine.policy is policy
     samples = await asyncio.to_thread(scrape, app.http_address)

@@ -77,7 +77,7 @@ class Harness:
         self.maintenance = maintenance_pb2_grpc.MaintenanceServiceStub(self.channel)
         self.health = health_pb2_grpc.HealthStub(self.channel)
 
-    def reload_policy(self) -> Sequence[Fact]:
+    async def reload_policy(self) -> Sequence[Fact]:
         """Put the policy the test has chosen into force, or fail as the test has chosen."""
         if self.policy_problem is not None:
             raise self.policy_problem
@@ -206,3 +206,8 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, ErrorInfo, str]:
     assert status.details[0].Unpack(info)
     assert info.domain == "circuit_guard"
     return error.code(), info, status.message
+
+
+async def no_reload() -> Sequence[Fact]:
+    """Reload nothing."""
+    return ()

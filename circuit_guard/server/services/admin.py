@@ -3,7 +3,7 @@
 # ruff: noqa: N802 - methods are named as in the contract
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import structlog
@@ -16,7 +16,7 @@ from circuit_guard.server.convert import events, requests, status
 from circuit_guard.server.security.access import Act, Context, recorded, signed
 from circuit_guard.v1 import admin_pb2, admin_pb2_grpc
 
-ReloadPolicy = Callable[[], Sequence[Fact]]
+ReloadPolicy = Callable[[], Awaitable[Sequence[Fact]]]
 """Reads the policy and puts it into force; returns the facts, or raises PolicyError and leaves the old one in force."""
 
 _log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         actor, reason = requests.operator(request.actor, request.reason)
         _log.info("policy_reload_requested", actor=recorded(actor), reason=reason)
         before = self._engine.policy.revision
-        facts = self._reload_policy()
+        facts = await self._reload_policy()
         await self._engine.settled(facts)
         changed = [fact for fact in facts if isinstance(fact, PolicyChanged)]
         return admin_pb2.ReloadPolicyResponse(
