@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, Pipe
@@ -24,10 +24,12 @@ import structlog
 from circuit_guard.journal.block import pack, unpack
 from circuit_guard.journal.errors import JournalFailed, RecordBroken
 from circuit_guard.journal.reader import Walk, read_bounds
-from circuit_guard.journal.record import Chain, chain_hashes
+from circuit_guard.journal.record import Chain, Record, chain_hashes
 from circuit_guard.journal.store import BlockHead, connect_read_only
 
 _PROGRAM = "from circuit_guard.journal.compaction import main; main()"
+BLOCK_BYTES_MAX = 16 * 1024 * 1024
+"""A block ends with the record that makes it longer: it is in memory as a whole wherever it is made or read."""
 AGAIN_AFTER_S = 10.0
 """The wait before a process that ended, or could not be started, is started again. Nothing is lost meanwhile; the
 journal only grows."""
@@ -57,7 +59,7 @@ def build_block(path: Path, chain: Chain, count: int) -> Block:
     with closing(connect_read_only(path)) as connection:
         walk = Walk(connection, chain, path, read_bounds(connection, path)[chain])
         start = walk.block_end()
-        records = list(islice(walk.records(start.sequence + 1), count))
+        records = list(_short(islice(walk.records(start.sequence + 1), count)))
     body = pack(records)
     if unpack(body) != records:
         first, last = records[0].sequence, records[-1].sequence
@@ -65,6 +67,16 @@ def build_block(path: Path, chain: Chain, count: int) -> Block:
     last_hash = chain_hashes(start.hash, records)[-1]
     ends = records[0].sequence, records[-1].sequence, max(record.at_ns for record in records)
     return Block(BlockHead(chain, *ends, len(records), start.hash, last_hash), body)
+
+
+def _short(records: Iterable[Record]) -> Iterator[Record]:
+    """Return the first of the records, at least one, until their payloads are long enough for one block."""
+    size = 0
+    for record in records:
+        yield record
+        size += len(record.payload)
+        if size >= BLOCK_BYTES_MAX:
+            return
 
 
 class _NoProcessError(Exception):
