@@ -43,7 +43,7 @@ from circuit_guard.core.types import (
 )
 from circuit_guard.core.view import MarketView
 
-ACCOUNT_FINDINGS_MAX = 20
+ACCOUNT_FINDINGS_MAX = 8
 """Findings of one account's positions in an answer: ten thousand answers are remembered, and the wire has its limit."""
 ASK_REMEMBERED_NS = 600 * SECOND_NS
 """An account that is asked about again within this time is no other account."""

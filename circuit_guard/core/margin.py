@@ -31,7 +31,7 @@ class World(NamedTuple):
     funding_index: Interval
 
 
-UNKNOWN_MAX = 20
+UNKNOWN_MAX = 3
 """Markets that an answer names of those whose values nothing is known of."""
 
 
