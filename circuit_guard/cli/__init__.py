@@ -2,4 +2,6 @@
 
 import os
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before gRPC is imported: else every failed handshake is logged
+# Before gRPC is imported. It writes errors of its own to standard error, from the thread that serves: every failed
+# handshake would be logged, and where nobody reads the log all would stand still.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -117,6 +117,12 @@ class LimitSettings(Table):
     """Checks and orders per second that one identity may ask about."""
     market_data_per_s: Annotated[int, Whole(1, 10_000_000, text=True)] = 20_000
     """Observations and references per second that one identity may publish."""
+    bytes_per_s: Annotated[int, Whole(65_536, 10**9, text=True)] = 16_000_000
+    """Bytes of requests per second from one liquidator or publisher, whatever they hold. What waits for the disk is
+    memory."""
+    journal_bytes_per_day: Annotated[int, Whole(1_000_000, 10**13, text=True)] = 4_000_000_000
+    """Bytes of requests that one liquidator may have recorded: the journal keeps each for 24 h at least. It can be used
+    up at once, and comes back over a day. Halts and market data are never refused for it."""
     views_per_s: Annotated[int, Whole(1, 100_000, text=True)] = 20
     """Statuses and watches per second that one identity may ask for, so that no dashboard starves the rest. Operators
     are not limited."""

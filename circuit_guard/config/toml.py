@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_sc
 
 from circuit_guard.core.types import ARITHMETIC
 from circuit_guard.errors import DocumentError, Problem, shown
+from circuit_guard.files import FileRefused, read_regular
 
 EXPECTED = "circuit_guard_expected"
 """The pydantic error type of this module: its context holds `expected`, the rest of the sentence."""
@@ -204,15 +205,9 @@ def read_text(path: Path, error: type[DocumentError]) -> str:
     """Return the file's text (UTF-8); raise `error` where there is none to be had."""
     wanted = f"a readable TOML file ({error.kind})"
     try:
-        with path.open("rb") as file:
-            data = file.read(DOCUMENT_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise error(str(path), [Problem("file", "missing", wanted)]) from None
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise error(str(path), [Problem("file", f"unreadable ({reason})", wanted)]) from problem
-    if len(data) > DOCUMENT_BYTES_MAX:
-        raise error(str(path), [Problem("file", "larger", f"at most {DOCUMENT_BYTES_MAX} bytes")])
+        data = read_regular(path, DOCUMENT_BYTES_MAX)
+    except FileRefused as refused:
+        raise error(str(path), [refused.problem(wanted)]) from refused
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:

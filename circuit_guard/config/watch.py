@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -19,10 +20,15 @@ from circuit_guard.config.toml import read_text
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
 from circuit_guard.errors import CircuitGuardError, PolicyError, Problem
+from circuit_guard.threads import apart
 
 TASK = "policy watch"
 """The name of the asyncio task that looks at the file."""
 
+READ_WITHIN_S = 5.0
+"""A file that is not read and understood by then counts as one that cannot be read."""
+
+T = TypeVar("T")
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -66,17 +72,24 @@ class PolicyWatch:
         self._path = judged.path
         self._judged = self._seen = judged
         self._take = take
+        self._reading: asyncio.Task[object] | None = None
+        self._turn = asyncio.Lock()
 
-    def reload(self) -> list[Fact]:
+    async def reload(self) -> list[Fact]:
         """Take the file as it is now, changed or not, and return the facts. Raise PolicyError for a bad one."""
-        self._judged = self._seen = read_content(self._path)
-        return self._take(self._judged.judged())
+        async with self._turn:
+            try:
+                content, judged = await self._read(lambda: _judged(self._path))
+            except PolicyError as error:
+                return self._take(error)
+            self._judged = self._seen = content
+            return self._take(judged)
 
-    def reload_for(self, actor: str, reason: str) -> None:
+    async def reload_for(self, actor: str, reason: str) -> None:
         """Take the file as it is now, when no caller waits for an answer. `take` logs a bad file."""
         _log.info("policy_reload_requested", actor=actor, reason=reason)
         with _old_policy_stays():
-            self.reload()
+            await self.reload()
 
     async def check(self) -> None:
         """Look at the file; take it where it differs from what was judged and is as it was at the look before.
@@ -85,15 +98,28 @@ class PolicyWatch:
         Nothing is raised: `take` logs a bad file.
         """
         with _old_policy_stays():
-            before = self._seen
-            content, judged = await asyncio.to_thread(_looked, before, self._judged)
-            if self._seen is not before:
-                return  # reloaded meanwhile: this content may be older than what is in force now
-            self._seen = content
-            if judged is not None:
-                self._judged = content
-                _log.info("policy_reload_requested", actor=TASK, reason=f"{self._path} has changed")
-                self._take(judged)
+            async with self._turn:  # content that was read before a reload must not be taken after it
+                before, known = self._seen, self._judged
+                try:
+                    content, judged = await self._read(lambda: _looked(before, known))
+                except PolicyError as error:
+                    content = PolicyContent(self._path, error.problems)
+                    judged = error if content == before and content != known else None
+                self._seen = content
+                if judged is not None:
+                    self._judged = content
+                    _log.info("policy_reload_requested", actor=TASK, reason=f"{self._path} has changed")
+                    self._take(judged)
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        """Return what `work` reads. Raise PolicyError where the disk does not give it in time; one read at a time."""
+        if self._reading is None or self._reading.done():
+            reading = self._reading = asyncio.create_task(apart(work))
+            await asyncio.wait([reading], timeout=READ_WITHIN_S)
+            if reading.done():
+                return reading.result()
+        wanted = f"a file that can be read within {READ_WITHIN_S:g} s: its disk hangs, or the machine is overloaded"
+        raise PolicyError(str(self._path), [Problem("file", "not read", wanted)])
 
     @asynccontextmanager
     async def running(self, interval_s: float) -> AsyncIterator[None]:
@@ -111,6 +137,11 @@ class PolicyWatch:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def _judged(path: Path) -> tuple[PolicyContent, Policy | Exception]:
+    content = read_content(path)
+    return content, content.judged()
 
 
 def _looked(before: PolicyContent, judged: PolicyContent) -> tuple[PolicyContent, Policy | Exception | None]:

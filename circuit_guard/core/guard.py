@@ -45,8 +45,8 @@ from circuit_guard.core.types import (
 )
 from circuit_guard.core.view import MarketView
 
-ACCOUNT_FINDINGS_MAX = 200
-"""Findings of one account's positions in an answer: an account with a thousand would make it outgrow the wire."""
+ACCOUNT_FINDINGS_MAX = 8
+"""Findings of one account's positions in an answer: ten thousand answers are remembered, and the wire has its limit."""
 ASK_REMEMBERED_NS = 600 * SECOND_NS
 """An account that is asked about again within this time is no other account."""
 UNCONFIRMED_MAX = 1_000
@@ -138,7 +138,7 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         view.explained = explained.explain(view, check.account, views, policy, check.basis.mark_price)
         believed = market_policy.of(ExplainedLossParameters).deny
         of_account = [*gates.evaluate_account(check.account, view.explained, views, policy, believed=believed)]
-        findings += of_account[:ACCOUNT_FINDINGS_MAX]
+        findings += _few(of_account)
         halted_too = any(finding.reason in (ACCOUNT_MARKET_HALTED, UNKNOWN_MARKET) for finding in of_account)
         view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
     view.denied = any(finding.severity >= Severity.DENY for finding in findings)
@@ -154,6 +154,16 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     findings = _limited(view, check, findings, market_policy)
     facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state, view.explained))
     return facts
+
+
+def _few(findings: list[Finding]) -> list[Finding]:
+    """Return the first findings of an account, and of each reason at least one."""
+    if len(findings) <= ACCOUNT_FINDINGS_MAX:
+        return findings
+    firsts = {finding.reason: finding for finding in reversed(findings)}.values()
+    others = [finding for finding in findings if not any(finding is first for first in firsts)]
+    kept = [*firsts, *others[: ACCOUNT_FINDINGS_MAX - len(firsts)]]
+    return [finding for finding in findings if any(finding is one for one in kept)]
 
 
 def _outlived(state: GuardState, check: Check, decision: Decision, policy: Policy) -> bool:

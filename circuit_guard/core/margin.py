@@ -31,6 +31,10 @@ class World(NamedTuple):
     funding_index: Interval
 
 
+UNKNOWN_MAX = 3
+"""Markets that an answer names of those whose values nothing is known of."""
+
+
 def explain(
     account: Account, worlds: Mapping[str, World | None], apart: Mapping[int, World] = MappingProxyType({})
 ) -> ExplainedLoss:
@@ -63,6 +67,7 @@ def explain(
         unbounded |= bool(owned.get(market))
         if positions:
             parts.append(surplus(positions, _anything(positions)))
+    del unknown[UNKNOWN_MAX:]
     for part in parts:
         low, high = low + part.low, high + part.high
     if unbounded:

@@ -14,6 +14,8 @@ UNKNOWN_MARKET = "unknown_market"
 
 _NAMED = "a market that the policy names"
 _MEANT_MAX = 3
+SHOWN_MAX = 64
+"""Characters of an unknown name that an answer repeats: answers are remembered, and anybody may ask."""
 
 
 def is_market(name: object) -> bool:
@@ -33,7 +35,8 @@ def is_market(name: object) -> bool:
 def unknown(market: str, known: Iterable[str], severity: Severity = Severity.DENY, subject: str = "market") -> Finding:
     """Return the finding for a market that the policy does not name. It says what was meant."""
     meant = _by_key(tuple(known)).get(_key(market), ())[:_MEANT_MAX]
-    return Finding(UNKNOWN_MARKET, severity, subject, market, " or ".join(meant) or _NAMED)
+    shown = market if len(market) <= SHOWN_MAX else f"{market[:SHOWN_MAX]}..."
+    return Finding(UNKNOWN_MARKET, severity, subject, shown, " or ".join(meant) or _NAMED)
 
 
 def sentence(finding: Finding) -> str:

@@ -7,7 +7,6 @@ No method that changes anything awaits, so nothing interleaves; call all of them
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import localcontext
@@ -38,6 +37,7 @@ from circuit_guard.journal.errors import CheckpointGone, JournalFailed
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.record import Start, promise_anything
 from circuit_guard.journal.recovery import Rerun
+from circuit_guard.threads import apart
 
 T = TypeVar("T")
 CLOCK_STEP_NS = SECOND_NS // 2
@@ -149,7 +149,8 @@ class Engine:
         """
         if self._journal is None:
             raise CheckpointGone(sequence, "the guard keeps no journal", "set journal.directory and restart the guard")
-        return await asyncio.to_thread(self._journal.recorded_checkpoint, sequence)
+        journal = self._journal
+        return await apart(lambda: journal.recorded_checkpoint(sequence))
 
     async def room(self) -> None:
         """Return once the journal has room: await it before an input is stamped and taken.

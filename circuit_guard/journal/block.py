@@ -61,6 +61,7 @@ class PlaneReader:
         """Return the next numbers of a role."""
         if not width:
             return [0] * count
+        _require_small("bytes in a number", width, WIDTH_MAX)
         packed = bytearray(width * count)
         for plane in range(width):
             data = self._planes[role, width - plane]
@@ -118,6 +119,7 @@ def take_decimals(meta: Meta, times: Sequence[int], role: str, planes: PlaneRead
     """Return the texts that `put_decimals` stored."""
     if len(meta) == 1:
         return [meta[0]] * len(times)
+    _require_small("decimals in a number", meta[0], PLACES_MAX)
     most, numbers = meta[0], take_numbers(meta[1], times, role, planes, len(times))
     if len(meta) == 2:
         return list(map(str, numbers)) if most == 0 else [_text(number, most) for number in numbers]
@@ -147,6 +149,13 @@ def _take(divisor: int, width: int, count: int, role: str, planes: PlaneReader) 
     residuals = planes.take(role, width, count)
     return residuals if divisor == 1 else [residual * divisor for residual in residuals]
 
+
+INFLATED_BYTES_MAX = 192 * 1024 * 1024
+RECORDS_MAX = 1_000_000
+CELLS_MAX = 8_000_000
+WIDTH_MAX = 64
+PLACES_MAX = 80
+"""What a block may hold. Those made now hold a tenth of it; one that was made to fill the memory is refused."""
 
 BLOCK_VERSION = 2
 _READ = frozenset({1, BLOCK_VERSION})
@@ -202,6 +211,7 @@ def unpack(data: bytes) -> list[Record]:
     """Return the records of a block whose bytes are known to be whole."""
     header, planes, text = _decompressed(data)
     count: int = header["count"]
+    _require_small("records", count, RECORDS_MAX)
     sequences, at, members = (
         take_numbers(meta, None, role, planes, count)
         for meta, role in zip(header["head"][:3], ("s", "t", "m"), strict=True)
@@ -210,6 +220,7 @@ def unpack(data: bytes) -> list[Record]:
     times_of: list[list[int]] = [[] for _ in header["tables"]]
     for member, at_ns in zip(members, at, strict=True):
         times_of[member].append(at_ns)
+    _require_small_tables(header["tables"], times_of)
     payloads = [
         _payloads((kind, scope, between), metas, times, planes, texts)
         for (kind, scope, between), metas, times in zip(header["tables"], header["columns"], times_of, strict=True)
@@ -219,6 +230,21 @@ def unpack(data: bytes) -> list[Record]:
         Record(sequence, kinds[member][0], at_ns, kinds[member][1], next(payloads[member]))
         for sequence, at_ns, member in zip(sequences, at, members, strict=True)
     ]
+
+
+def _require_small_tables(tables: list[list[Any]], times_of: list[list[int]]) -> None:
+    """Refuse tables that say more than a block may hold: a short one that is repeated can be as long as one likes."""
+    inflated = cells = 0
+    for (_, _, between), times in zip(tables, times_of, strict=True):
+        inflated += len(times) * sum(map(len, between or ()))
+        cells += len(times) * len(between or ())
+    _require_small("bytes in tables", inflated, INFLATED_BYTES_MAX)
+    _require_small("numbers in tables", cells, CELLS_MAX)
+
+
+def _require_small(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"it has more {what} than the {most} that a block may have")
 
 
 def _cut(records: Sequence[Record]) -> tuple[dict[Table, list[int]], list[list[str]]]:
@@ -288,7 +314,11 @@ def _compressed(header: dict[str, Any], planes: Planes, texts: str) -> bytes:
 
 
 def _decompressed(data: bytes) -> tuple[dict[str, Any], PlaneReader, str]:
-    content = lzma.decompress(data, format=lzma.FORMAT_RAW, filters=_DECOMPRESSION)
+    inflating = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=_DECOMPRESSION)
+    content = inflating.decompress(data, INFLATED_BYTES_MAX + 1)
+    _require_small("bytes inflated", len(content), INFLATED_BYTES_MAX)
+    if not inflating.eof:
+        raise ValueError("its end is missing")
     end = 8 + int.from_bytes(content[:8], "big")
     header = json.loads(content[8:end])
     if header["version"] not in _READ:

@@ -21,6 +21,8 @@ from circuit_guard.journal.codec import decode_as, encode
 from circuit_guard.journal.record import CheckpointContent, CheckpointNote, PackedCheckpoint
 
 _COMPRESSION = 6
+STATE_BYTES_MAX = 256 * 1024 * 1024
+"""The longest state that is read: a thousand markets take a tenth of it."""
 
 
 class Checkpoint(NamedTuple):
@@ -49,12 +51,20 @@ def pack(content: CheckpointContent, covers: int) -> PackedCheckpoint:
 
 
 def unpack_text(body: object, digest: str) -> str | None:
-    """Return the text of a stored state; None where it is not the one that the digest is of."""
+    """Return the text of a stored state; None where it is not the one that the digest is of.
+
+    Raise ValueError where it inflates to more than any state has.
+    """
     if not isinstance(body, bytes):
         return None
+    inflating = zlib.decompressobj()
     try:
-        text = zlib.decompress(body)
+        text = inflating.decompress(body, STATE_BYTES_MAX + 1)
     except zlib.error:
+        return None
+    if len(text) > STATE_BYTES_MAX:
+        raise ValueError(f"its state inflates to more than {STATE_BYTES_MAX} bytes")
+    if not inflating.eof:
         return None
     return text.decode() if sha256(text).hexdigest() == digest else None
 

@@ -58,7 +58,7 @@ KNOWN: dict[str, type] = {
 """Everything that can be encoded, by the name that it is recorded by."""
 _NAMES = {kind: name for name, kind in KNOWN.items()}
 
-_NOT_ASCII = re.compile(r"[^ -~]")
+_NOT_ASCII = re.compile(r"[^ -~]+")
 
 
 class CodecError(JournalError):

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, Pipe
@@ -24,14 +24,18 @@ import structlog
 from circuit_guard.journal.block import pack, unpack
 from circuit_guard.journal.errors import JournalFailed, RecordBroken
 from circuit_guard.journal.reader import Walk, read_bounds
-from circuit_guard.journal.record import Chain, chain_hashes
+from circuit_guard.journal.record import Chain, Record, chain_hashes
 from circuit_guard.journal.store import BlockHead, connect_read_only
 
 _PROGRAM = "from circuit_guard.journal.compaction import main; main()"
+BLOCK_BYTES_MAX = 16 * 1024 * 1024
+"""A block ends with the record that makes it longer: it is in memory as a whole wherever it is made or read."""
 AGAIN_AFTER_S = 10.0
 """The wait before a process that ended, or could not be started, is started again. Nothing is lost meanwhile; the
 journal only grows."""
 _ENDS_WITHIN_S = 10.0
+_BUILDS_WITHIN_S = 60.0
+"""A block takes a second, and a few on a busy machine."""
 _NICE = 5
 """Less urgent than the guard, but still served where both share one processor."""
 _OOM_SCORE_ADJ = "500"
@@ -55,7 +59,7 @@ def build_block(path: Path, chain: Chain, count: int) -> Block:
     with closing(connect_read_only(path)) as connection:
         walk = Walk(connection, chain, path, read_bounds(connection, path)[chain])
         start = walk.block_end()
-        records = list(islice(walk.records(start.sequence + 1), count))
+        records = list(_short(islice(walk.records(start.sequence + 1), count)))
     body = pack(records)
     if unpack(body) != records:
         first, last = records[0].sequence, records[-1].sequence
@@ -63,6 +67,16 @@ def build_block(path: Path, chain: Chain, count: int) -> Block:
     last_hash = chain_hashes(start.hash, records)[-1]
     ends = records[0].sequence, records[-1].sequence, max(record.at_ns for record in records)
     return Block(BlockHead(chain, *ends, len(records), start.hash, last_hash), body)
+
+
+def _short(records: Iterable[Record]) -> Iterator[Record]:
+    """Return the first of the records, at least one, until their payloads are long enough for one block."""
+    size = 0
+    for record in records:
+        yield record
+        size += len(record.payload)
+        if size >= BLOCK_BYTES_MAX:
+            return
 
 
 class _NoProcessError(Exception):
@@ -88,22 +102,28 @@ class Compactor:
         self._asked: SimpleQueue[Chain | None] = SimpleQueue()
         self._closing = threading.Event()
         self._process = _Process()
-        self._thread = threading.Thread(target=self._run, name="journal-compactor", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="journal-compactor", daemon=True)
+        """What waits for the process."""
+        self.thread.start()
 
     def ask(self, chain: Chain) -> None:
         """Ask for a block of the oldest rows of a chain."""
         self._asked.put(chain)
 
-    def close(self) -> None:
-        """Finish the block in hand and end."""
+    def end(self) -> None:
+        """Have it end, and with it the thread. A block in hand is lost: the next guard has it made again."""
         self._closing.set()
         self._asked.put(None)
-        self._thread.join()
+        self._process.kill()
+
+    def close(self) -> None:
+        """End, and return once the thread has ended."""
+        self.end()
+        self.thread.join()
 
     def _run(self) -> None:
         try:
-            while (chain := self._asked.get()) is not None:
+            while (chain := self._asked.get()) is not None and not self._closing.is_set():
                 if (block := self._build(chain)) is not None:
                     self._deliver(block)
         except Exception as error:  # noqa: BLE001  # whatever it is, the journal says so and keeps nothing more
@@ -117,6 +137,8 @@ class Compactor:
             try:
                 return self._process.build(self._path, chain, self._count)
             except _NoProcessError as error:
+                if self._closing.is_set():
+                    return None
                 exit_code = self._process.end()
                 _log.warning(
                     "journal_compactor_ended", error=str(error), exit_code=exit_code, again_in_s=self._again_after_s
@@ -130,13 +152,19 @@ class _Process:
 
     def __init__(self) -> None:
         self._running: tuple[subprocess.Popen[bytes], Connection] | None = None
+        self._killed = False
 
     def build(self, path: Path, chain: Chain, count: int) -> Block:
         """Return the block, or raise what prevents it: _NoProcessError, or the error that the process met."""
         try:
             self._running = self._running or _started()
-            _, connection = self._running
+            process, connection = self._running
+            if self._killed:
+                raise _NoProcessError("it is to end")
             connection.send((path, chain, count))
+            if not connection.poll(_BUILDS_WITHIN_S):
+                process.kill()
+                raise _NoProcessError(f"it made no block in {_BUILDS_WITHIN_S:g} s: it is stopped, or its disk hangs")
             answer: Block | Exception = connection.recv()
         except (EOFError, OSError) as error:
             raise _NoProcessError(str(error) or "it has ended") from error
@@ -145,6 +173,13 @@ class _Process:
         if isinstance(answer, Exception):
             raise _NoProcessError(f"{type(answer).__name__}: {answer}") from answer
         return answer
+
+    def kill(self) -> None:
+        """Have the process end whatever it does, from another thread than the one that waits for it."""
+        self._killed = True
+        running = self._running
+        if running is not None:
+            running[0].kill()
 
     def end(self) -> int | None:
         """End the process and return its exit code; None where there is none."""

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
+from time import monotonic
 from typing import Self
 from uuid import uuid4
 
@@ -172,11 +173,17 @@ class Journal:
         """Return a reader of what is on the disk."""
         return JournalReader(self._directory)
 
-    def close(self) -> None:
-        """Write what is queued, close the file, and let another process have the directory. Waits for the disk."""
-        self._packer.shutdown()
-        self._writer.close()
+    def close(self, within_s: float | None = None) -> bool:
+        """Write what is queued, close the file, and let another process have the directory. Waits for the disk.
+
+        Return whether that is done. Where it is not within a time, the directory stays this process's until it ends.
+        """
+        deadline_s = None if within_s is None else monotonic() + within_s
+        self._packer.shutdown(wait=within_s is None)
+        if not self._writer.close(deadline_s):
+            return False
         self._held.close()
+        return True
 
     def _pack(self, taken: CheckpointContent, covers: int, at_ns: int, name: str) -> Checkpoint:
         try:

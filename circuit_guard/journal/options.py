@@ -9,6 +9,7 @@ from circuit_guard.core.types import SECOND_NS
 
 HOUR_NS = 3_600 * SECOND_NS
 DAY_NS = 24 * HOUR_NS
+MIB = 1024 * 1024
 
 
 class Overflow(StrEnum):
@@ -25,6 +26,8 @@ class JournalOptions:
     overflow: Overflow = Overflow.BLOCK
     queue_max: int = 65_536
     """Records waiting for the disk at which the queue counts as full. At four times as many the journal fails."""
+    queue_bytes_max: int = 64 * MIB
+    """What they may take in memory, as estimated, before the queue counts as full; at four times that it fails too."""
     commit_within_ns: int = 10_000_000
     """The longest time from append to commit. A record that a caller waits for is committed at once."""
     unwritten_max_ns: int = 3 * SECOND_NS
@@ -37,3 +40,5 @@ class JournalOptions:
     """Inputs older than `inputs_kept_ns` are pruned, oldest first, while the journal is larger than this."""
     block_records: int = 8_192
     """How many records a compressed block has. Up to as many of a chain stay plain rows."""
+    rows_bytes_max: int = 32 * MIB
+    """A block is made earlier where the plain rows of a chain are longer than this."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from heapq import merge
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,10 +17,12 @@ from circuit_guard.journal.checkpoint import Checkpoint, unpack_text
 from circuit_guard.journal.codec import CodecError, decode_as
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
 from circuit_guard.journal.record import Chain, CheckpointNote, Kind, Record, chain_hashes, chain_of, hash_after
-from circuit_guard.journal.store import End, connect_read_only, identity, query
+from circuit_guard.journal.store import End, connect_read_only, identity, query, query_up_to
 
 _ROWS_AT_A_TIME = 1000
 """A reader that stayed in one transaction would keep the write-ahead log from being reused."""
+_BYTES_AT_A_TIME = 4 * 1024 * 1024
+"""How long these rows may be together: one of them can be longer than a megabyte."""
 
 _BLOCK = (
     "SELECT first_sequence, last_sequence, records, previous_hash, last_hash, body_hash, body FROM block"
@@ -154,7 +157,9 @@ class Walk:
             pruned = read_bounds(self._connection, self._path)[self._chain].pruned
             at = max(at, pruned)
             blocks = self._query(_BLOCK, self._chain.value, at.sequence)
-            return at, blocks, [] if blocks else self._query(_ROWS, self._chain.value, at.sequence, _ROWS_AT_A_TIME)
+            values = self._chain.value, at.sequence, _ROWS_AT_A_TIME
+            rows = [] if blocks else query_up_to(self._connection, self._path, _BYTES_AT_A_TIME, _ROWS, *values)
+            return at, blocks, rows
         finally:
             if self._connection.in_transaction:
                 self._query("ROLLBACK")
@@ -168,7 +173,10 @@ class Walk:
         place = f"is in the block of {block.first} to {block.last}, which"
         if sha256(block.body).digest() != block.body_hash:
             raise self._broken(first, f"{place} was changed")
-        records = unpack(block.body)
+        try:
+            records = unpack(block.body)
+        except (ValueError, ArithmeticError, LookupError, TypeError, LZMAError) as error:
+            raise self._broken(first, f"{place} cannot be read: {error}") from error
         hashes = [block.previous_hash, *chain_hashes(block.previous_hash, records)]
         done = sum(record.sequence <= at.sequence for record in records)
         if (len(records), records[0].sequence, records[-1].sequence) != (block.records, block.first, block.last):
@@ -386,7 +394,10 @@ class JournalReader:
         rows = query(self._connection, self._path, "SELECT body FROM checkpoint WHERE sequence = ?", record.sequence)
         if not rows:
             return None
-        text = unpack_text(rows[0][0], decode_as(CheckpointNote, record.payload).digest)
+        try:
+            text = unpack_text(rows[0][0], decode_as(CheckpointNote, record.payload).digest)
+        except ValueError as error:
+            raise RecordBroken(self._path, record.sequence, f"is a checkpoint, and cannot be read: {error}") from error
         if text is None:
             raise RecordBroken(self._path, record.sequence, "is a checkpoint, and its state was changed")
         return text

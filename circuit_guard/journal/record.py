@@ -29,9 +29,13 @@ from circuit_guard.core.facts import (
     Rebaselined,
     StateValidated,
 )
-from circuit_guard.core.inputs import Check, Input, OrdersCheck, Tick
+from circuit_guard.core.inputs import Account, Check, Input, OrdersCheck, Tick, ValidateState
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
+
+ENTRY_BYTES = 1_000
+HOLDING_BYTES = 700
+"""About what an entry takes while it waits, and what each position, order, row or finding in it adds."""
 
 GENESIS = bytes(32)
 """The hash before the first record of a chain."""
@@ -160,6 +164,25 @@ PROMISED = (
 )
 """These facts are on the disk before they are announced."""
 RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm, ClockChanged)
+
+
+def estimated_bytes(entry: Entry) -> int:
+    """Return about how much memory an entry takes, without encoding it."""
+    *_, value = entry
+    match value:
+        case Check(account=Account() as account):
+            return ENTRY_BYTES + HOLDING_BYTES * (len(account.positions) + len(account.assets))
+        case DecisionMade():
+            return ENTRY_BYTES + HOLDING_BYTES * len(value.decision.findings)
+        case OrdersCheck():
+            return ENTRY_BYTES + HOLDING_BYTES * len(value.orders)
+        case ValidateState():
+            return ENTRY_BYTES + HOLDING_BYTES * len(value.rows)
+        case StateValidated():
+            return ENTRY_BYTES + HOLDING_BYTES * len(value.outcomes)
+        case PackedCheckpoint():
+            return ENTRY_BYTES + len(value.body)
+    return ENTRY_BYTES
 
 
 def promise_anything(facts: Sequence[Fact]) -> bool:

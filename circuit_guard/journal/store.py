@@ -103,6 +103,20 @@ def query(connection: sqlite3.Connection, path: Path, statement: str, *values: o
         return connection.execute(statement, values).fetchall()
 
 
+def query_up_to(
+    connection: sqlite3.Connection, path: Path, size_max: int, statement: str, *values: object
+) -> list[Any]:
+    """Return the first rows of a statement, as many until their texts and bytes are longer than `size_max`."""
+    rows, size = [], 0
+    with sqlite_errors(path), closing(connection.execute(statement, values)) as found:
+        for row in found:
+            rows.append(row)
+            size += sum(len(value) for value in row if isinstance(value, str | bytes))
+            if size > size_max:
+                break
+    return rows
+
+
 @contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Raise JournalUnusable for what SQLite cannot do with the file."""
@@ -328,6 +342,13 @@ class Store:
         """Return how many plain rows a chain has."""
         [(count,)] = self._connection.execute("SELECT count(*) FROM record WHERE chain = ?", (chain.value,))
         return int(count)
+
+    def row_bytes(self, chain: Chain) -> int:
+        """Return how long the payloads of a chain's plain rows are."""
+        [(size,)] = self._connection.execute(
+            "SELECT total(length(payload)) FROM record WHERE chain = ?", (chain.value,)
+        )
+        return int(size)
 
     def bytes_used(self) -> int:
         """Return how large the file would be without its free pages."""

@@ -13,14 +13,14 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from typing import NamedTuple
 
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.compaction import Block, Compactor
 from circuit_guard.journal.errors import JournalError, JournalFailed, RecordBroken
-from circuit_guard.journal.options import JournalOptions, Overflow
+from circuit_guard.journal.options import MIB, JournalOptions, Overflow
 from circuit_guard.journal.place import Place
 from circuit_guard.journal.record import (
     Chain,
@@ -30,12 +30,15 @@ from circuit_guard.journal.record import (
     PackedCheckpoint,
     Record,
     chain_of,
+    estimated_bytes,
 )
 from circuit_guard.journal.retention import over_budget_bytes, prune_step
 from circuit_guard.journal.store import Store, unusable
 
 BATCH_MAX = 4096
 """The most records committed together: a longer batch would keep its first record waiting."""
+BATCH_BYTES_MAX = 4 * MIB
+"""And what they may take: all of them are text at the same time."""
 FULL_TIMES_MAX = 4
 IDLE_S = 1.0
 """How often the writer looks whether the journal is still the file that was opened, where nothing is to be written."""
@@ -58,7 +61,8 @@ class EntryQueue:
     def __init__(self, options: JournalOptions, last_sequence: int) -> None:
         self._options = options
         self._changed = threading.Condition()
-        self._entries: deque[tuple[int, Entry]] = deque()
+        self._entries: deque[tuple[int, Entry, int]] = deque()
+        self._bytes = 0
         self._oldest_ns = 0
         self._unwritten_since_ns: int | None = None
         """Since when a record is not on the disk: the oldest one's append, or the commit before it."""
@@ -100,7 +104,7 @@ class EntryQueue:
         dropped = 0
         with self._changed:
             self._raise_failure()
-            if len(self._entries) >= self._options.queue_max * FULL_TIMES_MAX:
+            if self._filled(FULL_TIMES_MAX):
                 self._fail(f"the disk does not keep up: {len(self._entries)} records wait for it")
                 self._raise_failure()
             was_empty = not self._entries
@@ -167,12 +171,22 @@ class EntryQueue:
             self._woken = False
             if self.failure is not None:
                 return None
-            batch = [self._entries.popleft() for _ in range(min(len(self._entries), BATCH_MAX))]
+            batch = self._batch()
             self._oldest_ns = 0  # whatever is left has waited long enough
             if not self._full:
                 _settle(self._room)
                 self._room = []
             return batch
+
+    def _batch(self) -> list[tuple[int, Entry]]:
+        batch: list[tuple[int, Entry]] = []
+        size = 0
+        while self._entries and len(batch) < BATCH_MAX and size < BATCH_BYTES_MAX:
+            sequence, entry, entry_bytes = self._entries.popleft()
+            batch.append((sequence, entry))
+            size += entry_bytes
+        self._bytes -= size
+        return batch
 
     def wake(self) -> None:
         """Let `take` return even without entries: the writer has something else to do."""
@@ -210,11 +224,17 @@ class EntryQueue:
 
     def _put(self, entry: Entry) -> None:
         self.last_sequence += 1
-        self._entries.append((self.last_sequence, entry))
+        size = estimated_bytes(entry)
+        self._entries.append((self.last_sequence, entry, size))
+        self._bytes += size
 
     @property
     def _full(self) -> bool:
-        return len(self._entries) >= self._options.queue_max
+        return self._filled(1)
+
+    def _filled(self, times: int) -> bool:
+        options = self._options
+        return len(self._entries) >= options.queue_max * times or self._bytes >= options.queue_bytes_max * times
 
     @property
     def _done(self) -> bool:
@@ -231,6 +251,7 @@ class EntryQueue:
         waiting = [*(future for _, future in self._waiting), *self._room]
         self._waiting, self._room = [], []
         self._entries.clear()
+        self._bytes = 0
         self._changed.notify()
         _settle(waiting, self.failure)
 
@@ -267,6 +288,7 @@ class Writer:
         self._queue = queue
         self._options = options
         self._rows = Counter({chain: store.count_rows(chain) for chain in Chain})
+        self._row_bytes = Counter({chain: store.row_bytes(chain) for chain in Chain})
         self._asked: set[Chain] = set()
         self._sweeping = set(Chain)  # a crash may have left rows behind
         self._prune_due = False
@@ -277,12 +299,16 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Commit what is queued, and end both threads."""
+    def close(self, deadline_s: float | None = None) -> bool:
+        """Commit what is queued, and end both threads; return whether they ended by `deadline_s` of monotonic time."""
         self._queue.close()
-        self._thread.join()
-        self._compactor.close()
+        self._compactor.end()
+        for thread in (self._thread, self._compactor.thread):
+            thread.join(None if deadline_s is None else max(deadline_s - monotonic(), 0))
+        if self._thread.is_alive():
+            return False
         self._store.close()
+        return True
 
     def _run(self) -> None:
         try:
@@ -303,6 +329,8 @@ class Writer:
         self._place.check()  # last: what was written elsewhere is not promised
         self._queue.committed(batch[-1][0])
         self._rows.update(chain_of(entry.kind) for _, entry in batch)
+        for record, _ in records:
+            self._row_bytes[chain_of(record.kind)] += len(record.payload)
         self._newest_ns = max(self._newest_ns, batch[-1][1].at_ns)
 
     def _tend(self) -> None:
@@ -331,12 +359,14 @@ class Writer:
         swept = self._store.sweep(chain, _SWEEP_ROWS)
         self._rows[chain] -= swept
         if swept < _SWEEP_ROWS:
+            self._row_bytes[chain] = self._store.row_bytes(chain)
             self._sweeping.discard(chain)
             self._asked.discard(chain)
 
     def _ask_for_blocks(self) -> None:
         for chain, rows in self._rows.items():
-            if rows >= self._options.block_records and chain not in self._asked:
+            long = self._row_bytes[chain] >= self._options.rows_bytes_max
+            if (long or rows >= self._options.block_records) and chain not in self._asked:
                 self._asked.add(chain)
                 self._compactor.ask(chain)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
 
 import structlog
 
@@ -23,7 +22,9 @@ from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.errors import DocumentError, PolicyError
 from circuit_guard.journal.errors import StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
+from circuit_guard.runtime.descriptors import DescriptorWatch
 from circuit_guard.runtime.persistence import journal_session
+from circuit_guard.runtime.signals import Signals
 from circuit_guard.runtime.status_refresh import StatusRefresh
 from circuit_guard.runtime.systemd import ServiceManager
 from circuit_guard.server.admission import announce
@@ -44,6 +45,9 @@ for 100 ms. To look through all that lives takes 200 ms with a thousand markets:
 SWITCH_S = 0.0005
 """How long the event loop keeps the interpreter from gRPC's thread, which hands over RPCs. Python's own is 5 ms."""
 
+ENDS_AFTER_DRAIN_S = 5
+"""What the end may take beyond grpc.drain_grace_s: the last checkpoint, what is queued for the disk, and the log."""
+
 EXIT_NOT_STARTED = 1
 EXIT_BAD_DOCUMENT = 2
 
@@ -62,6 +66,7 @@ class App:
         log: LogPipeline,
         status_refresh: StatusRefresh,
         site: Site,
+        descriptors: DescriptorWatch,
         access: Access,
         file: SettingsFile | None,
     ) -> None:
@@ -84,9 +89,15 @@ class App:
         self._log_pipeline = log
         self._status_refresh = status_refresh
         self._site = site
+        self._descriptors = descriptors
         self._journal: Journal | None = None
         self._ticks: asyncio.Task[None] | None = None
-        self._serving = False
+        self._serving = self._started = False
+
+    @property
+    def log_stuck(self) -> bool:
+        """Whether nobody takes what the log still has to write."""
+        return self._log_pipeline.stuck
 
     async def reload_policy(self) -> list[Fact]:
         """Put the identities, then the policy file into force, each whole or not at all.
@@ -94,12 +105,12 @@ class App:
         Raise SettingsError or PolicyError; what was in force then stays.
         """
         await self.identities_watch.reload()
-        return self.policy_watch.reload()
+        return await self.policy_watch.reload()
 
-    def reload_on_signal(self) -> None:
+    async def reload_on_signal(self) -> None:
         """Take both files as they are now, when no caller waits for an answer."""
         self.identities_watch.reload_soon()
-        self.policy_watch.reload_for("signal", "SIGHUP")
+        await self.policy_watch.reload_for("signal", "SIGHUP")
 
     def take_policy(self, judged: Policy | Exception) -> list[Fact]:
         """Put a policy into force. Where it could not be read, report why, raise that, and keep the one in force."""
@@ -146,22 +157,41 @@ class App:
                     finally:
                         await self._drain(server, self._ticks)
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain; a second ends the process. SIGHUP reloads policy, identities."""
+    async def run(self, signals: Signals) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. SIGHUP reloads policy and identities."""
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop_or_exit, stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self.reload_on_signal)
+        loop.set_exception_handler(self._descriptors.on_loop_error)
+        reloads: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = asyncio.create_task(self.reload_on_signal())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        signals.lead_to(lambda: _soon(loop, stop.set), lambda: _soon(loop, reload))
+        stopped = asyncio.create_task(stop.wait())
+        serving = asyncio.create_task(self._serve(stopped))
+        await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not self._started:
+            serving.cancel()  # a long recovery: there is nothing to drain
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not stop.is_set():
+                raise
+        finally:
+            stopped.cancel()
+
+    async def _serve(self, stopped: asyncio.Task[bool]) -> None:
         service = ServiceManager(os.environ, os.getpid())
         async with service.watching(self.engine.ready), self.running():
             # What is here now stays. Looking through it for garbage, as each checkpoint would cause, holds up the loop.
             gc.freeze()
             gc.set_threshold(*GARBAGE_THRESHOLDS)
+            self._started = True
             service.ready()
-            stopped = asyncio.create_task(stop.wait())
             ticks = self._ticks
             await asyncio.wait([stopped, *([ticks] if ticks else [])], return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
             service.stopping()
 
     async def _tick(self, server: GuardServer) -> None:
@@ -176,6 +206,7 @@ class App:
                 self.engine.tick()
             except EngineFailed:
                 """Logged where it happened; `ready` says so from now on."""
+            self._descriptors.look()
             await self._report_serving(server)
             if self._status_refresh.due():
                 await self._show(lag_s)
@@ -231,9 +262,10 @@ def build(settings: Settings, clock: Clock | None = None, file: SettingsFile | N
     )
     access = Access(settings.security)
     log = LogPipeline(settings.log.level, settings.log.format)
-    status_refresh = StatusRefresh(engine, metrics, log, history)
+    descriptors = DescriptorWatch()
+    status_refresh = StatusRefresh(engine, metrics, log, history, descriptors)
     site = Site(status_refresh.board, history, metrics.registry, authorizing=(viewers_only(settings, access),))
-    return App(settings, engine, content, metrics, log, status_refresh, site, access, file)
+    return App(settings, engine, content, metrics, log, status_refresh, site, descriptors, access, file)
 
 
 @asynccontextmanager
@@ -246,11 +278,15 @@ async def running_app(settings: Settings, file: SettingsFile | None = None) -> A
 def serve(settings: Settings, file: SettingsFile | None = None) -> int:
     """Run a guard until a signal ends it, and return the exit code of the process."""
     sys.setswitchinterval(SWITCH_S)
-    try:
-        asyncio.run(build(settings, file=file).run())
-    except (DocumentError, ListenError, CertificateError, StateDirectoryHeld) as error:
-        sys.stderr.write(f"circuit-guard: {error}\n")
-        return EXIT_BAD_DOCUMENT if isinstance(error, DocumentError) else EXIT_NOT_STARTED
+    with Signals(settings.grpc.drain_grace_s + ENDS_AFTER_DRAIN_S) as signals:
+        try:
+            app = build(settings, file=file)
+            asyncio.run(app.run(signals))
+        except (DocumentError, ListenError, CertificateError, StateDirectoryHeld) as error:
+            sys.stderr.write(f"circuit-guard: {error}\n")
+            return EXIT_BAD_DOCUMENT if isinstance(error, DocumentError) else EXIT_NOT_STARTED
+    if app.log_stuck:
+        os._exit(0)  # the interpreter would wait for the stream that nobody reads
     return 0
 
 
@@ -271,7 +307,7 @@ async def _serving(site: Site | MetricsSite, setting: str, listen: str | None) -
         await site.stop()
 
 
-def _stop_or_exit(stop: asyncio.Event, number: signal.Signals) -> None:
-    if stop.is_set():
-        os._exit(128 + number)
-    stop.set()
+def _soon(loop: asyncio.AbstractEventLoop, act: Callable[[], object]) -> None:
+    """Have the event loop do something, from another thread."""
+    with suppress(RuntimeError):  # it has ended
+        loop.call_soon_threadsafe(act)

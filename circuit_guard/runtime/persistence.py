@@ -24,11 +24,15 @@ from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions, Overflow
 from circuit_guard.journal.record import Start
 from circuit_guard.journal.recovery import REMEDY, Rerun, recover
+from circuit_guard.threads import apart
 
 CLOCK_BEHIND_WAITED_S = 5
 """The guard waits for a clock that is this far behind the journal; one further behind was set wrong, now or before."""
 CHECKPOINT_RECORDS_MAX = 50_000
 """After this many records the next checkpoint is due: a check makes two, and takes 0.2 ms to run again."""
+
+CLOSES_WITHIN_S = 4.0
+"""How long the last checkpoint and what is queued may take: then the process ends, as `kill -9` would end it."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -49,15 +53,16 @@ async def journal_session(engine: Engine, settings: JournalSettings) -> AsyncIte
         bytes_max=settings.bytes_max,
         unwritten_max_ns=settings.unwritten_max_s * SECOND_NS,
     )
+    directory, started_ns = settings.directory, engine.now_ns()
     try:
-        journal = Journal(settings.directory, engine.now_ns(), options)
+        journal = await apart(lambda: Journal(directory, started_ns, options))
     except StateDirectoryHeld:
         raise
     except JournalUnusable as error:
         engine.refuse(f"the journal cannot be used: {error}")
         yield None
         return
-    with journal:
+    try:
         await _go_on(engine, journal, settings)
         checkpoints = asyncio.create_task(_checkpoints(engine, journal, settings.checkpoint_interval_s))
         try:
@@ -65,15 +70,30 @@ async def journal_session(engine: Engine, settings: JournalSettings) -> AsyncIte
         finally:
             checkpoints.cancel()
             await asyncio.gather(checkpoints, return_exceptions=True)
-            with suppress(EngineFailed):  # it was told to everybody when it happened
-                await engine.checkpoint()
+            await _last_checkpoint(engine, journal)
+    finally:
+        await _close(journal)
+
+
+async def _last_checkpoint(engine: Engine, journal: Journal) -> None:
+    """Spare the next start what there is to run again, where the disk takes a checkpoint in time."""
+    if journal.stalled() is None:
+        with suppress(EngineFailed, TimeoutError):  # it was told to everybody when it happened
+            await asyncio.wait_for(engine.checkpoint(), CLOSES_WITHIN_S / 2)
+
+
+async def _close(journal: Journal) -> None:
+    if not await apart(lambda: journal.close(CLOSES_WITHIN_S / 2)):
+        lost = journal.status().queued
+        _log.critical("journal_not_closed", records_not_written=lost, means="the disk did not take them in time")
 
 
 async def _go_on(engine: Engine, journal: Journal, settings: JournalSettings) -> None:
     """Recover, and let the engine begin; or let it refuse, with the reason."""
     assert settings.directory is not None  # noqa: S101  # a journal is open
+    directory = settings.directory
     try:
-        recovered = recover(settings.directory)
+        recovered = await apart(lambda: recover(directory))
     except JournalUnusable as error:
         engine.refuse(f"the journal cannot be used: {error}")
         return

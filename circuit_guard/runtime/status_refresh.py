@@ -13,6 +13,7 @@ from circuit_guard.core.status import MarketStatus, status_with
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine.engine import Engine, EngineRefuses
 from circuit_guard.journal.journal import JournalStatus
+from circuit_guard.runtime.descriptors import DescriptorWatch
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics, Vitals
 from circuit_guard.web.board import Board, View
@@ -37,6 +38,7 @@ class StatusRefresh:
         metrics: Metrics,
         log: LogPipeline,
         history: History,
+        descriptors: DescriptorWatch,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`now_s` is a clock that never goes back."""
@@ -46,6 +48,7 @@ class StatusRefresh:
         self._metrics = metrics
         self._log_pipeline = log
         self._history = history
+        self._descriptors = descriptors
         self._refresh_failed = False
         self._now_s = now_s
         self._due_s = 0.0
@@ -111,6 +114,7 @@ class StatusRefresh:
             shadow=engine.policy.shadow,
             watchers=engine.watchers,
             events_lost=engine.events_lost,
+            descriptors_exhausted=self._descriptors.exhausted,
             log_lines_dropped=self._log_pipeline.dropped,
             clock_offset_s=engine.clock_offset_ns() / SECOND_NS,
             clock_error_s=(engine.state.clock.off_ns or 0) / SECOND_NS,

@@ -88,7 +88,7 @@ class Admission:
         items = len(getattr(request, name)) if name else 1
         role = ROLES.get(method)
         if caller is not None:
-            self._rates.charge(caller.name, role, items)
+            self._rates.charge(caller.name, role, items, request.ByteSize())
         if items > 1 and role is Role.LIQUIDATOR:
             return self._batches.turn(items, context.time_remaining())
         return nullcontext()

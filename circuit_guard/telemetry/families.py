@@ -38,6 +38,7 @@ COUNTERS = {
     "policy_reloads_total{result}": "Attempts to reload the policy.",
     "events_lost_total": "Events lost because a watcher was too slow.",
     "log_lines_dropped_total": "Log lines dropped because they could not be written fast enough.",
+    "descriptors_exhausted_total": "Times a connection or a file could not be opened for want of a descriptor.",
     "state_refresh_failures_total": "Times the guard could not update its state metrics, so that they show an "
     "old state.",
     "journal_dropped_records_total": "Decisions that were not recorded because the disk was too slow.",

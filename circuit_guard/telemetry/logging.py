@@ -19,8 +19,8 @@ from structlog.typing import Processor
 QUEUE_MAX = 10_000
 """Lines that may wait to be written. More are dropped and counted: the guard never waits for its log."""
 
-CLOSE_S = 2.0
-"""How long closing waits for the stream to take what is still queued."""
+CLOSE_S = 0.5
+"""How long closing waits for room in the queue, and then for the stream to take what is in it."""
 
 _BEFORE: tuple[Processor, ...] = (
     structlog.stdlib.add_log_level,
@@ -71,6 +71,11 @@ class LogPipeline:
     def dropped(self) -> int:
         """How many lines were dropped because the queue was full."""
         return self._handler.dropped
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the stream has not taken all that there was to write, once closed."""
+        return self._thread.is_alive()
 
     def __enter__(self) -> Self:
         """Take over the root logger and structlog."""

@@ -38,6 +38,7 @@ class Vitals:
     clock_offset_s: float
     clock_error_s: float
     loop_lag_s: float
+    descriptors_exhausted: int = 0
     journal_in_use: bool = False
     journal_queued: int = 0
     journal_dropped: int = 0
@@ -110,6 +111,7 @@ class Metrics:
         totals = {
             "events_lost_total": vitals.events_lost,
             "log_lines_dropped_total": vitals.log_lines_dropped,
+            "descriptors_exhausted_total": vitals.descriptors_exhausted,
             "journal_dropped_records_total": vitals.journal_dropped,
         }
         for name, value in gauges.items():

@@ -39,6 +39,8 @@ DRAIN_S = 1.0
 """How long requests that are being answered may take when the guard stops; live updates end at once."""
 COMPRESSION_LEVEL = 1
 """The fastest: a scrape comes every few seconds and stays on this machine."""
+CONNECTIONS_MAX = 128
+"""Connections to one address at a time; a further one is closed: they take descriptors, which the journal needs too."""
 SCRAPES_MAX = 8
 """Answered at a time where there are only metrics; one thread writes them, one after the other."""
 
@@ -53,6 +55,7 @@ class MetricsSite:
         self._registry = registry
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._runner: web.AppRunner | None = None
+        self._listening: list[asyncio.Server] = []
 
     def application(self, _listen_host: str) -> web.Application:
         """Return the application for one address."""
@@ -63,7 +66,7 @@ class MetricsSite:
 
     async def start(self, listen: str) -> str:
         """Serve at host:port until `stop`; return where, with the port that was bound. Raise OSError."""
-        host, _, port = listen.rpartition(":")
+        (host, _, port), loop = listen.rpartition(":"), asyncio.get_running_loop()
         self._runner = web.AppRunner(
             self.application(host),
             access_log=None,
@@ -74,14 +77,21 @@ class MetricsSite:
         await self._runner.setup()
         try:
             for one in listening(host, int(port)):
-                await web.SockSite(self._runner, one).start()
+                self._listening.append(await loop.create_server(self._protocol, sock=one, backlog=CONNECTIONS_MAX))
         except OSError:
             await self.stop()
             raise
-        return f"{host}:{self._runner.addresses[0][1]}"
+        return f"{host}:{self._listening[0].sockets[0].getsockname()[1]}"
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        """Return what answers a connection, or closes it at once where there are too many."""
+        server = None if self._runner is None else self._runner.server
+        return _Refusing() if server is None or len(server.connections) >= CONNECTIONS_MAX else server()
 
     async def stop(self) -> None:
         """Answer nothing more: live updates end, what is being answered is finished."""
+        for one in self._listening:
+            one.close()
         if self._runner is not None:
             await self._runner.cleanup()
         self._writer.shutdown()
@@ -101,6 +111,13 @@ class MetricsSite:
         encode, content_type = choose_encoder(accepted)
         text = encode(self._registry.restricted_registry(names) if names else self._registry)
         return gzip.compress(text, COMPRESSION_LEVEL) if compressed else text, content_type
+
+
+class _Refusing(asyncio.Protocol):
+    """Closes its connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 class Site(MetricsSite):

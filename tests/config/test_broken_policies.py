@@ -94,7 +94,7 @@ def test_policy_when_the_file_is_missing_then_that_is_said(tmp_path: Path) -> No
 
 
 def test_policy_when_the_file_is_a_folder_then_that_is_said(tmp_path: Path) -> None:
-    expected = "  file: was unreadable (Is a directory), expected a readable TOML file (policy)"
+    expected = "  file: was a directory, expected a regular file"
     assert message_of(tmp_path) == f"{tmp_path}: the policy has 1 problem\n{expected}"
 
 
@@ -117,7 +117,7 @@ def test_policy_when_the_file_is_not_utf8_then_the_line_is_named(tmp_path: Path)
 
 
 def test_policy_when_the_file_is_endless_then_it_is_not_read_to_the_end() -> None:
-    assert "file: was larger, expected at most 4194304 bytes" in message_of(Path("/dev/zero"))
+    assert "file: was a device, expected a regular file" in message_of(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from circuit_guard.runtime.descriptors import DescriptorWatch
 from circuit_guard.runtime.status_refresh import MARKETS_PER_TURN, StatusRefresh
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
@@ -34,7 +35,9 @@ def refresh_of(markets: int, clock: Readings) -> StatusRefresh:
     policy = replace(policy, markets={f"M{number:02d}-USD-PERP": policy.markets[BTC] for number in range(markets)})
     metrics, history = Metrics(policy, "1.2.3", START_NS), History(policy.markets)
     driver = Driver(policy, [metrics, history])
-    return StatusRefresh(driver.engine, metrics, LogPipeline("error", "json", io.StringIO()), history, clock)
+    return StatusRefresh(
+        driver.engine, metrics, LogPipeline("error", "json", io.StringIO()), history, DescriptorWatch(), clock
+    )
 
 
 async def test_refresh_when_it_took_long_then_it_rests_until_it_takes_a_twentieth_of_the_time(

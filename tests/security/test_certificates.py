@@ -222,7 +222,7 @@ def no_ca(authority: Authority) -> None:
 
 BREAKS = [
     (no_pem, "security.server_certificate was unreadable, expected certificates in PEM"),
-    (missing, "server-key.pem, expected a readable file: No such file or directory"),
+    (missing, "server-key.pem was missing, expected a readable file"),
     (other_key, "security.server_key was the key of another certificate than server_certificate"),
     (too_old, "security.server_certificate was expired since 2020-01-02 00:00:00+00:00, expected a valid one"),
     (no_ca, "security.client_ca was unreadable, expected certificates in PEM"),

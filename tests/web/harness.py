@@ -15,6 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from circuit_guard.core.inputs import HaltCommand
 from circuit_guard.core.policy import Policy
+from circuit_guard.runtime.descriptors import DescriptorWatch
 from circuit_guard.runtime.status_refresh import StatusRefresh
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics
@@ -50,7 +51,9 @@ class Web:
         self.metrics = Metrics(policy, "1.2.3", START_NS)
         self.driver = Driver(policy, [self.metrics, self.history])
         self.log_pipeline = LogPipeline("error", "json", io.StringIO())
-        self.status_refresh = StatusRefresh(self.driver.engine, self.metrics, self.log_pipeline, self.history)
+        self.status_refresh = StatusRefresh(
+            self.driver.engine, self.metrics, self.log_pipeline, self.history, DescriptorWatch()
+        )
         self.board = self.status_refresh.board
         self.site = Site(self.board, self.history, self.metrics.registry, authorizing, limits or StreamLimits())
         self.client: TestClient[Any, Any] = TestClient(TestServer(self.site.application(LISTEN_HOST)))

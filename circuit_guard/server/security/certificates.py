@@ -16,8 +16,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from circuit_guard.config.security import SecuritySettings
 from circuit_guard.errors import CircuitGuardError
+from circuit_guard.files import FileRefused, read_regular
+from circuit_guard.threads import apart
 
 TASK = "certificate watch"
+PEM_BYTES_MAX = 1024 * 1024
+"""The largest of the three files: the authorities of all browsers take a quarter of it."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -136,14 +140,14 @@ class CertificateWatch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._security.certificate_interval_s)
-            await asyncio.to_thread(self.look)
+            await apart(self.look)
 
 
 def _bytes(name: str, path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CertificateError(f"security.{name} was {path}, expected a readable file: {error.strerror}") from error
+        return read_regular(path, PEM_BYTES_MAX)
+    except FileRefused as error:
+        raise CertificateError(f"security.{name}: {error}") from error
 
 
 def _certificates(name: str, pem: bytes) -> list[x509.Certificate]:

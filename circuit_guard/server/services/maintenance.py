@@ -16,6 +16,7 @@ from circuit_guard.server import errors
 from circuit_guard.server.convert import answers, events, requests
 from circuit_guard.server.security.access import Context, signed
 from circuit_guard.server.services.admin import carry_out, refuse
+from circuit_guard.threads import apart
 from circuit_guard.v1 import maintenance_pb2, maintenance_pb2_grpc
 
 
@@ -98,7 +99,7 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
         checkpoint = await self._engine.recorded_checkpoint(checkpoint_id)
         if checkpoint is None:
             raise errors.unknown_checkpoint(checkpoint_id)
-        state = (await asyncio.to_thread(checkpoint.content)).state
+        state = (await apart(checkpoint.content)).state
         if checkpoint.at_ns > self._engine.now_ns():
             raise self._refusal(f"checkpoint {checkpoint_id}", "a checkpoint of the past: the clock was set back")
         markets = tuple(self._engine.policy.markets) if GLOBAL_SCOPE in scopes else scopes
