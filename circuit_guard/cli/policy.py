@@ -18,7 +18,7 @@ from circuit_guard.cli import options
 from circuit_guard.cli.output import CommandError, ExitCode, bundled, display, print_json, screen, table
 from circuit_guard.config.policy import PolicyFile, policy_json_schema, read_policy_file
 from circuit_guard.core.breaker import BreakerParameters
-from circuit_guard.core.coverage import delays, enforced, notes, passing
+from circuit_guard.core.coverage import delays, enforced, notes, passing, taken_in_an_hour
 from circuit_guard.core.envelope import FundingAccrual, FundingParameters
 from circuit_guard.core.hours import Closed, HoursParameters
 from circuit_guard.core.policy import FirstSight, MarketPolicy, Policy
@@ -48,6 +48,12 @@ _OWN_SECTION = {
     "References": ("reference_quorum",),
 }
 """The rules whose notes stand under a heading of their own."""
+_TAKEN = [
+    "The reference price stands still; a move of it adds what the tables below say.",
+    "Funding is what a position pays too much in the hour.",
+    "A wrongful closure takes the account's surplus, and by how much its price is off.",
+    "`make test-system` searches for more, in every class, and fails if it finds more.",
+]
 _SPANS = {60: "1 min", 600: "10 min", 3600: "1 h", 28_800: "8 h"}
 _PLACES = Decimal("1e-12")
 _DIGITS = Context(prec=6)
@@ -297,6 +303,7 @@ def _unseen(policy: MarketPolicy, price: Decimal | None) -> dict[str, object]:
             }
             for limit in passing(policy)
         ],
+        "taken_in_an_hour": {one.what: scale.entry(one.share) for one in taken_in_an_hour(policy)},
         "funding": [
             {
                 "elapsed_s": limit.elapsed_ns / SECOND_NS,
@@ -340,6 +347,8 @@ def _sections(
     others = [name for name in MARKET_RULES if name not in headed]
     heading = f"What passes unseen, in % of the price{amounts}"
     yield heading, _what_passes(console, policy, scale), [*_general_notes(policy), *notes(policy, *others)]
+    heading = f"What that can take from an account within an hour, in % of its notional{amounts}"
+    yield heading, _taken(console, policy, scale), _TAKEN
     funding = None if policy.of(FundingParameters).rates_only else _funding(console, policy, scale)
     tables = {"Funding index": funding, "Mark price": _mark(console, policy, scale)}
     for title, names in _OWN_SECTION.items():
@@ -351,6 +360,11 @@ def _what_passes(console: Console, policy: MarketPolicy, scale: _Scale) -> Table
     columns = ("WHAT IS WRONG", "CHECK WITHOUT ITS ACCOUNT", "CHECK WITH ITS ACCOUNT")
     rows = ((one.label, scale.cell(one.without_account), scale.cell(one.with_account)) for one in passing(policy))
     return table(console, *columns, rows=rows)
+
+
+def _taken(console: Console, policy: MarketPolicy, scale: _Scale) -> Table:
+    rows = ((one.label, scale.cell(one.share)) for one in taken_in_an_hour(policy))
+    return table(console, "WHAT IS TAKEN", "AT MOST", rows=rows)
 
 
 def _funding(console: Console, policy: MarketPolicy, scale: _Scale) -> Table:

@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from circuit_guard.core.coverage import taken_in_an_hour
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rules.funding_continuity import funding_drift, funding_limits
@@ -38,11 +39,13 @@ def rules(market_class: str) -> MarketPolicy:
 
 def printed(market_class: str, says: str) -> float:
     """Return what `policy explain` prints for an hour, as a share of the price."""
-    drift = funding_drift(rules(market_class))
+    taken = {one.what: float(one.share or 0) for one in taken_in_an_hour(rules(market_class))}
     if says == "nothing published":  # the figure printed adds that the truth may go the other way
         cap = rules(market_class).of(FundingParameters).rate_max
-        return float(drift.unpublished) - float(cap) * HOUR_S / PERIOD_S
-    return float(drift.premium_zero if says == "true premium" else drift.premium_wrong_too)
+        return taken["funding_unpublished"] - float(cap) * HOUR_S / PERIOD_S
+    if says == "true premium":  # the figure printed is that of a premium at the cap; here it is zero
+        return float(funding_drift(rules(market_class)).premium_zero)
+    return taken["funding_premium_wrong"]
 
 
 @dataclass

@@ -14,10 +14,11 @@ from random import Random
 
 import pytest
 
+from circuit_guard.core.coverage import taken_in_an_hour
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.references import HullParameters, ReferenceParameters
 from circuit_guard.core.rules.divergence import mark_limits
-from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, account_limit
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from tests.adversary.exchange import CLASSES, PERIOD_S, Books, Exchange, Held, shipped
 
 pytestmark = pytest.mark.system
@@ -195,8 +196,9 @@ def pair_of(scene: str) -> float:
 
 def account_printed(market_class: str, scene: str, attack: Attack, moved: float) -> float:
     rules = shipped({MARKET: market_class}).markets[MARKET]
-    supported = scene in (SCENES[2], FOR_LONG)
-    limit, widths = account_limit(rules, supported=supported), float(rules.of(ExplainedLossParameters).hull_widths) + 1
+    taken = {one.what: one.share for one in taken_in_an_hour(rules)}
+    limit = taken["closure_source_lies" if scene in (SCENES[2], FOR_LONG) else "closure_with_account"]
+    widths = float(rules.of(ExplainedLossParameters).hull_widths) + 1
     assert limit is not None
     still = (float(limit) + room(market_class, scene)) * (1 + pair_of(scene))
     return (still + widths * moved) * (1 + attack.margin)

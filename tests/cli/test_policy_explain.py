@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,11 @@ def test_policy_explain_when_asked_for_json_then_every_figure_is_exact() -> None
     assert document["funding"][2]["unpredicted_beyond"] is None
     assert document["mark"][0]["denied_beyond"] == {"share": "0.005", "amount": "23.35"}
     assert document["references"] == {"quorum": 3, "wrong_alike_that_decide": 2}
+    taken = {what: entry["share"] for what, entry in document["taken_in_an_hour"].items()}
+    assert (taken["funding_premium_wrong"], taken["execution_price"]) == ("0.0008", "0.1")
+    assert Decimal(taken["together"]) == sum(
+        Decimal(taken[one]) for one in ("funding_premium_wrong", "closure_with_account", "execution_price")
+    )
     unseen = {row["what"]: row for row in document["unseen"]}
     assert unseen["engine_sums"]["without_account"] is None
     assert unseen["execution_price"]["with_account"] == {"share": "0.1", "amount": "467"}
@@ -93,6 +99,7 @@ def test_policy_explain_when_less_is_enforced_then_it_says_so(tmp_path: Path) ->
     assert text.splitlines()[1] == "SHADOW: none of this is enforced"
     assert rows["the mark price, while the reference price stands still"] == ["any size", "any size"]
     assert rows["the same in POST_ONLY"] == ["nothing passes", "nothing passes"]
+    assert rows["its surplus: closed by a check with its account"] == ["any size"]
     assert rows["an execution price more than 10 % away"] == ["divergence", "in shadow: recorded only"]
     for what in ("liquidations in any number", "a mark price that the reference price never comes"):
         assert next(row for first, row in rows.items() if first.startswith(what))[1:] == ["never", "never"]

@@ -343,9 +343,17 @@ def funding_limits(policy: MarketPolicy) -> list[FundingLimit]:
 
 
 def funding_drift(policy: MarketPolicy) -> Drift:
-    """Return how far a funding index can drift by steps that pass: it is held against where it was an hour ago."""
+    """Return how far a funding index can drift by steps that pass: it is held against where it was an hour ago.
+
+    One that moves only at settlements may miss each by so much.
+    """
     funding, rule, hour_ns = policy.of(FundingParameters), policy.of(ContinuityParameters), 3600 * SECOND_NS
     largest = _error(policy, hour_ns)
+    if funding.accrual is FundingAccrual.STEPWISE:
+        steps = 1 + hour_ns // funding.period_ns
+        floor = steps * FLOOR_SHARE
+        at_cap = floor + steps * funding.rate_max * funding.settle_share
+        return Drift(largest, min(floor, largest), min(at_cap, largest), largest)
     missed = funding_bound(funding, _ONE, hour_ns) * rule.bound_share
     jitter = funding.rate_max * policy.of(FeedParameters).future_skew_ns / funding.period_ns
     averaged = _basis_share_per_h(funding, rule)
