@@ -119,6 +119,7 @@ def test_funding_step_when_a_premium_of_zero_predicts_it_then_its_own_limit_deni
         for share, denied in ((limit.unpredicted * INSIDE, False), (limit.unpredicted * OUTSIDE, True)):
             world = World(policy)
             index = TRUE_INDEX + share * PRICE
+            world.observe(limit.elapsed_ns // SECOND_NS)  # at this cadence, no observation is missing
             findings = world.observe(limit.elapsed_ns // SECOND_NS, funding_index=index)
             assert found(findings, FUNDING_STEP_UNPREDICTED) is denied
 
