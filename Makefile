@@ -25,10 +25,10 @@ run: .venv/installed ## install into .venv, then show the guard stopping the inc
 test: .venv/installed ## install into .venv, then run every test but the slow ones and those of whole systems
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system"
 
-# Searches, whole programs and second runs of what ran already enter no line that other tests do not.
+# Searches and whole programs enter no line that other tests do not.
 coverage: .venv/installed ## `make test` with branch coverage, without searches; fails below the floor in pyproject.toml
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not system" --cov --cov-report=term \
-		--ignore=tests/adversary --ignore=tests/test_benchmarks.py -k "not every_later_rule and not AnySequence"
+		--ignore=tests/adversary --ignore=tests/test_benchmarks.py
 
 test-system: .venv/installed ## searches, kills, a whole maintenance day, the guard among programs that .ci/run installs
 	$(BIN)/python -m pytest -m "system and not slow"

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -62,6 +63,7 @@ def table_above(document: dict[str, Any], keys: tuple[str, ...]) -> dict[str, An
     return document
 
 
+@pytest.mark.system
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(PLACES), VALUES)
 def test_policy_when_one_value_is_replaced_then_it_loads_or_is_refused(keys: tuple[str, ...], value: object) -> None:
@@ -91,6 +93,7 @@ def test_policy_when_one_value_is_left_out_then_it_loads_or_is_refused() -> None
         assert policy_or_message(document)
 
 
+@pytest.mark.system
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(TEXT)), st.integers(0, 30), st.text(max_size=6) | st.sampled_from(["\n", '"', "[", "=", "#"]))
 def test_policy_when_the_text_is_damaged_then_it_loads_or_is_refused(start: int, length: int, inserted: str) -> None:

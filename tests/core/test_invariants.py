@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from decimal import ROUND_UP, Context, Decimal, localcontext
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -267,7 +268,7 @@ def trusts(facts: Sequence[Fact], market: str) -> bool:
     )
 
 
-TestAnySequence = AnySequence.TestCase
+TestAnySequence = pytest.mark.system(AnySequence.TestCase)
 TestAnySequence.settings = settings(
     max_examples=60,
     stateful_step_count=40,

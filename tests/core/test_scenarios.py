@@ -26,6 +26,7 @@ def verdicts(text: str) -> list[str]:
     return re.findall(r"^(?:ALLOW|DENY)\b", text, re.MULTILINE)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("path", SCENARIOS, ids=[path.stem for path in SCENARIOS])
 def test_scenario_when_every_later_rule_runs_too_then_no_answer_turns(path: Path) -> None:
     """A rule that turns a genuine closure from ALLOW to DENY is found here: narrow the rule, not the scenario."""

@@ -89,6 +89,7 @@ async def _closed(opened: Opened, tmp_path: Path) -> tuple[Remains, list[Record]
     return Remains(opened.directory, tmp_path / "remains"), read(opened.directory)
 
 
+@pytest.mark.system
 def test_wal_when_cut_at_every_byte_then_it_ends_with_the_last_whole_commit(
     crashed: tuple[Remains, list[int], list[Record]],
 ) -> None:
@@ -125,6 +126,7 @@ async def test_wal_when_cut_then_a_guard_goes_on_from_there(
         assert len(got) == kept + 1
 
 
+@pytest.mark.system
 def test_wal_when_a_bit_flips_then_nothing_is_invented(crashed: tuple[Remains, list[int], list[Record]]) -> None:
     remains, counts, records = crashed
     for place, content in remains.flipped(WAL_NAME, step=7):
@@ -133,6 +135,7 @@ def test_wal_when_a_bit_flips_then_nothing_is_invented(crashed: tuple[Remains, l
         assert isinstance(got, str) or (len(got) in counts and got == records[: len(got)]), place
 
 
+@pytest.mark.system
 def test_file_when_a_bit_flips_then_it_is_told_or_does_not_matter(closed: tuple[Remains, list[Record]]) -> None:
     remains, records = closed
     told = 0
@@ -144,6 +147,7 @@ def test_file_when_a_bit_flips_then_it_is_told_or_does_not_matter(closed: tuple[
     assert told > 50
 
 
+@pytest.mark.system
 def test_file_when_a_bit_flips_then_a_guard_opens_it_or_says_why_not(closed: tuple[Remains, list[Record]]) -> None:
     remains, records = closed
     refused = 0
