@@ -14,7 +14,7 @@ from circuit_guard.config.security import Role
 from circuit_guard.config.settings import Settings, exposed
 from circuit_guard.server.batch_queue import BatchQueue
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.rate_limits import Rates
+from circuit_guard.server.rate_limits import BYTE_LIMITS, Rates
 from circuit_guard.server.security.access import CALLER, ROLES, Access, Caller, Context
 from circuit_guard.telemetry.admission import AdmissionMetrics, Refused
 
@@ -100,7 +100,7 @@ class Admission:
 
     def refused(self, refusal: RefusalError, method: str, context: Context) -> None:
         """Count and log a refusal, if it is one that admission gives."""
-        reason = Refused.__members__.get(refusal.reason)
+        reason = _reason(refusal)
         if reason is None:
             return
         self._metrics.refused(reason)
@@ -172,6 +172,13 @@ class _Room(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self.taken -= 1
+
+
+def _reason(refusal: RefusalError) -> Refused | None:
+    """Return as what a refusal is counted; None if it is not one of admission's."""
+    if refusal.metadata.get("limit") in BYTE_LIMITS:
+        return Refused.BYTES_USED_UP
+    return Refused.__members__.get(refusal.reason)
 
 
 def _still_wanted(context: Context) -> None:

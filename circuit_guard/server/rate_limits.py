@@ -10,6 +10,8 @@ from circuit_guard.server.errors import RefusalError
 
 RETRY_MIN_S = 0.01
 DAY_S = 86_400
+BYTES_PER_S, JOURNAL_BYTES_PER_DAY = BYTE_LIMITS = ("limits.bytes_per_s", "limits.journal_bytes_per_day")
+"""The settings that bound an identity's bytes."""
 _COUNTED = {
     Role.LIQUIDATOR: "checks and orders",
     Role.PUBLISHER: "observations and references",
@@ -86,7 +88,7 @@ class Rates:
             bucket = self._bytes[identity] = Bucket(per_s, now_s)
         wait_s = bucket.take(size, now_s)
         if wait_s:
-            raise _too_long(identity, "limits.bytes_per_s", per_s, "per second", wait_s)
+            raise _too_long(identity, BYTES_PER_S, per_s, "per second", wait_s)
         if role is not Role.LIQUIDATOR:
             return
         per_day = self._journal_bytes_per_day
@@ -95,7 +97,7 @@ class Rates:
             recorded = self._recorded[identity] = Bucket(per_day / DAY_S, now_s, per_day)
         wait_s = recorded.take(size, now_s)
         if wait_s:
-            raise _too_long(identity, "limits.journal_bytes_per_day", per_day, "to be recorded per day", wait_s)
+            raise _too_long(identity, JOURNAL_BYTES_PER_DAY, per_day, "to be recorded per day", wait_s)
 
 
 def _too_long(identity: str, setting: str, most: int, what: str, wait_s: float) -> RefusalError:

@@ -18,6 +18,7 @@ class Refused(StrEnum):
     ROLE_MISSING = "role_missing"
     SOURCE_NOT_PERMITTED = "source_not_permitted"
     RATE_LIMITED = "rate_limited"
+    BYTES_USED_UP = "bytes_used_up"
     OVERLOADED = "overloaded"
     EXPIRED = "expired"
 

@@ -43,7 +43,8 @@ COUNTERS = {
     "old state.",
     "journal_dropped_records_total": "Decisions that were not recorded because the disk was too slow.",
     "rpcs_refused_total{reason}": (
-        "RPCs refused before any part of them took effect; expired: the caller's deadline had passed."
+        "RPCs refused before any part of them took effect; expired: the caller's deadline had passed; "
+        "bytes_used_up: its identity sent more bytes than limits.bytes_per_s or journal_bytes_per_day allows."
     ),
 }
 GAUGES = {

@@ -17,7 +17,9 @@ from tests.prometheus.described import PROMETHEUS, RULE_FILES, RULE_TESTS, alert
 NAMES = sorted(alerts())
 LISTED = {
     "CircuitGuardAbsent",
+    "CircuitGuardBytesUsedUp",
     "CircuitGuardCostOfHalt",
+    "CircuitGuardDescriptorsExhausted",
     "CircuitGuardFailOpenServed",
     "CircuitGuardFeedStale",
     "CircuitGuardFutureStamps",

@@ -18,7 +18,7 @@ from circuit_guard.v1 import admin_pb2, liquidation_pb2, market_data_pb2
 from tests.driver import BTC, Driver, policy_of
 from tests.security.identities import SECURITY, Start, as_, refusals
 from tests.server import commands
-from tests.server.harness import check
+from tests.server.harness import account, check, position
 
 STATUS = admin_pb2.GetStatusRequest()
 
@@ -111,3 +111,18 @@ async def test_request_when_its_identity_asked_for_too_much_then_it_is_told_when
     assert refusals(guard, "rate_limited") >= 3
     for _ in range(30):
         await guard.admin.Halt(commands.halt(), metadata=as_(Role.OPERATOR))
+
+
+async def test_request_when_its_identity_has_used_up_its_bytes_then_that_is_counted_apart(start: Start) -> None:
+    driver = Driver(policy_of(BTC))
+    driver.run(40, BTC)
+    guard = await start(driver, security=SECURITY, per_client=LimitSettings(bytes_per_s=65_536))
+    long = check(account=account(*(position(market=f"{number:0>120}") for number in range(900))))
+    assert long.ByteSize() > 2 * 65_536, "it takes the bytes of two seconds"
+    request = liquidation_pb2.CheckLiquidationRequest(check=long)
+    await guard.liquidations.CheckLiquidation(request, metadata=as_(Role.LIQUIDATOR))
+
+    with pytest.raises(aio.AioRpcError, match=r"limits\.bytes_per_s") as caught:
+        await guard.liquidations.CheckLiquidation(request, metadata=as_(Role.LIQUIDATOR))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (refusals(guard, "bytes_used_up"), refusals(guard, "rate_limited")) == (1, 0)
