@@ -34,7 +34,8 @@ def serve(
 ) -> None:
     """Run a guard until SIGTERM or Ctrl-C, then drain.
 
-    Exit code 1: the guard cannot listen on an address. 2: the settings or the policy are not valid.
+    Exit code 1: the guard cannot listen on an address. 2: the settings or the policy are not valid. 3: it was told to
+    end, did not within grpc.drain_grace_s + 5 s, and was cut short.
     """
     from circuit_guard.runtime import app  # only this command and `demo` run a guard
 

@@ -90,6 +90,7 @@ def test_identity_when_its_bytes_are_used_up_then_the_refusal_names_the_limit_an
 # What a journal holds
 
 
+@pytest.mark.system
 def test_block_when_the_rows_are_long_then_it_is_short(tmp_path: Path) -> None:
     with Journal(tmp_path, START_NS, JournalOptions(rows_bytes_max=10**12)) as journal:
         for number in range(60):
@@ -127,7 +128,9 @@ def many_places() -> bytes:
     return crafted(tables=[["INPUT", "", ["", ""]]], columns=[[[10**9, [0, 1]]]])
 
 
-@pytest.mark.parametrize("made", [inflating, many_records, long_tables, wide_numbers, many_places])
+@pytest.mark.parametrize(
+    "made", [pytest.param(inflating, marks=pytest.mark.system), many_records, long_tables, wide_numbers, many_places]
+)
 def test_journal_when_a_block_is_made_to_fill_the_memory_then_verify_names_it(
     tmp_path: Path, made: Callable[[], bytes]
 ) -> None:
