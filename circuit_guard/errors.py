@@ -49,6 +49,12 @@ class DocumentError(CircuitGuardError):
         title = f"{self.origin}: the {self.kind} has {count} problem{'' if count == 1 else 's'}"
         return "\n".join([title, *(f"  {problem}" for problem in self.problems)])
 
+    def in_brief(self) -> str:
+        """Return what is wrong first, in one line that everybody may see: what stood there may be a secret."""
+        first, count = self.problems[0], len(self.problems)
+        said = str(first) if first.path == "file" else f"{first.path}: expected {first.expected}"
+        return f"{self.origin} is refused ({said}{f'; the first of {count} problems' if count > 1 else ''})"
+
 
 class PolicyError(DocumentError):
     """The policy is not valid; the one in force, if any, stays."""

@@ -50,6 +50,20 @@ def test_error_when_shown_then_it_names_the_field_the_value_and_what_was_expecte
 
 
 @pytest.mark.parametrize(
+    ("problems", "said"),
+    [
+        ([Problem("file", "missing", "a readable TOML file")], "file: was missing, expected a readable TOML file"),
+        ([Problem("limits.views_per_s", '"cg_secret"', "1 to 100000")], "limits.views_per_s: expected 1 to 100000"),
+        ([VIOLATION] * 3, "guard.shadow: expected true or false; the first of 3 problems"),
+    ],
+)
+def test_document_when_everybody_sees_what_is_wrong_then_no_value_of_it_is_shown(
+    problems: list[Problem], said: str
+) -> None:
+    assert PolicyError("policy.toml", problems).in_brief() == f"policy.toml is refused ({said})"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("", "empty"),

@@ -74,7 +74,7 @@ class IdentitiesWatch:
         self._turn = asyncio.Lock()
         self._reading: asyncio.Task[str | SettingsError] | None = None
         self.problem = ""
-        """Why the file's identities are not in force; empty where they are."""
+        """Why the file's identities are not in force, for everybody to see; empty where they are."""
 
     async def reload(self) -> None:
         """Take the file as it is now, changed or not. Raise SettingsError for a bad one; what is in force stays."""
@@ -140,7 +140,7 @@ class IdentitiesWatch:
         try:
             found = await asyncio.to_thread(_settings, self._file, text, self._in_force)
         except SettingsError as error:
-            self.problem = f"{self._file.path} cannot be used, the identities before it stay: {error.problems[0]}"
+            self.problem = f"{error.in_brief()}. The identities before it stay."
             in_force = sorted(self._in_force.security.identities)
             _log.error("identities_refused", in_force=in_force, violations=[str(it) for it in error.problems])
             self._told(False)

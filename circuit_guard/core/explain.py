@@ -69,6 +69,7 @@ def notes(status: GuardStatus) -> list[str]:
         found.append("SHADOW: the denials below are not enforced, except operators' halts")
     if status.clock:
         found.append(f"CLOCK {status.clock}")
+    found += [f"NOT IN FORCE: {refused}" for refused in status.refused_files]
     if (running := status.maintenance) is not None:
         since, lasted = formatting.instant(running.since_ns), formatting.lasting(status.at_ns - running.since_ns)
         who = f"by {running.actor}: {running.reason}; checkpoint {running.checkpoint}"

@@ -124,6 +124,8 @@ class GuardStatus:
     """The halts of everything beside `global_halt`, which lasts longest; they too the longest first."""
     clock: str = ""
     """What is to be known of the guard's own clock; empty where it is as it should be."""
+    refused_files: tuple[str, ...] = ()
+    """Policy and settings files that were refused, one sentence each: what was in force before stays."""
 
     @property
     def global_halts(self) -> tuple[Halt, ...]:
@@ -131,17 +133,23 @@ class GuardStatus:
         return halts.all_of(self.global_halt, self.other_global_halts)
 
 
-def guard_status(state: GuardState, policy: Policy, now_ns: int) -> GuardStatus:
+def guard_status(state: GuardState, policy: Policy, now_ns: int, refused_files: tuple[str, ...] = ()) -> GuardStatus:
     """Describe the guard at `now_ns` without changing anything."""
     with localcontext(ARITHMETIC):
         markets = tuple(
             market_status(state, state.markets[name], market_policy, now_ns)
             for name, market_policy in sorted(policy.markets.items())
         )
-    return status_with(state, policy, markets, now_ns)
+    return status_with(state, policy, markets, now_ns, refused_files)
 
 
-def status_with(state: GuardState, policy: Policy, markets: tuple[MarketStatus, ...], now_ns: int) -> GuardStatus:
+def status_with(
+    state: GuardState,
+    policy: Policy,
+    markets: tuple[MarketStatus, ...],
+    now_ns: int,
+    refused_files: tuple[str, ...] = (),
+) -> GuardStatus:
     """Describe the guard at `now_ns` round markets that are described already, in the order of their names."""
     return GuardStatus(
         at_ns=now_ns,
@@ -157,6 +165,7 @@ def status_with(state: GuardState, policy: Policy, markets: tuple[MarketStatus, 
         proposals=tuple(proposal for proposal in state.proposals.values() if proposal.expires_ns > now_ns),
         other_global_halts=state.other_global_halts,
         clock=own_clock.said(state.clock, now_ns),
+        refused_files=refused_files,
     )
 
 

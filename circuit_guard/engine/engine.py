@@ -79,6 +79,7 @@ class Engine:
         self._watchers = Watchers(watchers_max, watch_queue_max)
         self._failure: EngineFailed | None = None
         self._was_ready = not self._cold()
+        self._refused_files: dict[str, str] = {}
 
     @property
     def policy(self) -> Policy:
@@ -214,12 +215,20 @@ class Engine:
         """Return what the guard knows of every market now, or knew when it stopped. Raise EngineRefuses."""
         if isinstance(self._failure, EngineRefuses):
             self._raise_failure()
-        return guard_status(self._state, self._policy, self.now_ns())
+        return guard_status(self._state, self._policy, self.now_ns(), self.refused_files())
 
     def market_status(self, market: str) -> MarketStatus:
         """Return what the guard knows of one market of the policy now."""
         with localcontext(ARITHMETIC):
             return market_status(self._state, self._state.markets[market], self._policy.markets[market], self.now_ns())
+
+    def file_judged(self, kind: str, refused: str) -> None:
+        """Take note of why a file is not in force, to be shown in the status; empty: it is in force."""
+        self._refused_files[kind] = refused
+
+    def refused_files(self) -> tuple[str, ...]:
+        """Return a sentence for each file that is not in force, for what was before it stays."""
+        return tuple(refused for _, refused in sorted(self._refused_files.items()) if refused)
 
     def ready(self) -> list[str]:
         """Return why the guard is not ready, one sentence each; empty when it is.

@@ -48,6 +48,9 @@ SWITCH_S = 0.0005
 ENDS_AFTER_DRAIN_S = 5
 """What the end may take beyond grpc.drain_grace_s: the last checkpoint, what is queued for the disk, and the log."""
 
+POLICY_FILE, SETTINGS_FILE = "policy", "settings"
+"""What a refused file is known by."""
+
 EXIT_NOT_STARTED = 1
 EXIT_BAD_DOCUMENT = 2
 
@@ -115,13 +118,18 @@ class App:
     def take_policy(self, judged: Policy | Exception) -> list[Fact]:
         """Put a policy into force. Where it could not be read, report why, raise that, and keep the one in force."""
         if isinstance(judged, Policy):
-            return self.engine.reload(judged)
+            facts = self.engine.reload(judged)
+            self.engine.file_judged(POLICY_FILE, "")
+            return facts
         self._metrics.reload_failed()
         problems = judged.problems if isinstance(judged, PolicyError) else [repr(judged)]
+        brief = judged.in_brief() if isinstance(judged, PolicyError) else "The policy is refused, the log says why"
+        self.engine.file_judged(POLICY_FILE, f"{brief}. Policy {self.engine.policy.revision} stays.")
         _log.error("policy_refused", in_force=self.engine.policy.revision, violations=[str(it) for it in problems])
         raise judged
 
     def _identities_judged(self, in_force: bool) -> None:  # noqa: FBT001  # as `IdentitiesWatch` tells it
+        self.engine.file_judged(SETTINGS_FILE, self.identities_watch.problem)
         self._metrics.admission.identities(len(self._access.identities), in_force)
 
     @asynccontextmanager
@@ -184,7 +192,7 @@ class App:
 
     async def _serve(self, stopped: asyncio.Task[bool]) -> None:
         service = ServiceManager(os.environ, os.getpid())
-        async with service.watching(self.engine.ready), self.running():
+        async with service.watching(self.engine.ready, self.engine.refused_files), self.running():
             # What is here now stays. Looking through it for garbage, as each checkpoint would cause, holds up the loop.
             gc.freeze()
             gc.set_threshold(*GARBAGE_THRESHOLDS)

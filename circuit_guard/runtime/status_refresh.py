@@ -78,7 +78,7 @@ class StatusRefresh:
             self._metrics.show_state(engine.state, engine.now_ns())
             markets = await self._markets()
             now_ns = engine.now_ns()
-            status = status_with(engine.state, engine.policy, markets, now_ns)
+            status = status_with(engine.state, engine.policy, markets, now_ns, engine.refused_files())
             failed = engine.failure is not None
             self.board.show(View(now_ns, tuple(engine.ready()), failed=failed, status=status))
         except Exception:  # noqa: BLE001  # whatever it is, closures are still judged as before

@@ -40,20 +40,25 @@ class ServiceManager:
         self._tell("STOPPING=1")
 
     @asynccontextmanager
-    async def watching(self, not_ready: Callable[[], Sequence[str]]) -> AsyncIterator[None]:
-        """Show why the guard is not ready, and say from the event loop that it lives, while the context lasts."""
-        beats = asyncio.create_task(self._beat(not_ready)) if self._address else None
+    async def watching(
+        self, not_ready: Callable[[], Sequence[str]], refused_files: Callable[[], Sequence[str]] = tuple
+    ) -> AsyncIterator[None]:
+        """Show why the guard is not ready and which files it refused, and say from the event loop that it lives.
+
+        It does so while the context lasts.
+        """
+        beats = asyncio.create_task(self._beat(not_ready, refused_files)) if self._address else None
         try:
             yield
         finally:
             if beats is not None:
                 beats.cancel()
 
-    async def _beat(self, not_ready: Callable[[], Sequence[str]]) -> None:
+    async def _beat(self, not_ready: Callable[[], Sequence[str]], refused_files: Callable[[], Sequence[str]]) -> None:
         while True:
             if self._watchdog_s is not None:
                 self._tell("WATCHDOG=1")
-            status = _status(not_ready())
+            status = "; ".join([_status(not_ready()), *refused_files()]).replace("\n", " ")
             if status != self._status:
                 self._tell(f"STATUS={status}")
                 self._status = status
@@ -78,7 +83,7 @@ def _status(not_ready: Sequence[str]) -> str:
         return "serving"
     more = len(not_ready) - REASONS_SHOWN_MAX
     shown = "; ".join(not_ready[:REASONS_SHOWN_MAX]) + (f"; and {more} more" if more > 0 else "")
-    return f"not ready: {shown}".replace("\n", " ")
+    return f"not ready: {shown}"
 
 
 def _watchdog_s(environ: Mapping[str, str], pid: int) -> float | None:

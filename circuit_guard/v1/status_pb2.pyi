@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class GuardStatus(_message.Message):
-    __slots__ = ("at", "policy_revision", "shadow", "ready", "not_ready_reasons", "global_breaker", "global_halt", "markets", "maintenance", "proposals", "other_global_halts", "clock")
+    __slots__ = ("at", "policy_revision", "shadow", "ready", "not_ready_reasons", "global_breaker", "global_halt", "markets", "maintenance", "proposals", "other_global_halts", "clock", "refused_files")
     AT_FIELD_NUMBER: _ClassVar[int]
     POLICY_REVISION_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class GuardStatus(_message.Message):
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     OTHER_GLOBAL_HALTS_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FILES_FIELD_NUMBER: _ClassVar[int]
     at: _timestamp_pb2.Timestamp
     policy_revision: str
     shadow: bool
@@ -37,7 +38,8 @@ class GuardStatus(_message.Message):
     proposals: _containers.RepeatedCompositeFieldContainer[_types_pb2.Proposal]
     other_global_halts: _containers.RepeatedCompositeFieldContainer[Halt]
     clock: str
-    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_revision: _Optional[str] = ..., shadow: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., global_breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., global_halt: _Optional[_Union[Halt, _Mapping]] = ..., markets: _Optional[_Iterable[_Union[MarketStatus, _Mapping]]] = ..., maintenance: _Optional[_Union[MaintenanceStatus, _Mapping]] = ..., proposals: _Optional[_Iterable[_Union[_types_pb2.Proposal, _Mapping]]] = ..., other_global_halts: _Optional[_Iterable[_Union[Halt, _Mapping]]] = ..., clock: _Optional[str] = ...) -> None: ...
+    refused_files: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_revision: _Optional[str] = ..., shadow: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., global_breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., global_halt: _Optional[_Union[Halt, _Mapping]] = ..., markets: _Optional[_Iterable[_Union[MarketStatus, _Mapping]]] = ..., maintenance: _Optional[_Union[MaintenanceStatus, _Mapping]] = ..., proposals: _Optional[_Iterable[_Union[_types_pb2.Proposal, _Mapping]]] = ..., other_global_halts: _Optional[_Iterable[_Union[Halt, _Mapping]]] = ..., clock: _Optional[str] = ..., refused_files: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MaintenanceStatus(_message.Message):
     __slots__ = ("actor", "reason", "since", "checkpoint_name", "validated_at", "clean_count", "not_clean_count")

@@ -69,6 +69,7 @@ def _guard(status: GuardStatus) -> Json:
             }
             for proposal in status.proposals
         ],
+        "refused_files": status.refused_files,
     }
 
 

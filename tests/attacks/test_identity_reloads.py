@@ -62,6 +62,11 @@ class Guard:
         stub = admin_pb2_grpc.AdminServiceStub(self.viewers)
         return await stub.GetStatus(admin_pb2.GetStatusRequest(), metadata=bearer(token))
 
+    async def refused_files(self) -> list[str]:
+        """Return what the status says of files that are not in force."""
+        response = await admin_pb2_grpc.AdminServiceStub(self.channel).GetStatus(admin_pb2.GetStatusRequest())
+        return list(response.status.refused_files)
+
     async def watch(self, channel: aio.Channel, **options: Any) -> Any:
         stream = admin_pb2_grpc.AdminServiceStub(channel).WatchEvents(admin_pb2.WatchEventsRequest(), **options)
         await stream.initial_metadata()
@@ -205,14 +210,27 @@ async def test_file_when_it_is_broken_then_the_old_identities_stay_and_it_is_sai
     page = await asyncio.to_thread(guard.gauge, SETTINGS)
     reload = admin_pb2_grpc.AdminServiceStub(guard.channel).ReloadPolicy(commands.reload_policy())
     code, info, message = await refused(reload)
+    shown = await guard.refused_files()
     guard.write(OPERATOR)
     await until(lambda: not guard.app.identities_watch.problem)
 
+    place = named.partition(": was")[0]
+    assert [place in text and text.endswith("The identities before it stay.") for text in shown] == [True]
+    assert await guard.refused_files() == []
     assert named in " ".join(refused_line["violations"])
     assert page == 0
     assert (code, info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SETTINGS_INVALID")
     assert named in message
     assert await asyncio.to_thread(guard.gauge, SETTINGS) == 1
+
+
+async def test_file_when_a_token_stands_where_its_hash_belongs_then_the_status_does_not_show_it(guard: Guard) -> None:
+    guard.write(OPERATOR + '[security.identities.board]\nroles = ["viewer"]\ntoken_sha256 = ["cg_secret"]\n')
+    await until(lambda: bool(guard.app.identities_watch.problem))
+
+    [shown] = await guard.refused_files()
+    assert "security.identities.board.token_sha256" in shown
+    assert "cg_secret" not in shown
 
 
 async def test_file_when_it_is_gone_then_the_old_identities_stay(guard: Guard) -> None:

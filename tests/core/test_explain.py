@@ -279,11 +279,14 @@ def test_explanations_when_a_market_is_held_past_the_deadline_then_it_is_overdue
 def test_notes_when_the_guard_is_not_as_usual_then_each_is_one_line() -> None:
     running = Maintenance("bob", "upgrade", AT - 60 * SECOND_NS, "before")
     asked = ActProposed(AT, "reset", ("AAA",), "ann", "checked", AT + 60 * SECOND_NS)
-    unusual = replace(status(), shadow=True, maintenance=running, proposals=(asked,))
+    unusual = replace(
+        status(), shadow=True, maintenance=running, proposals=(asked,), refused_files=("policy.toml is refused (why).",)
+    )
 
     assert notes(status()) == []
     assert notes(unusual) == [
         "SHADOW: the denials below are not enforced, except operators' halts",
+        "NOT IN FORCE: policy.toml is refused (why).",
         "MAINTENANCE since 2026-01-19 05:19:00Z, for 1 min 0 s, by bob: upgrade; checkpoint before",
         "MAINTENANCE nothing is validated yet: circuit-guard maintenance validate DUMP --actor NAME",
         (
@@ -293,7 +296,7 @@ def test_notes_when_the_guard_is_not_as_usual_then_each_is_one_line() -> None:
     ]
     outcomes = (MarketOutcome("AAA", Outcome.OK), MarketOutcome("BBB", Outcome.MISSING))
     validated = replace(running, validated=StateValidated(AT, "bob", outcomes))
-    assert notes(replace(unusual, maintenance=validated))[2] == (
+    assert notes(replace(unusual, maintenance=validated))[3] == (
         "MAINTENANCE state validated at 2026-01-19 05:20:00Z: 1 market clean, 1 not"
     )
 

@@ -74,6 +74,11 @@ async def test_status_when_the_reasons_change_then_it_is_told_anew_and_only_then
     assert changed == "STATUS=serving"
 
 
+async def test_status_when_a_file_is_refused_then_it_is_named_beside_the_readiness(systemd: Notifications) -> None:
+    async with told_by(systemd).watching(list, lambda: ["policy.toml is refused (why). Policy p-1 stays."]):
+        assert await systemd.heard() == "STATUS=serving; policy.toml is refused (why). Policy p-1 stays."
+
+
 async def test_status_when_there_are_many_reasons_then_the_rest_is_counted(systemd: Notifications) -> None:
     async with told_by(systemd).watching(lambda: list("abcde")):
         assert await systemd.heard() == "STATUS=not ready: a; b; c; and 2 more"

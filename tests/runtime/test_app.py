@@ -191,6 +191,14 @@ async def test_reload_when_the_file_is_bad_then_the_old_policy_stays(
     samples = await asyncio.to_thread(scrape, app.http_address)
     assert samples["circuit_guard_policy_last_reload_successful"] == 0
     assert samples['circuit_guard_policy_reloads_total{result="failure"}'] == 1
+    [shown] = app.engine.status().refused_files
+    assert shown.startswith(f"{tmp_path / 'policy.toml'} is refused (")
+    assert shown.endswith(f"). Policy {policy.revision} stays.")
+    assert app.engine.ready() == []
+
+    (tmp_path / "policy.toml").write_text(POLICY)
+    await app.reload_policy()
+    assert app.engine.status().refused_files == ()
 
 
 # Not starting

@@ -42,6 +42,22 @@ async def test_api_when_a_market_latched_then_it_is_first_with_reasons_and_who_l
     assert second["headroom"]["staleness"] == 1.0
 
 
+async def test_status_when_a_file_was_refused_then_page_and_api_say_so_at_once() -> None:
+    refused = "policy.toml is refused (why). Policy p-1 stays."
+    async with web() as guard:
+        await guard.run(40, BTC, ETH)
+        await guard.tick()
+        changes = guard.board.changes
+        guard.driver.engine.file_judged("policy", refused)
+        await guard.tick()
+        document, page = await status(guard), await guard.get("/")
+        told = guard.board.changes
+
+    assert (document["refused_files"], document["ready"]) == ([refused], True)
+    assert f"NOT IN FORCE: {refused}" in page.html
+    assert told == changes + 1
+
+
 async def test_api_when_an_operator_halted_then_it_says_who_and_why() -> None:
     async with web() as guard:
         await guard.run(40, BTC, ETH)
