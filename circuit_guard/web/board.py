@@ -85,8 +85,8 @@ def _state_of(view: View) -> object:
         for market in status.markets
     )
     whole = (status.policy_revision, status.shadow, status.global_breaker.generation, status.global_halts)
-    begun = (status.maintenance, status.proposals, status.refused_files)
-    return (view.not_ready, view.failed, view.outdated, *whole, *begun, markets)
+    notes = (status.maintenance, status.proposals, status.refused_files)
+    return (view.not_ready, view.failed, view.outdated, *whole, *notes, markets)
 
 
 @dataclass(frozen=True, slots=True)
