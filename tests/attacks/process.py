@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from grpc import aio
@@ -108,14 +108,18 @@ class AttackedGuard:
 
     def children(self) -> list[int]:
         """Return the processes that it has started."""
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        return [int(one) for task in tasks.iterdir() for one in (task / "children").read_text().split()]
+        found: list[int] = []
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+                found += map(int, (task / "children").read_text().split())
+        return found
 
     def kill(self) -> None:
         """Make sure of its end and of that of what it has started."""
         if self.process.poll() is None:
             for child in self.children():
-                os.kill(child, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
 
