@@ -40,7 +40,13 @@ from circuit_guard.core.rulebook import JUDGED_AGAIN, evaluate_all, still_denied
 from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.divergence import MARK_DIVERGENCE, DivergenceParameters, mark_interval
 from circuit_guard.core.rules.funding_continuity import JUMPS
-from circuit_guard.core.rules.ordering import EVENT_TIME_BACK, OUT_OF_ORDER, SEQUENCE_LATE, delivered_long_ago
+from circuit_guard.core.rules.ordering import (
+    EVENT_TIME_BACK,
+    OUT_OF_ORDER,
+    SEQUENCE_LATE,
+    delivered_long_ago,
+    in_its_place,
+)
 from circuit_guard.core.rules.reference_quorum import REFERENCE_OUTLIER, REFERENCE_UNCONVERTED
 from circuit_guard.core.rules.slow_walk import SlowWalkParameters
 from circuit_guard.core.rules.staleness import DATA_STALE, FUTURE_STAMP, StalenessParameters
@@ -84,12 +90,15 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     view.path = None if accrual is None else moved(market.funding.point, accrual, view.funding(market_policy))
     view.due = due_of(view, accrual, market_policy)
     findings = tuple(evaluate_all(view, market_policy))
+    late = any(finding.reason == SEQUENCE_LATE for finding in findings)
+    if late and in_its_place(observation, market.feed):
+        findings = tuple(finding for finding in findings if finding.subject != "funding_index")
     facts += _note_stamp(state, observation, findings, market_policy)
     findings = own_clock.named(state.clock, findings)
     if view.calm(market_policy):
         findings = tuple(replace(f, severity=Severity.DENY) if f.severity is Severity.TRIP else f for f in findings)
     rejecting = tuple(f for f in findings if f.severity >= Severity.DENY and not f.shadow)
-    if not rejecting and any(finding.reason == SEQUENCE_LATE for finding in findings):
+    if late and not rejecting:
         market.feed.remember(Judged(observation, True, findings))  # the later one that overtook it is trusted already
         return [*facts, _judged(observation, findings, accepted=True)]
     _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})

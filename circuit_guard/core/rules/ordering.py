@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from circuit_guard.core.inputs import Observation
-from circuit_guard.core.market import Feed, FeedParameters
+from circuit_guard.core.market import Feed, FeedParameters, Judged
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Reason, Rule
 from circuit_guard.core.types import Finding, Severity, show_seconds
@@ -65,13 +65,37 @@ def delivered_long_ago(observation: Observation, feed: Feed) -> Finding | None:
     return Finding(SEQUENCE_LATE, Severity.WARN, "feed_sequence", observed, limit)
 
 
+def in_its_place(observation: Observation, feed: Feed) -> bool:
+    """Return whether the funding index of an overtaken observation is one on the way between those around it.
+
+    The trusted index is a later one, so no step from there to here can be judged.
+    """
+    index, around = observation.funding_index, [_before(observation, feed), _after(observation, feed)]
+    known = [one.observation.funding_index for one in around if one is not None and one.accepted]
+    indices = [one for one in known if one is not None]
+    return index is not None and len(indices) == len(around) and min(indices) <= index <= max(indices)
+
+
+def _before(observation: Observation, feed: Feed) -> Judged | None:
+    return feed.recent.get((observation.epoch, observation.feed_sequence - 1))
+
+
+def _after(observation: Observation, feed: Feed) -> Judged | None:
+    place = (observation.epoch, observation.feed_sequence)
+    later = min((known for known in feed.recent if known > place), default=None)
+    return None if later is None else feed.recent[later]
+
+
 def _overtaken(observation: Observation, feed: Feed, policy: MarketPolicy) -> bool:
-    """Return whether an observation was overtaken on the way: the ones around it are known, and it is hardly late."""
-    skew_ns, place = policy.of(FeedParameters).future_skew_ns, observation.feed_sequence
-    around = (observation.epoch, place - 1) in feed.recent and feed.feed_sequence - place <= OVERTAKEN_MAX
-    stamped_ns, received_ns = feed.event_time_ns or 0, feed.received_ns or 0
-    in_time = observation.at_ns - received_ns <= skew_ns and stamped_ns - observation.event_time_ns <= skew_ns
-    return around and in_time
+    """Return whether an observation was overtaken on the way: it fills a hole by number and time, hardly late.
+
+    Publishers stamp seconds apart, so what is late by one place may be older than clocks differ.
+    """
+    skew_ns, before = policy.of(FeedParameters).future_skew_ns, _before(observation, feed)
+    if before is None or feed.feed_sequence - observation.feed_sequence > OVERTAKEN_MAX:
+        return False
+    in_order = observation.event_time_ns >= before.observation.event_time_ns - skew_ns
+    return in_order and observation.at_ns - (feed.received_ns or 0) <= skew_ns
 
 
 def _delays(policy: MarketPolicy) -> Iterator[Delay]:
