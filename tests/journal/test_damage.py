@@ -135,7 +135,6 @@ def test_wal_when_a_bit_flips_then_nothing_is_invented(crashed: tuple[Remains, l
         assert isinstance(got, str) or (len(got) in counts and got == records[: len(got)]), place
 
 
-@pytest.mark.system
 def test_file_when_a_bit_flips_then_it_is_told_or_does_not_matter(closed: tuple[Remains, list[Record]]) -> None:
     remains, records = closed
     told = 0
