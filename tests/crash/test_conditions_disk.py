@@ -137,7 +137,7 @@ async def test_disk_when_full_while_running_then_nothing_is_answered_and_a_resta
 async def test_disk_when_a_file_system_is_full_while_running_then_the_reason_says_so(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    process = GuardProcess(tmp_path, mounted(f"mount -t tmpfs -o size=500k tmpfs {state}"))
+    process = GuardProcess(tmp_path, mounted(f"mount -t tmpfs -o size=500k,mode=700 tmpfs {state}"))
     async with talking_to(process) as client:
         problem = "the disk is full (SQLite says: database or disk is full); free disk space and start again"
         reason = f"the engine stopped on JournalFailed: {state / JOURNAL_NAME}: {problem}; restart the guard"
