@@ -36,7 +36,8 @@ LIFE_S = 180.0
 RESTARTS_MIN = 3
 WARM_UP_S, WARM_UP_SHARE = 60.0, 0.25
 """Growth counts after so long, and after such a share of the last life: by then pages, templates and remembered
-requests are there, and in a long soak blocks of the journal have been compressed, which takes some memory once."""
+requests are there, and in a long soak blocks of the journal have been compressed, which takes some memory once. Of a
+life shorter than the warm-up the second half counts."""
 PARTS = 8
 SAMPLE_S = 1.0
 RSS_GROWTH_MAX_MB = 40.0
@@ -272,7 +273,7 @@ class Growth:
     def of(cls, samples: list[Sample]) -> Growth:
         """Return how much more there was at the end than at the beginning."""
         from_s = max(WARM_UP_S, WARM_UP_SHARE * samples[-1].at_s)
-        counted = [sample for sample in samples if sample.at_s >= from_s] or samples
+        counted = [sample for sample in samples if sample.at_s >= from_s] or samples[len(samples) // 2 :]
         quarter = max(len(counted) // 4, 1)
         rss, descriptors = [sample.rss_mb for sample in counted], [sample.descriptors for sample in counted]
         slope = linear_regression([sample.at_s / 60 for sample in counted], rss).slope if len(counted) > 1 else 0.0

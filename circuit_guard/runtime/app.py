@@ -42,6 +42,8 @@ from circuit_guard.web.site import MetricsSite, Site
 GARBAGE_THRESHOLDS = 2_000, 10, 100
 """A check leaves five values in a cycle. Looked for after 2,000 of them, they hold up the loop for 2 ms, after 50,000
 for 100 ms. To look through all that lives takes 200 ms with a thousand markets: it is done as seldom as can be."""
+ENDING_S = 0.5
+"""How long streams that were cancelled have to end."""
 SWITCH_S = 0.0005
 """How long the event loop keeps the interpreter from gRPC's thread, which hands over RPCs. Python's own is 5 ms."""
 
@@ -189,6 +191,8 @@ class App:
                 raise
         finally:
             stopped.cancel()
+            if others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others, timeout=ENDING_S)  # cut off later, gRPC writes a traceback to stderr
 
     async def _serve(self, stopped: asyncio.Task[bool]) -> None:
         service = ServiceManager(os.environ, os.getpid())

@@ -249,6 +249,7 @@ class Process:
 
     def rest(self) -> list[str]:
         _, told = self.popen.communicate(timeout=30)
+        assert "Traceback" not in told, told
         return [json.loads(line)["event"] for line in told.splitlines()]
 
 
