@@ -121,8 +121,9 @@ class LimitSettings(Table):
     """Bytes of requests per second from one liquidator or publisher, whatever they hold. What waits for the disk is
     memory."""
     journal_bytes_per_day: Annotated[int, Whole(1_000_000, 10**13, text=True)] = 4_000_000_000
-    """Bytes of requests that one liquidator may have recorded: the journal keeps each for 24 h at least. It can be used
-    up at once, and comes back over a day. Halts and market data are never refused for it."""
+    """Bytes of requests that one liquidator may have recorded while the journal is larger than `journal.bytes_max`: it
+    keeps each for 24 h at least. They can be used up at once, and come back over a day. While the journal has room
+    nobody is refused for this; halts and market data never are."""
     views_per_s: Annotated[int, Whole(1, 100_000, text=True)] = 20
     """Statuses and watches per second that one identity may ask for, so that no dashboard starves the rest. Operators
     are not limited."""

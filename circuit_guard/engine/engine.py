@@ -211,6 +211,11 @@ class Engine:
 
         return self._apply(command, swap)
 
+    @property
+    def journal_full(self) -> bool:
+        """Whether what the journal has to keep is larger than `journal.bytes_max`; never without a journal."""
+        return self._journal is not None and self._journal.status().over_budget_bytes > 0
+
     def status(self) -> GuardStatus:
         """Return what the guard knows of every market now, or knew when it stopped. Raise EngineRefuses."""
         if isinstance(self._failure, EngineRefuses):

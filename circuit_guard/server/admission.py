@@ -49,11 +49,12 @@ class Admission:
         access: Access,
         metrics: AdmissionMetrics,
         now_s: Callable[[], float] = time.monotonic,
+        journal_full: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`now_s` is a clock that never goes back."""
+        """`now_s` is a clock that never goes back. `journal_full` says whether the journal has outgrown its budget."""
         self._access = access
         self._streams = _Streams(access)
-        self._rates = Rates(settings.limits, now_s)
+        self._rates = Rates(settings.limits, now_s, journal_full)
         self._metrics = metrics
         self._now_s = now_s
         self._batches = BatchQueue(now_s)

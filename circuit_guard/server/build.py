@@ -107,7 +107,9 @@ def create_server(
         options=server_options(settings),
         maximum_concurrent_rpcs=limits.concurrent_rpcs_max,
     )
-    guarded = GuardedServer(server, Admission(settings, access or Access(settings.security), metrics))
+    access = access or Access(settings.security)
+    admission = Admission(settings, access, metrics, journal_full=lambda: engine.journal_full)
+    guarded = GuardedServer(server, admission)
     batch_max = limits.batch_max
     liquidations = LiquidationGuardService(engine, batch_max)
     liquidation_pb2_grpc.add_LiquidationGuardServiceServicer_to_server(liquidations, guarded)

@@ -44,8 +44,13 @@ class Bucket:
 class Rates:
     """The buckets of every identity. There are as many as the settings name, whatever comes."""
 
-    def __init__(self, limits: LimitSettings, now_s: Callable[[], float] = time.monotonic) -> None:
-        """`now_s` is a clock that never goes back."""
+    def __init__(
+        self,
+        limits: LimitSettings,
+        now_s: Callable[[], float] = time.monotonic,
+        journal_full: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`now_s` is a clock that never goes back. `journal_full` says whether the journal has outgrown its budget."""
         self._per_s = {
             Role.LIQUIDATOR: limits.checks_per_s,
             Role.PUBLISHER: limits.market_data_per_s,
@@ -54,6 +59,7 @@ class Rates:
         self._bytes_per_s = limits.bytes_per_s
         self._journal_bytes_per_day = limits.journal_bytes_per_day
         self._now_s = now_s
+        self._journal_full = journal_full
         self._buckets: dict[tuple[str, Role], Bucket] = {}
         self._bytes: dict[str, Bucket] = {}
         self._recorded: dict[str, Bucket] = {}
@@ -96,7 +102,7 @@ class Rates:
         if recorded is None:
             recorded = self._recorded[identity] = Bucket(per_day / DAY_S, now_s, per_day)
         wait_s = recorded.take(size, now_s)
-        if wait_s:
+        if wait_s and self._journal_full():
             raise _too_long(identity, JOURNAL_BYTES_PER_DAY, per_day, "to be recorded per day", wait_s)
 
 

@@ -87,6 +87,17 @@ def test_identity_when_its_bytes_are_used_up_then_the_refusal_names_the_limit_an
     rates.charge("engine-1", role, 1, 1)
 
 
+def test_identity_when_its_day_is_used_up_while_the_journal_has_room_then_it_is_not_refused() -> None:
+    """A night of asking again about a halted market must not hold the closures of the morning."""
+    full = [False]
+    rates = Rates(LimitSettings(journal_bytes_per_day=1_000_000), lambda: 0.0, lambda: full[0])
+    for _ in range(20):
+        rates.charge("engine-1", Role.LIQUIDATOR, 1, 500_000)
+    full[0] = True
+    with pytest.raises(RefusalError, match=r"limits\.journal_bytes_per_day"):
+        rates.charge("engine-1", Role.LIQUIDATOR, 1, 1)
+
+
 # What a journal holds
 
 
