@@ -41,3 +41,20 @@ async def apart(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name=f"apart {getattr(work, '__name__', '')}".strip(), daemon=True).start()
     return await outcome
+
+
+class Reads:
+    """Reads of one place, one at a time: where the disk hangs, no second one begins to wait beside the first."""
+
+    def __init__(self) -> None:
+        self._reading: asyncio.Task[object] | None = None
+
+    async def within(self, work: Callable[[], T], seconds: float) -> T:
+        """Return what `work` returns. Raise TimeoutError where it takes longer, or an earlier one still does."""
+        if self._reading is None or self._reading.done():
+            reading = asyncio.create_task(apart(work))
+            self._reading = reading
+            await asyncio.wait([reading], timeout=seconds)
+            if reading.done():
+                return reading.result()
+        raise TimeoutError

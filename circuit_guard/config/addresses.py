@@ -6,7 +6,8 @@ import errno
 import socket
 from ipaddress import ip_address
 
-_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""The errors of an address, or a family of addresses, that this machine does not have."""
 
 
 def is_wildcard(host: str) -> bool:
@@ -29,7 +30,7 @@ def addresses(host: str) -> list[str]:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.bind((address[0], 0))
         except OSError as error:
-            if error.errno not in _NOT_HERE:
+            if error.errno not in NOT_HERE:
                 raise
             missing = error
             continue

@@ -17,9 +17,9 @@ import structlog
 from circuit_guard.config.security import SecuritySettings
 from circuit_guard.config.settings import Settings, parse_settings
 from circuit_guard.config.toml import read_text
-from circuit_guard.config.watch import READ_WITHIN_S
+from circuit_guard.config.watch import NOT_READ, READ_WITHIN_S
 from circuit_guard.errors import Problem, SettingsError
-from circuit_guard.threads import apart
+from circuit_guard.threads import Reads
 
 TASK = "identities watch"
 LOOK_INTERVAL_S = 0.25
@@ -72,7 +72,7 @@ class IdentitiesWatch:
         self._judged: str | None = None
         self._asked = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._reading: asyncio.Task[str | SettingsError] | None = None
+        self._reads = Reads()
         self.problem = ""
         """Why the file's identities are not in force, for everybody to see; empty where they are."""
 
@@ -126,14 +126,11 @@ class IdentitiesWatch:
                 _log.critical("identities_reload_failed", exc_info=True)
 
     async def _text(self, file: SettingsFile) -> str | SettingsError:
-        """Return what is in the file, or why that cannot be said; one read at a time, for the disk may hang."""
-        if self._reading is None or self._reading.done():
-            reading = self._reading = asyncio.create_task(apart(file.text))
-            await asyncio.wait([reading], timeout=READ_WITHIN_S)
-            if reading.done():
-                return reading.result()
-        wanted = f"a file that can be read within {READ_WITHIN_S:g} s: its disk hangs, or the machine is overloaded"
-        return SettingsError(str(file.path), [Problem("file", "not read", wanted)])
+        """Return what is in the file, or why that cannot be said."""
+        try:
+            return await self._reads.within(file.text, READ_WITHIN_S)
+        except TimeoutError:
+            return SettingsError(str(file.path), [NOT_READ])
 
     async def _judge(self, text: str | SettingsError) -> None:
         assert self._file is not None  # noqa: S101  # the callers look

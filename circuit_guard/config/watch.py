@@ -20,13 +20,18 @@ from circuit_guard.config.toml import read_text
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.policy import Policy
 from circuit_guard.errors import CircuitGuardError, PolicyError, Problem
-from circuit_guard.threads import apart
+from circuit_guard.threads import Reads
 
 TASK = "policy watch"
 """The name of the asyncio task that looks at the file."""
 
 READ_WITHIN_S = 5.0
 """A file that is not read and understood by then counts as one that cannot be read."""
+NOT_READ = Problem(
+    "file",
+    "not read",
+    f"a file that can be read within {READ_WITHIN_S:g} s: its disk hangs, or the machine is overloaded",
+)
 
 T = TypeVar("T")
 _log = structlog.stdlib.get_logger(__name__)
@@ -72,7 +77,7 @@ class PolicyWatch:
         self._path = judged.path
         self._judged = self._seen = judged
         self._take = take
-        self._reading: asyncio.Task[object] | None = None
+        self._reads = Reads()
         self._turn = asyncio.Lock()
 
     async def reload(self) -> list[Fact]:
@@ -112,14 +117,11 @@ class PolicyWatch:
                     self._take(judged)
 
     async def _read(self, work: Callable[[], T]) -> T:
-        """Return what `work` reads. Raise PolicyError where the disk does not give it in time; one read at a time."""
-        if self._reading is None or self._reading.done():
-            reading = self._reading = asyncio.create_task(apart(work))
-            await asyncio.wait([reading], timeout=READ_WITHIN_S)
-            if reading.done():
-                return reading.result()
-        wanted = f"a file that can be read within {READ_WITHIN_S:g} s: its disk hangs, or the machine is overloaded"
-        raise PolicyError(str(self._path), [Problem("file", "not read", wanted)])
+        """Return what `work` reads. Raise PolicyError where the disk does not give it in time."""
+        try:
+            return await self._reads.within(work, READ_WITHIN_S)
+        except TimeoutError:
+            raise PolicyError(str(self._path), [NOT_READ]) from None
 
     @asynccontextmanager
     async def running(self, interval_s: float) -> AsyncIterator[None]:

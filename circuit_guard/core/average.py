@@ -16,9 +16,7 @@ from circuit_guard.core.types import SECOND_NS
 
 KEPT_EVERY_NS = 10 * SECOND_NS
 """Where a stretch begins between two instants kept, the price is taken as even between them."""
-
-
-PAIR = 2
+KEPT_AROUND = 2
 """The instants kept on either side of where a stretch begins."""
 
 
@@ -53,7 +51,7 @@ class PriceSum:
     def begin(self, start_ns: int) -> None:
         """Forget what no stretch from this one instant on needs, however long it becomes."""
         self.forget(start_ns)
-        while len(self.kept) > PAIR:
+        while len(self.kept) > KEPT_AROUND:
             self.kept.pop()
 
     def since(self, start_ns: int) -> Decimal:

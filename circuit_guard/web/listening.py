@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from contextlib import ExitStack
 
-from circuit_guard.config.addresses import addresses, is_wildcard
+from circuit_guard.config.addresses import NOT_HERE, addresses, is_wildcard
 
 BACKLOG = 128
 
@@ -17,7 +16,7 @@ def listening(host: str, port: int) -> list[socket.socket]:
         try:
             return [_bound("[::]", port, both=True)]
         except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            if error.errno not in NOT_HERE:
                 raise
             return [_bound("0.0.0.0", port)]  # noqa: S104  # every address was asked for
     with ExitStack() as opened:

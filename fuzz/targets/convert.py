@@ -17,7 +17,6 @@ from circuit_guard.core.inputs import (
     EndMaintenance,
     Observation,
     OrdersCheck,
-    RebaselineCommand,
     Reference,
 )
 from circuit_guard.core.types import SECOND_NS
@@ -75,19 +74,7 @@ def _end(request: maintenance_pb2.EndMaintenanceRequest, at_ns: int) -> list[Any
 
 def _rebaseline(request: maintenance_pb2.RebaselineRequest, at_ns: int) -> list[Any]:
     asked = requests.rebaseline(request, BATCH_MAX, at_ns)
-    rescaled = () if asked.factor is None else asked.scopes
-    return [
-        RebaselineCommand(
-            at_ns,
-            asked.baselines,
-            asked.actor,
-            asked.reason,
-            asked.checkpoint_id,
-            asked.repaired,
-            factor=asked.factor,
-            rescaled=rescaled,
-        )
-    ]
+    return [asked.command(at_ns, asked.baselines)]
 
 
 def _reload(request: admin_pb2.ReloadPolicyRequest, _at_ns: int) -> list[Any]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -78,10 +78,7 @@ class AttackedGuard:
 
     async def logged(self, text: str, within_s: float = 20) -> None:
         """Return once its log has a text."""
-        deadline = time.monotonic() + within_s
-        while text not in self.log:
-            assert time.monotonic() < deadline, f"not in the log after {within_s} s: {text}\n{self.log}"
-            await asyncio.sleep(0.01)
+        await until(lambda: text in self.log, lambda: f"not in the log: {text}\n{self.log}", within_s)
 
     def http_address(self) -> str:
         """Return where its metrics are, once it has logged that."""
@@ -92,6 +89,24 @@ class AttackedGuard:
         text = await asyncio.to_thread(_read, f"http://{self.http_address()}/metrics")
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {series: float(value) for series, _, value in samples}
+
+    async def shows(self, series: str) -> None:
+        """Return once a metric is above 0."""
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(OSError):  # nothing is read while it has no descriptor
+                    if (await self.metrics()).get(series, 0) > 0:
+                        return
+
+    async def taken(self, number: signal.Signals) -> None:
+        """Return once a signal that was sent to it waits no more."""
+        path, bit = Path(f"/proc/{self.process.pid}/status"), 1 << (number - 1)
+
+        def waits() -> bool:
+            lines = (line.partition(":") for line in path.read_text().splitlines())
+            return any(int(value, 16) & bit for name, _, value in lines if name in ("SigPnd", "ShdPnd"))
+
+        await until(lambda: not waits(), lambda: f"{number.name} still waits")
 
     async def lagging(self) -> int:
         """Return how often its event loop was later than it may be."""
@@ -137,6 +152,14 @@ async def attacked(
             yield guard, Client(channel)
     finally:
         guard.kill()
+
+
+async def until(held: Callable[[], bool], missing: Callable[[], str] = str, within_s: float = 20) -> None:
+    """Return once something holds."""
+    deadline = time.monotonic() + within_s
+    while not held():
+        assert time.monotonic() < deadline, f"after {within_s} s: {missing()}"
+        await asyncio.sleep(0.01)
 
 
 def _read(url: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from grpc import aio
 
 from circuit_guard.runtime.signals import EXIT_CUT_SHORT
-from tests.attacks.process import ENDS_WITHIN_S, STARTS_WITHIN_S, AttackedGuard, attacked
+from tests.attacks.process import ENDS_WITHIN_S, STARTS_WITHIN_S, AttackedGuard, attacked, until
 from tests.crash.client import STARTING, Client, observation
 from tests.crash.conditions import BTC
 from tests.crash.guard_process import MARKETS
@@ -83,7 +83,7 @@ async def test_end_when_the_disk_hangs_and_a_halt_waits_for_it_then_that_is_not_
     async with attacked(tmp_path, hanging(tmp_path)) as (guard, client):
         (tmp_path / HUNG).touch()
         waiting = asyncio.create_task(client.halt(BTC, "never acknowledged"))
-        await asyncio.sleep(0.5)
+        await guard.shows(f'circuit_guard_halted{{scope="{BTC}"}}')
         assert await guard.end() < ENDS_WITHIN_S
         with pytest.raises(aio.AioRpcError):
             await waiting
@@ -94,10 +94,7 @@ async def test_start_when_the_disk_hangs_then_it_ends_when_told(tmp_path: Path) 
     (tmp_path / HUNG).touch()
     guard = AttackedGuard(tmp_path, hanging(tmp_path, also))
     try:
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while not (tmp_path / "state" / "lock").exists():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await until((tmp_path / "state" / "lock").exists, within_s=STARTS_WITHIN_S)
         assert await guard.end() < ENDS_WITHIN_S
     finally:
         guard.kill()
@@ -107,16 +104,19 @@ async def test_start_when_the_disk_hangs_then_it_ends_when_told(tmp_path: Path) 
 async def test_end_when_the_loop_itself_is_stuck_then_the_second_signal_and_the_time_end_it(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    stuck = "import gc\ngc.freeze = lambda: time.sleep(3600)\n"  # called on the loop, once it has started
+    # Called on the loop, once it has started.
+    stuck = f"import gc, pathlib\nstuck = pathlib.Path({str(tmp_path / 'stuck')!r})\n"
+    stuck += "gc.freeze = lambda: (stuck.touch(), time.sleep(3600))\n"
     for signals in (1, 2):
         guard = AttackedGuard(tmp_path, hanging(tmp_path, stuck))
         try:
             await guard.logged('"started"' if signals == 1 else '"recovered": true', STARTS_WITHIN_S)
-            await asyncio.sleep(1)
+            await until((tmp_path / "stuck").exists)
+            (tmp_path / "stuck").unlink()
             began = time.monotonic()
             if signals == 2:
                 guard.process.send_signal(number)
-                await asyncio.sleep(0.2)
+                await guard.taken(number)
             assert await guard.end(number) < (ENDS_WITHIN_S + 1 if signals == 1 else 1)
             assert guard.process.returncode == (EXIT_CUT_SHORT if signals == 1 else 128 + number)
             assert time.monotonic() - began < ENDS_WITHIN_S + 1
@@ -172,16 +172,15 @@ async def test_guard_when_connections_take_all_descriptors_then_it_serves_on_and
                 if listener != "http":
                     connect(opened, socket.AF_UNIX, str(tmp_path / "guard.sock"))
             await guard.logged("descriptors_exhausted")
-            for number in range(30):
-                await client.halt(BTC, f"halt {number}")
-                await asyncio.sleep(0.1)
+            until_s = time.monotonic() + 3
+            while time.monotonic() < until_s:
+                await client.halt(BTC, "again")
             said = guard.log[length:]
             assert said.count("descriptors_exhausted") == 1
             assert "Traceback" not in said
             assert "posix_engine" not in said
-        await asyncio.sleep(2)
+        await guard.shows("circuit_guard_descriptors_exhausted_total")
         found = await guard.metrics()
-        assert found["circuit_guard_descriptors_exhausted_total"] > 0
         assert found["circuit_guard_journal_in_use"] == 1
         assert await guard.lagging() == lagging
         assert await guard.end() < ENDS_WITHIN_S

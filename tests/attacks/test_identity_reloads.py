@@ -25,6 +25,7 @@ from circuit_guard.config.settings import load_settings
 from circuit_guard.runtime.app import App, running_app
 from circuit_guard.server.security.tokens import token_sha256
 from circuit_guard.v1 import admin_pb2, admin_pb2_grpc
+from tests.attacks.process import until
 from tests.config.test_policy_watch import FIRST, SECOND, rename_over, scrape, swap_data, write_in_place
 from tests.security.authority import Authority, Pair
 from tests.server import commands
@@ -269,9 +270,3 @@ async def ended(stream: Any) -> bool:
         async for _ in stream:
             pass
     return True
-
-
-async def until(held: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not held():  # noqa: ASYNC110  # what is waited for tells nobody
-            await asyncio.sleep(0.02)

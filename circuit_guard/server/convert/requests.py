@@ -235,6 +235,20 @@ class Rebaseline:
     repaired: tuple[str, ...]
     factor: Decimal | None
 
+    def command(self, at_ns: int, baselines: tuple[inputs.Baseline, ...]) -> inputs.RebaselineCommand:
+        """Return the command, with these baselines: those of the request, or of the checkpoint that it names."""
+        rescaled = () if self.factor is None else self.scopes
+        return inputs.RebaselineCommand(
+            at_ns,
+            baselines,
+            self.actor,
+            self.reason,
+            self.checkpoint_id,
+            self.repaired,
+            factor=self.factor,
+            rescaled=rescaled,
+        )
+
 
 def validation(request: maintenance_pb2.ValidateStateRequest, at_ns: int) -> inputs.ValidateState:
     """Return the command to validate a dump; its values may be NaN, infinite or absurd: they are judged."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from circuit_guard.core.facts import CommandRefused, MaintenanceEnded, StateValidated
-from circuit_guard.core.inputs import Baseline, BeginMaintenance, EndMaintenance, RebaselineCommand
+from circuit_guard.core.inputs import Baseline, BeginMaintenance, EndMaintenance
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Outcome
 from circuit_guard.engine.engine import Engine
@@ -76,18 +76,8 @@ class MaintenanceService(maintenance_pb2_grpc.MaintenanceServiceServicer):
         baselines = asked.baselines
         if asked.checkpoint_id is not None:
             baselines = await self._of_checkpoint(asked.checkpoint_id, asked.scopes)
-        rescaled = () if asked.factor is None else asked.scopes
-        command = RebaselineCommand(
-            self._engine.now_ns(),
-            baselines,
-            asked.actor,
-            asked.reason,
-            asked.checkpoint_id,
-            asked.repaired,
-            factor=asked.factor,
-            rescaled=rescaled,
-        )
-        named = (*(baseline.market for baseline in baselines), *asked.repaired, *rescaled)
+        command = asked.command(self._engine.now_ns(), baselines)
+        named = (*(baseline.market for baseline in baselines), *command.repaired, *command.rescaled)
         facts = await carry_out(self._engine, command, named, "markets")
         return maintenance_pb2.RebaselineResponse(events=events.events(facts), proposal=events.proposal(facts))
 
