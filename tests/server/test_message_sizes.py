@@ -85,7 +85,7 @@ def test_plain_client_when_its_answer_would_not_fit_then_it_is_told_which_checks
     assert calls > 1
 
 
-@pytest.mark.parametrize(("count", "positions"), [(1_000, 12), (500, 100), (60, 1_000), (3, 2)])
+@pytest.mark.parametrize(("count", "positions"), [(1_000, 12), (550, 100), (52, 1_000), (3, 2)])
 def test_client_when_a_batch_is_too_many_bytes_then_every_closure_has_its_own_answer_all_the_same(
     guard: Guard, count: int, positions: int
 ) -> None:
@@ -102,7 +102,7 @@ def test_client_when_a_batch_is_too_many_bytes_then_every_closure_has_its_own_an
 async def test_async_client_when_a_batch_is_too_many_bytes_then_every_closure_has_its_own_answer_all_the_same(
     guard: Guard,
 ) -> None:
-    asked = closures(1_000, 60)
+    asked = closures(850, 60)
 
     async with AsyncGuardClient(guard.address, deadline_s=ALL_S) as client:
         answers = await client.check_many(asked)
