@@ -75,7 +75,8 @@ class Admission:
             _still_wanted(context)
         caller = self._access.admit(method, context)
         CALLER.set(caller)
-        with self._room(method), self._streams.watched(method, context) if streaming else nullcontext():
+        room = self._room(method, streaming=streaming)
+        with room, self._streams.watched(method, context) if streaming else nullcontext():
             yield caller
 
     def turn(
@@ -85,14 +86,18 @@ class Admission:
 
         Raise RefusalError if the rate is exceeded; entering the context raises it if the turn would come too late.
         """
-        name = _ITEMS.get(method.rpartition("/")[2])
-        items = len(getattr(request, name)) if name else 1
-        role = ROLES.get(method)
-        if caller is not None:
-            self._rates.charge(caller.name, role, items, request.ByteSize())
-        if items > 1 and role is Role.LIQUIDATOR:
+        items = self.charge(caller, method, request)
+        if items > 1 and ROLES.get(method) is Role.LIQUIDATOR:
             return self._batches.turn(items, context.time_remaining())
         return nullcontext()
+
+    def charge(self, caller: Caller | None, method: str, request: Any) -> int:
+        """Charge a request to its identity's rate, and return how many items it has. Raise RefusalError."""
+        name = _ITEMS.get(method.rpartition("/")[2])
+        items = len(getattr(request, name)) if name else 1
+        if caller is not None:
+            self._rates.charge(caller.name, ROLES.get(method), items, request.ByteSize())
+        return items
 
     def cancelled(self, context: Context) -> None:
         """Count a request that was cancelled while it ran, if its caller's deadline is the reason."""
@@ -111,10 +116,10 @@ class Admission:
             self._logged_s[key] = now_s
             _log.warning("rpc_refused", method=method, why=reason, said=refusal.message, peer=context.peer())
 
-    def _room(self, method: str) -> AbstractContextManager[None]:
+    def _room(self, method: str, *, streaming: bool) -> AbstractContextManager[None]:
         role = ROLES.get(method)
-        if role is Role.LIQUIDATOR:
-            return self._checks
+        if role is Role.LIQUIDATOR:  # in a stream of checks one at a time is read, and answered before the next
+            return nullcontext() if streaming else self._checks
         return self._open if method.startswith(LIBRARY_PREFIX) else nullcontext()
 
 

@@ -54,6 +54,7 @@ class GuardServer:
     server: aio.Server
     health: Health
     engine: Engine
+    liquidations: LiquidationGuardService
     address: str
     """Where it listens, with the port that was bound."""
     certificates: CertificateWatch | None
@@ -79,6 +80,7 @@ class GuardServer:
         """Stop: report NOT_SERVING, take no more requests, end the watches, and give running requests `grace_s`."""
         await self.health.drain()
         self.engine.end_watchers()
+        self.liquidations.end_streams()
         if self.certificates is not None:
             await self.certificates.stop()
         await self.server.stop(grace_s)
@@ -128,7 +130,7 @@ def create_server(
     reflected = reflection.aio.ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, guarded)
     address = bind(server, limits.listen, None if certificates is None else certificates.credentials())
-    return GuardServer(server, answers_health, engine, address, certificates)
+    return GuardServer(server, answers_health, engine, liquidations, address, certificates)
 
 
 def _add_authorization(server: GuardedServer, liquidations: LiquidationGuardService, settings: ExtAuthzSettings) -> str:

@@ -16,7 +16,7 @@ from circuit_guard.errors import WireError
 from circuit_guard.server import errors
 from circuit_guard.server.admission import LIBRARY_PREFIX, Admission
 from circuit_guard.server.errors import RefusalError
-from circuit_guard.server.security.access import ROLES, Context
+from circuit_guard.server.security.access import ROLES, Caller, Context
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +77,9 @@ def _guard(handler: Handler, method: str, admission: Admission) -> Handler:
     if method.startswith(LIBRARY_PREFIX):
         return _guard_library(handler, method, admission)
     decode: Any = handler.request_deserializer
+    if handler.request_streaming:
+        asked = _asked(handler.stream_stream, decode, method, admission)
+        return grpc.stream_stream_rpc_method_handler(asked, None, handler.response_serializer)
     behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
     guarded = _guarded(behavior, decode, method, admission, streaming=handler.response_streaming)
     if handler.response_streaming:
@@ -97,13 +100,56 @@ def _guarded(behavior: Behavior, decode: Decode, method: str, admission: Admissi
             admission.cancelled(context)
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: logged, and told as INTERNAL
-            refusal = errors.refusal(error)
-            if refusal is None:
-                _log.error("rpc_failed", method=method, error=repr(error), exc_info=error)
-                refusal = errors.defect()
-            await _abort(refusal, method, context, admission)
+            await _abort(_refusal(error, method), method, context, admission)
 
     return guarded
+
+
+def _asked(behavior: Any, decode: Decode, method: str, admission: Admission) -> Behavior:
+    """Return the behavior for a stream of undecoded requests, with its errors translated. It writes to the context."""
+
+    async def asked(_: Any, context: Context) -> None:
+        try:
+            with admission.admitted(method, context, streaming=True) as caller:
+                await behavior(Questions(context, decode, admission, caller, method), context)
+        except Exception as error:  # noqa: BLE001 - the last resort: logged, and told as INTERNAL
+            await _abort(_refusal(error, method), method, context, admission)
+
+    return asked
+
+
+class Questions:
+    """The requests of a stream, decoded as they are read. Each is charged by itself."""
+
+    def __init__(
+        self, context: Context, decode: Decode, admission: Admission, caller: Caller | None, method: str
+    ) -> None:
+        self._context = context
+        self._decode = decode
+        self._admission = admission
+        self._caller = caller
+        self._method = method
+
+    async def next(self) -> Any:
+        """Return the next request; None after the last. Raise WireError for one that cannot be read."""
+        data = await self._context.read()
+        return None if data is aio.EOF else _decoded(data, self._decode)
+
+    def charge(self, request: Any) -> None:
+        """Charge one request to the caller's rate. Raise RefusalError if that is exceeded: the stream may go on."""
+        self._admission.charge(self._caller, self._method, request)
+
+    def refused(self, refusal: RefusalError) -> None:
+        """Count and log a request that was refused."""
+        self._admission.refused(refusal, self._method, self._context)
+
+
+def _refusal(error: Exception, method: str) -> RefusalError:
+    refusal = errors.refusal(error)
+    if refusal is None:
+        _log.error("rpc_failed", method=method, error=repr(error), exc_info=error)
+        refusal = errors.defect()
+    return refusal
 
 
 def _guard_library(handler: Handler, method: str, admission: Admission) -> Handler:

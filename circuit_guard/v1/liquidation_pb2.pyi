@@ -189,3 +189,17 @@ class LiquidationResult(_message.Message):
     decision: LiquidationDecision
     error: _types_pb2.RequestError
     def __init__(self, decision: _Optional[_Union[LiquidationDecision, _Mapping]] = ..., error: _Optional[_Union[_types_pb2.RequestError, _Mapping]] = ...) -> None: ...
+
+class CheckLiquidationStreamRequest(_message.Message):
+    __slots__ = ("check",)
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    check: LiquidationCheck
+    def __init__(self, check: _Optional[_Union[LiquidationCheck, _Mapping]] = ...) -> None: ...
+
+class CheckLiquidationStreamResponse(_message.Message):
+    __slots__ = ("request_id", "result")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    result: LiquidationResult
+    def __init__(self, request_id: _Optional[str] = ..., result: _Optional[_Union[LiquidationResult, _Mapping]] = ...) -> None: ...

@@ -48,6 +48,11 @@ class LiquidationGuardServiceStub:
                 request_serializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationsRequest.SerializeToString,
                 response_deserializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationsResponse.FromString,
                 _registered_method=True)
+        self.CheckLiquidationStream = channel.stream_stream(
+                '/circuit_guard.v1.LiquidationGuardService/CheckLiquidationStream',
+                request_serializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationStreamRequest.SerializeToString,
+                response_deserializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationStreamResponse.FromString,
+                _registered_method=True)
 
 
 class LiquidationGuardServiceServicer:
@@ -71,6 +76,15 @@ class LiquidationGuardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckLiquidationStream(self, request_iterator, context):
+        """CheckLiquidationStream judges closures one by one on one stream, for less than a request each. Ask without waiting
+        for answers; answers come in any order and are told apart by `request_id`. The stream has no deadline of its own: a
+        check without an answer within the caller's time is a deny, and so is every open one where the stream ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LiquidationGuardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -83,6 +97,11 @@ def add_LiquidationGuardServiceServicer_to_server(servicer, server):
                     servicer.CheckLiquidations,
                     request_deserializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationsRequest.FromString,
                     response_serializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationsResponse.SerializeToString,
+            ),
+            'CheckLiquidationStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.CheckLiquidationStream,
+                    request_deserializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationStreamRequest.FromString,
+                    response_serializer=circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -143,6 +162,33 @@ class LiquidationGuardService:
             '/circuit_guard.v1.LiquidationGuardService/CheckLiquidations',
             circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationsRequest.SerializeToString,
             circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckLiquidationStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/circuit_guard.v1.LiquidationGuardService/CheckLiquidationStream',
+            circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationStreamRequest.SerializeToString,
+            circuit__guard_dot_v1_dot_liquidation__pb2.CheckLiquidationStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,6 +30,7 @@ VIEWERS = frozenset({Role.VIEWER, Role.OPERATOR})
 ALLOWED: dict[str, frozenset[Role]] = {
     f"{GUARD}LiquidationGuardService/CheckLiquidation": LIQUIDATORS,
     f"{GUARD}LiquidationGuardService/CheckLiquidations": LIQUIDATORS,
+    f"{GUARD}LiquidationGuardService/CheckLiquidationStream": LIQUIDATORS,
     f"{GUARD}OrderGuardService/CheckOrders": LIQUIDATORS,
     f"{GUARD}MarketDataService/PublishObservations": PUBLISHERS,
     f"{GUARD}MarketDataService/PublishReferences": PUBLISHERS,
@@ -51,6 +52,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
 REQUESTS: dict[str, Callable[[Harness], Any]] = {
     "CheckLiquidation": lambda _: liquidation_pb2.CheckLiquidationRequest(check=check()),
     "CheckLiquidations": lambda _: liquidation_pb2.CheckLiquidationsRequest(checks=[check()]),
+    "CheckLiquidationStream": lambda _: liquidation_pb2.CheckLiquidationStreamRequest(check=check()),
     "CheckOrders": lambda _: order_pb2.CheckOrdersRequest(orders=[order()]),
     "PublishObservations": lambda guard: market_data_pb2.PublishObservationsRequest(observations=[guard.observation()]),
     "PublishReferences": lambda guard: market_data_pb2.PublishReferencesRequest(references=[guard.reference()]),
@@ -70,6 +72,7 @@ REQUESTS: dict[str, Callable[[Harness], Any]] = {
     "ServerReflectionInfo": lambda _: reflection_pb2.ServerReflectionRequest(list_services=""),
 }
 STREAMS = ("WatchEvents", "Watch")
+ASKED_IN_STREAMS = ("ServerReflectionInfo", "CheckLiquidationStream")
 REFUSED = {Role: grpc.StatusCode.PERMISSION_DENIED, type(None): grpc.StatusCode.UNAUTHENTICATED}
 
 
@@ -78,7 +81,7 @@ async def called(guard: Harness, method: str, metadata: Any, *, streams: bool = 
     name = method.rpartition("/")[2]
     request = REQUESTS[name](guard).SerializeToString()
     try:
-        if name == "ServerReflectionInfo":
+        if name in ASKED_IN_STREAMS:
             stream: Any = guard.channel.stream_stream(method)(iter([request]), metadata=metadata)
             await stream.read()
         elif name in STREAMS:

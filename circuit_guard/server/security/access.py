@@ -42,7 +42,11 @@ _LIQUIDATOR, _PUBLISHER, _OPERATOR, _VIEWER = Role.LIQUIDATOR, Role.PUBLISHER, R
 _REFLECTION: dict[str, Role | None] = {"ServerReflectionInfo": _VIEWER}
 
 _SERVICES: dict[str, dict[str, Role | None]] = {
-    "circuit_guard.v1.LiquidationGuardService": {"CheckLiquidation": _LIQUIDATOR, "CheckLiquidations": _LIQUIDATOR},
+    "circuit_guard.v1.LiquidationGuardService": {
+        "CheckLiquidation": _LIQUIDATOR,
+        "CheckLiquidations": _LIQUIDATOR,
+        "CheckLiquidationStream": _LIQUIDATOR,
+    },
     "circuit_guard.v1.OrderGuardService": {"CheckOrders": _LIQUIDATOR},
     "circuit_guard.v1.MarketDataService": {"PublishObservations": _PUBLISHER, "PublishReferences": _PUBLISHER},
     "circuit_guard.v1.AdminService": {

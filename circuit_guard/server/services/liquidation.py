@@ -3,13 +3,19 @@
 # ruff: noqa: N802 - methods are named as in the contract
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from circuit_guard.core.facts import CheckRefused, DecisionMade
 from circuit_guard.engine.engine import Engine
 from circuit_guard.errors import WireError
+from circuit_guard.journal.errors import JournalStalled
+from circuit_guard.server import errors
 from circuit_guard.server.batch_queue import Pace
 from circuit_guard.server.convert import answers, requests
+from circuit_guard.server.errors import RefusalError
+from circuit_guard.server.interceptor import Questions
 from circuit_guard.server.security.access import Context
 from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc, types_pb2
 
@@ -34,12 +40,39 @@ def _leave_out(
         response.results.add(error=short)
 
 
+class Stream:
+    """One stream of checks: it may be ended while it waits for the next one, and at no other time."""
+
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
+        self.reading = False
+        self._task = task
+
+    async def next(self, asked: Questions) -> Any:
+        """Return the next request; None after the last."""
+        self.reading = True
+        request = await asked.next()
+        self.reading = False
+        return request
+
+    def cancel_reading(self) -> None:
+        """Cancel it if it waits for a request."""
+        if self.reading and self._task is not None:
+            self._task.cancel()
+
+    def end(self) -> None:
+        """Take the cancellation for an ordinary end."""
+        if self._task is not None:
+            self._task.uncancel()
+
+
 class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServicer):
     """Answers checks. Every item of a batch has its own decision or its own error."""
 
     def __init__(self, engine: Engine, batch_max: int) -> None:
         self._engine = engine
         self._batch_max = batch_max
+        self._streams: set[Stream] = set()
+        self._draining = False
 
     async def CheckLiquidation(
         self, request: liquidation_pb2.CheckLiquidationRequest, context: Context
@@ -63,6 +96,41 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
                 break
             response.results.append(result)
         return response
+
+    async def CheckLiquidationStream(self, request_iterator: Questions, context: Context) -> None:
+        asked, stream = request_iterator, Stream(asyncio.current_task())
+        self._streams.add(stream)
+        try:
+            while not self._draining and (request := await stream.next(asked)) is not None:
+                await context.write(await self._answer_one(asked, request))
+        except asyncio.CancelledError:
+            if not (self._draining and stream.reading):
+                raise
+            stream.end()
+        finally:
+            self._streams.discard(stream)
+
+    def end_streams(self) -> None:
+        """End every stream of checks, once what was read from it is answered."""
+        self._draining = True
+        for stream in self._streams:
+            stream.cancel_reading()
+
+    async def _answer_one(
+        self, asked: Questions, request: liquidation_pb2.CheckLiquidationStreamRequest
+    ) -> liquidation_pb2.CheckLiquidationStreamResponse:
+        """Answer one check of a stream; what concerns it alone is told in its place, and the stream goes on."""
+        check = request.check
+        try:
+            asked.charge(request)
+            result = await self.result(check, "check")
+        except (RefusalError, JournalStalled) as error:
+            refusal = errors.refusal(error)
+            assert refusal is not None  # noqa: S101  # both have one
+            asked.refused(refusal)
+            problem = types_pb2.RequestError(reason=refusal.reason, message=refusal.message)
+            result = liquidation_pb2.LiquidationResult(error=problem)
+        return liquidation_pb2.CheckLiquidationStreamResponse(request_id=check.request_id, result=result)
 
     async def result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
         """Judge one closure: its decision, or the error of the first field that cannot be used, `path` before it."""
