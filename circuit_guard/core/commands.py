@@ -226,8 +226,7 @@ def _change_policy(state: GuardState, command: PolicyCommand, policy: Policy) ->
     facts: list[Fact] = [PolicyChanged(command.at_ns, command.revision, added, removed)]
     for name in added:
         facts += maintenance.take_up(state, state.markets[name], command.at_ns)
-    while len(state.remembered) > policy.remembered_requests_max:
-        state.remembered.popitem(last=False)
+    state.forget(policy.remembered_requests_max)
     return facts
 
 

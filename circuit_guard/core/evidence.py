@@ -8,7 +8,7 @@ And the accounts of the last moments, which say whether closures come in numbers
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -74,6 +74,8 @@ class Accounts:
     """The different accounts of the last moments by when each was noted first, oldest first."""
 
     seen_ns: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    _window: tuple[int, deque[int]] | None = field(default=None, init=False, repr=False, compare=False)
+    """The window that was counted last, and when those within it were noted: follows from `seen_ns`."""
 
     def __len__(self) -> int:
         """Return how many are remembered; some of them may be older than the window."""
@@ -83,16 +85,31 @@ class Accounts:
         """Take note of an account unless it is known: a retry is no other ask. Forget those older than `kept_ns`."""
         seen_ns, start_ns = self.seen_ns, now_ns - kept_ns
         while seen_ns and next(iter(seen_ns.values())) < start_ns:
-            seen_ns.popitem(last=False)
-        seen_ns.setdefault(account_id, now_ns)
+            self._forget_oldest()
+        if account_id in seen_ns:
+            return
+        seen_ns[account_id] = now_ns
+        if self._window is not None:
+            window_ns, recent = self._window
+            recent.append(now_ns)
+            _drop_before(recent, now_ns - window_ns)
         if len(seen_ns) > ACCOUNTS_MAX:
-            seen_ns.popitem(last=False)
+            self._forget_oldest()
 
     def count(self, now_ns: int, window_ns: int) -> int:
-        """Return how many were noted first within the window."""
-        start_ns, recent = now_ns - window_ns, 0
-        for seen_ns in reversed(self.seen_ns.values()):
-            if seen_ns < start_ns:
-                break
-            recent += 1
-        return recent
+        """Return how many were noted first within the window. It costs the same however many there are."""
+        if self._window is None or self._window[0] != window_ns:
+            self._window = (window_ns, deque(self.seen_ns.values()))
+        recent = self._window[1]
+        _drop_before(recent, now_ns - window_ns)
+        return len(recent)
+
+    def _forget_oldest(self) -> None:
+        _, at_ns = self.seen_ns.popitem(last=False)
+        if self._window is not None and (recent := self._window[1]) and recent[0] == at_ns:
+            recent.popleft()
+
+
+def _drop_before(times_ns: deque[int], start_ns: int) -> None:
+    while times_ns and times_ns[0] < start_ns:
+        times_ns.popleft()

@@ -6,10 +6,11 @@ policy gives the same facts. The state is changed in place by its one owner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import getcontext, localcontext, setcontext
 
 from circuit_guard.core import commands, explained, gates, names, orders, reopening, taint
+from circuit_guard.core import permit as permits
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.evidence import doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
@@ -19,7 +20,7 @@ from circuit_guard.core.inputs import Check, ClockCorrected, Input, Observation,
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.names import UNKNOWN_MARKET
 from circuit_guard.core.policy import MarketPolicy, Policy
-from circuit_guard.core.progress import advance, expire_halts, view_for_check
+from circuit_guard.core.progress import ASK_REMEMBERED_NS, advance, expire_halts, view_for_check
 from circuit_guard.core.rulebook import evaluate_all
 from circuit_guard.core.rules.basis import BASIS_FUNDING, BASIS_MARK, BasisParameters
 from circuit_guard.core.rules.contradiction import CHECK_CONTRADICTS_ACCOUNT
@@ -32,7 +33,6 @@ from circuit_guard.core.tripping import trip
 from circuit_guard.core.types import (
     ARITHMETIC,
     GLOBAL_SCOPE,
-    SECOND_NS,
     BreakerState,
     CheckKind,
     Decision,
@@ -47,8 +47,6 @@ from circuit_guard.core.view import MarketView
 
 ACCOUNT_FINDINGS_MAX = 8
 """Findings of one account's positions in an answer: ten thousand answers are remembered, and the wire has its limit."""
-ASK_REMEMBERED_NS = 600 * SECOND_NS
-"""An account that is asked about again within this time is no other account."""
 UNCONFIRMED_MAX = 1_000
 UNCONFIRMED_POSITIONS_MAX = 100_000
 """Accounts kept to be looked at again, and their positions in all: a market's state does not outgrow that."""
@@ -92,6 +90,8 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     facts = _move_time(state, check.at_ns)
     policy = policy.at(check.at_ns)
     known = state.remembered.get(check.request_id)
+    if known is None and (allowed := state.allowed.get(check.request_id)) is not None:
+        known = permits.check_of(allowed).content(), permits.decision_of(allowed)
     if known is not None:
         asked, decision = known
         differing = [name for name, value in check.content().items() if asked[name] != value]
@@ -99,13 +99,28 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
             return [*facts, CheckRefused(check.at_ns, check.request_id, ", ".join(differing))]
         if not _outlived(state, check, decision, policy):
             return [*facts, DecisionMade(check.at_ns, decision, repeated=True)]
-        del state.remembered[check.request_id]  # what is remembered next is the newest
+        state.remembered.pop(check.request_id, None)  # what is remembered next is the newest
+        state.allowed.pop(check.request_id, None)
     outside = getcontext()
     setcontext(ARITHMETIC)  # `localcontext` would copy it, which a check would feel
     try:
-        return facts + _decide(state, check, policy)
+        facts += _decide(state, check, policy)
     finally:
         setcontext(outside)
+    _withdraw_permits(state, check, facts)
+    return facts
+
+
+def _withdraw_permits(state: GuardState, check: Check, facts: Sequence[Fact]) -> None:
+    """Have permits worked out anew after a check that was more than allowed: it may have changed what they rest on."""
+    changed = len(facts) > 1
+    quiet = not changed and isinstance(made := facts[0], DecisionMade) and not made.decision.findings
+    if quiet and check.account is None:
+        return
+    for name in state.markets if changed else (check.market,):
+        known = state.markets.get(name)
+        if known is not None and known.outlook is not None:
+            known.outlook.withdraw()
 
 
 def decide_orders(state: GuardState, check: OrdersCheck, policy: Policy) -> list[Fact]:
@@ -283,8 +298,8 @@ def _answer(
         loss,
     )
     state.remembered[check.request_id] = (check.content(), decision)
-    while len(state.remembered) > policy.remembered_requests_max:
-        state.remembered.popitem(last=False)
+    if len(state.remembered) + len(state.allowed) > policy.remembered_requests_max:
+        state.forget(policy.remembered_requests_max)
     return DecisionMade(check.at_ns, decision)
 
 

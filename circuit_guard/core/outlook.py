@@ -30,12 +30,20 @@ class Outlook:
     """The first instant at which time alone may change anything in here."""
     session: Session | None = None
     """Where the market stands in its trading hours; None where it always trades."""
+    permit: Any = None
+    refused: Any = None
+    """The permit of the market; None where it is not worked out yet, or under the policy in `refused` there is none
+    (`core/permit.py`)."""
     worked_out: dict[Callable[..., Any], Any] = field(default_factory=dict)
     """Results by the function that they are of; `MarketView.once` puts them here."""
 
     def ends(self, at_ns: int) -> None:
         """Say that time alone changes one of the results at that instant."""
         self.until_ns = min(self.until_ns, at_ns)
+
+    def withdraw(self) -> None:
+        """Have the permit worked out anew: a check has changed what it rests on."""
+        self.permit = self.refused = None
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Let copies of a state have None in its place, and work out their own."""

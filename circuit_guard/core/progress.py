@@ -12,8 +12,11 @@ from circuit_guard.core.outlook import Outlook, outlook_of
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.state import GuardState
-from circuit_guard.core.types import GLOBAL_SCOPE, BreakerState, Phase, show_seconds
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Phase, show_seconds
 from circuit_guard.core.view import MarketView
+
+ASK_REMEMBERED_NS = 600 * SECOND_NS
+"""An account that is asked about again within this time is no other account."""
 
 
 def view_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:
@@ -41,7 +44,7 @@ def advance(state: GuardState, market: MarketState, policy: MarketPolicy, now_ns
     """
     received_ns, gap_max_ns = market.feed.received_ns, policy.of(FeedParameters).recovering_after_ns
     silent = received_ns is not None and now_ns - received_ns > gap_max_ns
-    if not silent and _at_rest(market):
+    if not silent and at_rest(market):
         return []
     facts: list[Fact] = []
     if silent and received_ns is not None:
@@ -97,7 +100,7 @@ def _follow(state: GuardState, scope: str, at_ns: int) -> list[Fact]:
     return reopening.follow(state, state.markets[scope], at_ns)
 
 
-def _at_rest(market: MarketState) -> bool:
+def at_rest(market: MarketState) -> bool:
     """Return whether time alone changes nothing here, as for nearly every market at nearly every time."""
     return (
         market.breaker.state is BreakerState.CLOSED

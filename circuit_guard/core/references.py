@@ -31,7 +31,7 @@ from circuit_guard.core.parameters import (
 )
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import EXACT, PriceParameters
-from circuit_guard.core.types import SECOND_NS
+from circuit_guard.core.types import FOR_EVER_NS, SECOND_NS
 
 PAIR = 2
 """One reference alone may be the one that is wrong: it counts only near what the last quorum said."""
@@ -47,7 +47,6 @@ OWN_WIDENS_NS = 60 * SECOND_NS
 OWN_WIDENS_TIMES = 4
 """... up to this many times: what is further off, an operator has to confirm."""
 
-FOR_EVER_NS = 2**63 - 1
 """Later than anything."""
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
+from circuit_guard.core.envelope import Interval
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.types import SECOND_NS, Finding, Lift
+from circuit_guard.core.types import FOR_EVER_NS, SECOND_NS, Finding, Lift
 
 FRESH = (Lift.FRESH_DATA, SECOND_NS)
 EVIDENCE = (Lift.EVIDENCE, 5 * SECOND_NS)
@@ -98,6 +99,35 @@ class Delay:
     latches: bool = False
 
 
+class Permitted(NamedTuple):
+    """The closures without an account in which a rule finds nothing, until an instant unless an input comes first.
+
+    Each price and the funding index lies in its interval; None: wherever it may be. `accounts`: fewer different
+    accounts than this are asked about within `window_ns`; 0: any number. A permit is what all rules permit
+    (`core/permit.py`).
+    """
+
+    mark_price: Interval | None = None
+    execution_price: Interval | None = None
+    funding_index: Interval | None = None
+    until_ns: int = FOR_EVER_NS
+    accounts: int = 0
+    window_ns: int = 0
+
+
+ANY_CLOSURE = Permitted()
+
+
+def no_closure(view: Any, policy: MarketPolicy) -> Permitted | None:
+    """Permit nothing: every closure is shown to the rule."""
+    return None
+
+
+def any_closure(view: Any, policy: MarketPolicy) -> Permitted | None:
+    """Permit every closure that carries no account: the rule judges accounts only."""
+    return ANY_CLOSURE
+
+
 def nothing(policy: MarketPolicy) -> Iterator[Any]:
     """Have nothing to say of a policy."""
     return iter(())
@@ -118,6 +148,8 @@ class Rule:
     parameters: type[Parameters] | None = None
     judged_again: bool = False
     """Whether an observation that only this rule denied is judged again when references arrive."""
+    permits: Callable[[Any, MarketPolicy], Permitted | None] = no_closure
+    """Of a rule that judges closures: those in which it finds nothing, by a market's view; None: it has to look."""
     unseen: Callable[[MarketPolicy], Iterable[Unseen]] = nothing
     """What it cannot see, in principle."""
     delays: Callable[[MarketPolicy], Iterable[Delay]] = nothing

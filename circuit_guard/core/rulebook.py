@@ -74,6 +74,11 @@ def evaluate_all(view: MarketView, policy: MarketPolicy) -> list[Finding]:
     return findings
 
 
+def closure_rules(policy: MarketPolicy) -> list[Rule]:
+    """Return the rules that judge closures under a policy, those in shadow among them."""
+    return [rule for rule in map(RULES.__getitem__, MARKET_RULES) if rule.judges in _ASKED[True] and runs(rule, policy)]
+
+
 def still_denied(view: MarketView, policy: MarketPolicy) -> bool:
     """Return whether an enforced rule whose denial references can lift still denies the observation of the view."""
     return any(

@@ -13,7 +13,7 @@ from circuit_guard.core.market import MarketState
 from circuit_guard.core.own_clock import OwnClock
 from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.types import GLOBAL_SCOPE, Decision
+from circuit_guard.core.types import FOR_EVER_NS, GLOBAL_SCOPE, AllowedCheck, Decision
 
 
 class InvariantViolated(Exception):
@@ -49,6 +49,8 @@ class GuardState:
     """When each market last latched: what `correlated_trips` looks at."""
     remembered: OrderedDict[str, tuple[dict[str, str], Decision]] = field(default_factory=OrderedDict)
     """What was asked and answered lately, by request_id, oldest first."""
+    allowed: OrderedDict[str, AllowedCheck] = field(default_factory=OrderedDict)
+    """The same of what permits allowed."""
     decisions: int = 0
     maintenance: Maintenance | None = None
     """The maintenance that has begun and not ended."""
@@ -56,6 +58,14 @@ class GuardState:
     """Acts that wait for a second actor, by what they would do."""
     clock: OwnClock = field(default_factory=OwnClock)
     """Whether the guard's own clock is right."""
+
+    def forget(self, remembered_max: int) -> None:
+        """Forget the oldest answers, so that no more are remembered than this."""
+        remembered, allowed = self.remembered, self.allowed
+        while len(remembered) + len(allowed) > remembered_max:
+            judged_ns = next(iter(remembered.values()))[1].at_ns if remembered else FOR_EVER_NS
+            permitted_ns = next(iter(allowed.values())).at_ns if allowed else FOR_EVER_NS
+            (remembered if judged_ns <= permitted_ns else allowed).popitem(last=False)
 
     @property
     def global_halts(self) -> tuple[Halt, ...]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 SECOND_NS = 1_000_000_000
+FOR_EVER_NS = 2**63 - 1
 GLOBAL_SCOPE = "GLOBAL"
 
 DIGITS_MAX = 40
@@ -145,6 +147,27 @@ class Decision:
     policy_revision: str
     explained: ExplainedLoss | None = None
     """What the account's loss says; None where the check carried no account."""
+
+
+class AllowedCheck(NamedTuple):
+    """A check that a permit allowed, and its decision: all that is kept of either (`core/permit.py`).
+
+    Values are the texts that were given; empty: not given.
+    """
+
+    at_ns: int
+    number: int
+    """Of the decision, since the state began."""
+    request_id: str
+    account_id: str
+    market: str
+    kind: CheckKind
+    size: str
+    execution_price: str
+    mark_price: str
+    funding_index: str
+    phase: Phase
+    policy_revision: str
 
 
 class Outcome(StrEnum):

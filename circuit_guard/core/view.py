@@ -28,8 +28,8 @@ from circuit_guard.core.phase import BANDED_PHASES
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import ReferenceView
-from circuit_guard.core.settlement import Due, begun, due_by
-from circuit_guard.core.types import ExplainedLoss, Phase, Severity
+from circuit_guard.core.settlement import Due, begun, due_by, next_settlement
+from circuit_guard.core.types import FOR_EVER_NS, ExplainedLoss, Phase, Severity
 
 T = TypeVar("T")
 
@@ -131,6 +131,27 @@ class MarketView:
         accrual_ns = self.state.feed.accrual_ns(self.now_ns, policy, self.now_ns)
         bound = reach.within(accrual_ns + margin_ns, self.funding(policy).period_ns)
         return Interval(trusted - bound, trusted + bound)
+
+    def funding_always(self, policy: MarketPolicy, margin_ns: int) -> tuple[Interval | None, int]:
+        """Return where the funding index can honestly be at each instant from now until another, and that other.
+
+        None: no index is judged, or nothing is known. What time alone adds to the envelope is left out.
+        """
+        funding, trusted = self.funding(policy), self.state.trusted.funding_index
+        if funding.rates_only or trusted is None:
+            return None, FOR_EVER_NS
+        if funding.accrual is FundingAccrual.CONTINUOUS:
+            reach = self.once(_funding_reach)
+            if reach is None:
+                return None, self.now_ns
+            bound = reach.within(self.state.feed.accrued_ns + margin_ns, funding.period_ns)
+            return Interval(trusted - bound, trusted + bound), FOR_EVER_NS
+        edges_ns = (funding.settle_tolerance_ns, -funding.settle_tolerance_ns)
+        ends_ns = [next_settlement(funding, self.now_ns + edge_ns) - edge_ns for edge_ns in edges_ns]
+        steps = self.state.funding.steps
+        if steps is not None and steps.before is not None and self.now_ns - steps.moved_ns <= margin_ns:
+            ends_ns.append(steps.moved_ns + margin_ns + 1)
+        return self._stepwise_envelope(policy, margin_ns), min(ends_ns)
 
     def due_at(self, policy: MarketPolicy, until_ns: int, index: Decimal | None = None) -> Due | None:
         """Return what may be settled in a stepwise funding index by an instant; None where nothing is known yet."""

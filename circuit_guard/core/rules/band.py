@@ -19,7 +19,7 @@ from circuit_guard.core.parameters import Parameters, Relation, basis_points, ch
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import PriceParameters
-from circuit_guard.core.rule import CALLER, FRESH, Excuse, Judges, Reason, Rule, Unseen, Where
+from circuit_guard.core.rule import CALLER, FRESH, Excuse, Judges, Permitted, Reason, Rule, Unseen, Where
 from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters, Halted
 from circuit_guard.core.types import Finding, Phase, Severity, show, show_percent, show_seconds
@@ -125,6 +125,17 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
             yield Finding(OUTSIDE_BAND, Severity.DENY, subject, show(price), f"{limits} in {view.phase}")
 
 
+def _permits(view: MarketView, policy: MarketPolicy) -> Permitted | None:
+    if not view.restricted:
+        return Permitted()
+    mode = policy.of(BandParameters).post_only_closures
+    price = view.references.price
+    if view.phase is not Phase.POST_ONLY or mode is RestrictedClosures.DENIED or price is None:
+        return None
+    limits = around(price, view, policy)
+    return Permitted(limits, limits) if view.references.quorum else None
+
+
 def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
     rule = policy.of(BandParameters)
     banned = {RestrictedClosures.DENIED: Decimal(0), RestrictedClosures.BANDED: rule.share}
@@ -161,6 +172,7 @@ RULE = Rule(
         ROLLBACK_CANCEL: Reason("the order was placed before the rollback", CALLER),
     },
     evaluate=evaluate,
+    permits=_permits,
     unseen=_unseen,
     notes=_notes,
 )

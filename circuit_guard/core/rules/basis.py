@@ -16,7 +16,7 @@ from circuit_guard.core.parameters import Parameters, count, flag, seconds, shar
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.price import PriceParameters
 from circuit_guard.core.references import HullParameters
-from circuit_guard.core.rule import CALLER, Delay, Excuse, Judges, Reason, Rule, Unseen
+from circuit_guard.core.rule import CALLER, Delay, Excuse, Judges, Permitted, Reason, Rule, Unseen
 from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.types import Finding, Severity, show, show_percent
 from circuit_guard.core.view import MarketView
@@ -88,6 +88,11 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
         yield Finding(BASIS_FUNDING, severity, "basis.funding_index", show(index), str(envelope))
 
 
+def _permits(view: MarketView, policy: MarketPolicy) -> Permitted | None:
+    funding_index, until_ns = view.funding_always(policy, policy.of(BasisParameters).window_ns)
+    return Permitted(view.once(published_marks), None, funding_index, until_ns)
+
+
 def _outside(value: Decimal, envelope: Interval | None) -> bool:
     return envelope is not None and (not value.is_finite() or value not in envelope)
 
@@ -141,6 +146,7 @@ RULE = Rule(
         BASIS_FUNDING: Reason("the caller computed with a funding index that cannot be true", CALLER, Excuse.EXPLAINED),
     },
     evaluate=evaluate,
+    permits=_permits,
     unseen=_unseen,
     delays=_delays,
     notes=_notes,

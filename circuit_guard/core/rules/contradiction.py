@@ -14,7 +14,7 @@ from circuit_guard.core.inputs import Account
 from circuit_guard.core.market import readable
 from circuit_guard.core.parameters import Parameters, flag
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule
+from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule, any_closure
 from circuit_guard.core.types import Finding, Severity, show
 from circuit_guard.core.view import MarketView
 
@@ -85,5 +85,6 @@ RULE = Rule(
     parameters=ContradictionParameters,
     reasons={CHECK_CONTRADICTS_ACCOUNT: Reason("the closure does not fit the account that its check gives", CALLER)},
     evaluate=evaluate,
+    permits=any_closure,
     delays=_delays,
 )

@@ -25,7 +25,7 @@ from circuit_guard.core.references import (
     ReferenceParameters,
     WithoutReferences,
 )
-from circuit_guard.core.rule import CALLER, EVIDENCE, FRESH, Delay, Excuse, Judges, Reason, Rule, Unseen
+from circuit_guard.core.rule import CALLER, EVIDENCE, FRESH, Delay, Excuse, Judges, Permitted, Reason, Rule, Unseen
 from circuit_guard.core.types import CheckKind, Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
 
@@ -113,6 +113,13 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     where = mark_interval if closure.kind is CheckKind.SETTLEMENT else execution_interval
     if execution is not None and (limit := view.once(where)) is not None and execution not in limit:
         yield Finding(EXECUTION_DIVERGENCE, Severity.DENY, "execution_price", show(execution), str(limit))
+
+
+def _permits(view: MarketView, policy: MarketPolicy) -> Permitted | None:
+    reverted_ns = view.state.reverted_ns
+    if reverted_ns is not None and view.now_ns - reverted_ns < policy.of(DivergenceParameters).settle_ns:
+        return None
+    return Permitted(view.once(mark_interval), view.once(execution_interval))
 
 
 def _judge(
@@ -263,6 +270,7 @@ RULE = Rule(
         EXECUTION_DIVERGENCE: Reason("the execution price is outside the range that the references explain", CALLER),
     },
     evaluate=evaluate,
+    permits=_permits,
     judged_again=True,
     unseen=_unseen,
     delays=_delays,

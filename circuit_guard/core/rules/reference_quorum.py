@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.references import PAIR, ReferenceParameters, facts_of
-from circuit_guard.core.rule import FRESH, Judges, Reason, Rule, Unseen
+from circuit_guard.core.rule import FRESH, Judges, Permitted, Reason, Rule, Unseen
 from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.types import Finding, Phase, Severity, short_seconds, show_percent
 from circuit_guard.core.view import MarketView
@@ -40,6 +40,10 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     agreeing = view.phase is Phase.RECOVERING and references.agree(policy.of(PhaseParameters).agreement_share)
     severity = Severity.DENY if view.restricted and not agreeing else Severity.WARN
     yield Finding(REFERENCE_QUORUM, severity, "references", observed, limit)
+
+
+def _permits(view: MarketView, policy: MarketPolicy) -> Permitted | None:
+    return Permitted() if view.references.quorum else None
 
 
 def wrong_references(policy: MarketPolicy) -> int:
@@ -100,6 +104,7 @@ RULE = Rule(
         REFERENCE_UNCONVERTED: Reason("a reference does not count: nothing fresh converts its quote currency", FRESH),
     },
     evaluate=evaluate,
+    permits=_permits,
     unseen=_unseen,
     notes=_notes,
 )

@@ -14,7 +14,7 @@ from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.market import FeedParameters
 from circuit_guard.core.parameters import Parameters, seconds, share
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Reason, Rule
+from circuit_guard.core.rule import FRESH, Delay, Excuse, Judges, Permitted, Reason, Rule
 from circuit_guard.core.rules.validity import VALUE_MISSING
 from circuit_guard.core.types import Finding, Severity, short_seconds, show, show_percent, show_seconds
 from circuit_guard.core.view import MarketView
@@ -70,6 +70,14 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
             yield Finding(DATA_STALE, Severity.DENY, name, observed, _at_most(limit_ns))
 
 
+def _permits(view: MarketView, policy: MarketPolicy) -> Permitted | None:
+    trusted, limit_ns = view.state.trusted, policy.of(StalenessParameters).deny_after_ns
+    seen_ns, missing = trusted.mark_seen_ns, trusted.mark_price is None
+    if not policy.of(FundingParameters).rates_only:
+        seen_ns, missing = min(seen_ns, trusted.funding_seen_ns), missing or trusted.funding_index is None
+    return None if missing else Permitted(until_ns=seen_ns + limit_ns + 1)
+
+
 def _at_most(limit_ns: int) -> str:
     return f"at most {show_seconds(limit_ns)}"
 
@@ -117,5 +125,6 @@ RULE = Rule(
         MARK_FROZEN: Reason("the mark price stands still while the references move", FRESH, Excuse.KNOWN_PRICE),
     },
     evaluate=evaluate,
+    permits=_permits,
     delays=_delays,
 )

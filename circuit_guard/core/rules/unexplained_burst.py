@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from circuit_guard.core.parameters import Parameters, count, seconds, share
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.rule import EVIDENCE, Delay, Judges, Reason, Rule
+from circuit_guard.core.rule import EVIDENCE, Delay, Judges, Permitted, Reason, Rule
 from circuit_guard.core.types import (
     CheckKind,
     Explanation,
@@ -62,16 +62,27 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     if len(known) + 1 < rule.accounts or not counted(view):  # with the one that is asking now
         return
     accounts = known.count(view.now_ns, rule.window_ns) + (closure.account_id not in known.seen_ns)
-    if accounts < rule.accounts or not references.quorum:
-        return
-    prices, price = references.prices, references.price
-    if references.trend >= prices.reach(rule.trend_share, price):
-        return
-    if references.width < prices.reach(rule.move_share, price):
-        moved = references.width / (prices.of(price) or Decimal(1))
+    if accounts >= rule.accounts and references.quorum and not view.once(_moved):
+        moved = references.width / (references.prices.of(references.price) or Decimal(1))
         observed = f"{accounts} accounts within {show_seconds(rule.window_ns)} of a market that moved {moved:.3%}"
         limit = f"fewer than {rule.accounts}, or a move of {rule.move_share:.2%}"
         yield Finding(UNEXPLAINED_BURST, Severity.TRIP, "closures", observed, limit)
+
+
+def _moved(view: MarketView, policy: MarketPolicy) -> bool:
+    """Return whether the reference price has moved enough to explain any number of closures."""
+    rule, references = policy.of(BurstParameters), view.references
+    prices, price = references.prices, references.price
+    if price is None:
+        return False
+    slow, fast = prices.reach(rule.trend_share, price), prices.reach(rule.move_share, price)
+    return references.trend >= slow or references.width >= fast
+
+
+def _permits(view: MarketView, policy: MarketPolicy) -> Permitted | None:
+    rule = policy.of(BurstParameters)
+    any_number = not rule.accounts or not view.references.quorum or view.once(_moved)
+    return Permitted() if any_number else Permitted(accounts=rule.accounts, window_ns=rule.window_ns)
 
 
 def counted(view: MarketView) -> bool:
@@ -104,5 +115,6 @@ RULE = Rule(
         UNEXPLAINED_BURST: Reason("there are more closures than any move of the reference price explains", EVIDENCE)
     },
     evaluate=evaluate,
+    permits=_permits,
     delays=_delays,
 )

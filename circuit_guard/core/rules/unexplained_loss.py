@@ -15,7 +15,7 @@ from typing import ClassVar
 from circuit_guard.core.envelope import FundingParameters, accrued_max, funding_bound
 from circuit_guard.core.parameters import Parameters, Relation, choice, count, flag, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule, Unseen, Where
+from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule, Unseen, Where, any_closure
 from circuit_guard.core.rules.divergence import DivergenceParameters
 from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.types import (
@@ -193,6 +193,7 @@ RULE = Rule(
     parameters=ExplainedLossParameters,
     reasons={UNEXPLAINED_LOSS: Reason("the account is healthy at every admissible value", CALLER)},
     evaluate=evaluate,
+    permits=any_closure,
     unseen=_unseen,
     delays=_delays,
     notes=_notes,

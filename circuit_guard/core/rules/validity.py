@@ -8,7 +8,7 @@ from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.inputs import Check
 from circuit_guard.core.market import Published, readable
 from circuit_guard.core.policy import MarketPolicy
-from circuit_guard.core.rule import CALLER, FRESH, Delay, Excuse, Judges, Reason, Rule
+from circuit_guard.core.rule import CALLER, FRESH, Delay, Excuse, Judges, Reason, Rule, any_closure
 from circuit_guard.core.types import EXPONENT_MAX, Finding, Severity
 from circuit_guard.core.view import MarketView
 
@@ -79,5 +79,6 @@ RULE = Rule(
         UNKNOWN_SOURCE: Reason("the policy does not name this source for the market", CALLER),
     },
     evaluate=evaluate,
+    permits=any_closure,
     delays=_delays,
 )

@@ -1,0 +1,226 @@
+"""Permits: the closures without an account that a market allows now, as intervals, so that few comparisons answer most.
+
+A permit is what all rules permit (`Rule.permits`) while every gate is open and nothing is held, limited or in doubt. It
+is worked out once for the data of a market and is gone with the next input that may change them. A check inside it is
+allowed with no finding, as all rules together would decide; any other is shown to them. So a permit never decides
+differently, only sooner. It holds trusted values only: a corrupt value is outside, whatever it is.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import NamedTuple
+
+from circuit_guard.core import gates
+from circuit_guard.core.envelope import FundingParameters, Interval
+from circuit_guard.core.inputs import Basis, Check
+from circuit_guard.core.market import FeedParameters, MarketState
+from circuit_guard.core.policy import Policy
+from circuit_guard.core.progress import ASK_REMEMBERED_NS, at_rest, view_for_check
+from circuit_guard.core.rulebook import closure_rules
+from circuit_guard.core.rules.unexplained_burst import BurstParameters
+from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import (
+    ARITHMETIC,
+    FOR_EVER_NS,
+    AllowedCheck,
+    BreakerState,
+    CheckKind,
+    Decision,
+    Phase,
+    Verdict,
+)
+
+ANYWHERE = Interval(Decimal("-Infinity"), Decimal("Infinity"))
+
+
+class Permit(NamedTuple):
+    """The closures that one market allows until an instant, unless an input comes first."""
+
+    until_ns: int
+    mark_low: Decimal
+    mark_high: Decimal
+    execution_low: Decimal
+    execution_high: Decimal
+    funding_low: Decimal
+    funding_high: Decimal
+    funding_given: bool
+    """Whether a check has to say the funding index that it was computed with."""
+    accounts: int
+    window_ns: int
+    """Fewer different accounts than this may be asked about within the window; 0: any number."""
+    counted: bool
+    """Whether accounts are counted at all."""
+    phase: Phase
+    policy: Policy
+    """The policy in force, with all that it changes when."""
+
+    def admits(self, kind: CheckKind, execution: Decimal | None, mark: Decimal, funding: Decimal | None) -> bool:
+        """Return whether the values of a check are inside. A settlement is no trade, and is shown to the rules."""
+        if kind is CheckKind.SETTLEMENT or not self.mark_low <= mark <= self.mark_high:
+            return False
+        if execution is not None and not self.execution_low <= execution <= self.execution_high:
+            return False
+        if funding is None:
+            return not self.funding_given
+        return self.funding_low <= funding <= self.funding_high
+
+
+class Asked(NamedTuple):
+    """A check without an account: its values, and the text of each as it was given; none is zero, NaN or infinite."""
+
+    request_id: str
+    account_id: str
+    market: str
+    kind: CheckKind
+    size: str
+    execution_price: str
+    mark_price: str
+    funding_index: str
+    """Texts; empty: not given. Values of the last three:"""
+    execution: Decimal | None
+    mark: Decimal
+    funding: Decimal | None
+
+
+def permit_of(state: GuardState, market: MarketState, whole: Policy, now_ns: int) -> Permit | None:
+    """Return the permit of a market as it is now; None where every closure is shown to all rules."""
+    received_ns, policy = market.feed.received_ns, whole.at(now_ns).markets.get(market.market)
+    if policy is None or received_ns is None or not at_rest(market):
+        return None
+    if market.unconfirmed or market.basis_doubt.since_ns is not None:
+        return None
+    view = view_for_check(market, policy, now_ns)
+    if next(gates.evaluate(view, policy, state), None) is not None:
+        return None
+    marks = executions = indices = ANYWHERE
+    until_ns = min(
+        received_ns + policy.of(FeedParameters).recovering_after_ns + 1,  # then the feed counts as silent
+        min((change.from_ns for change in policy.changes if change.from_ns > now_ns), default=FOR_EVER_NS),
+    )
+    accounts = window_ns = 0
+    for rule in closure_rules(policy):
+        permitted = rule.permits(view, policy)
+        if permitted is None:
+            return None
+        marks = _both(marks, permitted.mark_price)
+        executions = _both(executions, permitted.execution_price)
+        indices = _both(indices, permitted.funding_index)
+        until_ns = min(until_ns, permitted.until_ns)
+        if permitted.accounts:
+            accounts, window_ns = permitted.accounts, permitted.window_ns
+    until_ns = min(until_ns, view.outlook.until_ns)  # last: what the rules worked out may have brought it nearer
+    return Permit(
+        until_ns,
+        marks.low,
+        marks.high,
+        executions.low,
+        executions.high,
+        indices.low,
+        indices.high,
+        not policy.of(FundingParameters).rates_only,
+        accounts,
+        window_ns,
+        bool(policy.of(BurstParameters).accounts),
+        view.phase,
+        whole,
+    )
+
+
+def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> AllowedCheck | None:
+    """Allow a check that is inside its market's permit, or return None: then `guard.decide` answers it.
+
+    Time must not go back. What is allowed is remembered and counted as a check that all rules have seen.
+    """
+    request_id, account_id, name, kind, size, execution_price, mark_price, funding_index = asked[:8]
+    execution, mark, funding = asked[8:]
+    market = state.markets.get(name)
+    if market is None or now_ns < state.now_ns or _all_held(state):
+        return None
+    outlook = market.outlook
+    permit: Permit | None = None if outlook is None else outlook.permit
+    if permit is None or now_ns >= permit.until_ns or permit.policy is not policy:
+        permit = _renewed(state, market, policy, now_ns)
+    if permit is None or not permit.admits(kind, execution, mark, funding):
+        return None
+    if request_id in state.allowed or request_id in state.remembered:
+        return None  # what it was answered then counts
+    if permit.counted and kind is CheckKind.LIQUIDATION:
+        known = market.asked
+        if permit.accounts and len(known.seen_ns) + 1 >= permit.accounts:
+            accounts = known.count(now_ns, permit.window_ns) + (account_id not in known.seen_ns)
+            if accounts >= permit.accounts:
+                return None
+        known.note(account_id, now_ns, ASK_REMEMBERED_NS)
+    state.now_ns = now_ns
+    state.decisions = number = state.decisions + 1
+    allowed = AllowedCheck(  # by position, as a decision is
+        now_ns,
+        number,
+        request_id,
+        account_id,
+        name,
+        kind,
+        size,
+        execution_price,
+        mark_price,
+        funding_index,
+        permit.phase,
+        permit.policy.revision,
+    )
+    state.allowed[request_id] = allowed
+    if len(state.allowed) + len(state.remembered) > policy.remembered_requests_max:
+        state.forget(policy.remembered_requests_max)
+    return allowed
+
+
+def check_of(allowed: AllowedCheck) -> Check:
+    """Return the question that was answered."""
+    basis = Basis(_number(allowed.mark_price), _number(allowed.funding_index))
+    size, execution = Decimal(allowed.size), _number(allowed.execution_price)
+    named = allowed.request_id, allowed.account_id, allowed.market
+    return Check(allowed.at_ns, *named, size, allowed.kind, execution, basis)
+
+
+def decision_of(allowed: AllowedCheck) -> Decision:
+    """Return the decision that it got: ALLOW, with no finding."""
+    return Decision(
+        f"{allowed.at_ns:x}-{allowed.number:x}",
+        allowed.request_id,
+        allowed.account_id,
+        allowed.market,
+        allowed.kind,
+        allowed.at_ns,
+        Verdict.ALLOW,
+        Verdict.ALLOW,
+        (),
+        allowed.phase,
+        BreakerState.CLOSED,
+        allowed.policy_revision,
+    )
+
+
+def _all_held(state: GuardState) -> bool:
+    """Return whether something holds all markets: an input about another one may have brought it."""
+    closed = state.global_breaker.state is BreakerState.CLOSED
+    return not closed or state.global_halt is not None or state.clock.off_ns is not None
+
+
+def _renewed(state: GuardState, market: MarketState, policy: Policy, now_ns: int) -> Permit | None:
+    """Work out the permit of a market anew, unless it is known that there is none."""
+    outlook = market.outlook
+    if outlook is not None and outlook.permit is None and outlook.refused is policy and now_ns < outlook.until_ns:
+        return None
+    with localcontext(ARITHMETIC):
+        permit = permit_of(state, market, policy, now_ns)
+    if market.outlook is not None:
+        market.outlook.permit, market.outlook.refused = permit, policy
+    return permit
+
+
+def _both(interval: Interval, other: Interval | None) -> Interval:
+    return interval if other is None else Interval(max(interval.low, other.low), min(interval.high, other.high))
+
+
+def _number(text: str) -> Decimal | None:
+    return Decimal(text) if text else None
