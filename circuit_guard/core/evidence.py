@@ -74,8 +74,9 @@ class Accounts:
     """The different accounts of the last moments by when each was noted first, oldest first."""
 
     seen_ns: OrderedDict[str, int] = field(default_factory=OrderedDict)
-    _window: tuple[int, deque[int]] | None = field(default=None, init=False, repr=False, compare=False)
-    """The window that was counted last, and when those within it were noted: follows from `seen_ns`."""
+    _recent_ns: deque[int] | None = field(default=None, init=False, repr=False, compare=False)
+    _window_ns: int = field(default=0, init=False, repr=False, compare=False)
+    """When those within the window that was counted last were noted, and that window: they follow from `seen_ns`."""
 
     def __len__(self) -> int:
         """Return how many are remembered; some of them may be older than the window."""
@@ -89,25 +90,23 @@ class Accounts:
         if account_id in seen_ns:
             return
         seen_ns[account_id] = now_ns
-        if self._window is not None:
-            window_ns, recent = self._window
-            recent.append(now_ns)
-            _drop_before(recent, now_ns - window_ns)
+        if self._recent_ns is not None:
+            self._recent_ns.append(now_ns)
+            _drop_before(self._recent_ns, now_ns - self._window_ns)
         if len(seen_ns) > ACCOUNTS_MAX:
             self._forget_oldest()
 
     def count(self, now_ns: int, window_ns: int) -> int:
         """Return how many were noted first within the window. It costs the same however many there are."""
-        if self._window is None or self._window[0] != window_ns:
-            self._window = (window_ns, deque(self.seen_ns.values()))
-        recent = self._window[1]
-        _drop_before(recent, now_ns - window_ns)
-        return len(recent)
+        if self._recent_ns is None or self._window_ns != window_ns:
+            self._recent_ns, self._window_ns = deque(self.seen_ns.values()), window_ns
+        _drop_before(self._recent_ns, now_ns - window_ns)
+        return len(self._recent_ns)
 
     def _forget_oldest(self) -> None:
         _, at_ns = self.seen_ns.popitem(last=False)
-        if self._window is not None and (recent := self._window[1]) and recent[0] == at_ns:
-            recent.popleft()
+        if self._recent_ns and self._recent_ns[0] == at_ns:
+            self._recent_ns.popleft()
 
 
 def _drop_before(times_ns: deque[int], start_ns: int) -> None:

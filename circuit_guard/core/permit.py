@@ -174,6 +174,13 @@ def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> Allow
     return allowed
 
 
+def asked_of(allowed: AllowedCheck) -> Asked:
+    """Return the question that was answered, with its values."""
+    texts = allowed.execution_price, allowed.mark_price, allowed.funding_index
+    execution, mark, funding = map(_number, texts)
+    return Asked(*allowed[2:10], execution, mark or Decimal(0), funding)
+
+
 def check_of(allowed: AllowedCheck) -> Check:
     """Return the question that was answered."""
     basis = Basis(_number(allowed.mark_price), _number(allowed.funding_index))
@@ -223,4 +230,5 @@ def _both(interval: Interval, other: Interval | None) -> Interval:
 
 
 def _number(text: str) -> Decimal | None:
-    return Decimal(text) if text else None
+    """Return a value as an edge reads its text: every zero is the same."""
+    return (Decimal(text) or Decimal(0)) if text else None

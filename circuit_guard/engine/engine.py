@@ -7,13 +7,14 @@ No method that changes anything awaits, so nothing interleaves; call all of them
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import localcontext
 from typing import Protocol, TypeVar
 
-from circuit_guard.core import guard, own_clock
-from circuit_guard.core.facts import Fact, MarketWarm, PolicyChanged
+from circuit_guard.core import guard, own_clock, permit
+from circuit_guard.core.facts import DecisionMade, Fact, MarketWarm, PolicyChanged
 from circuit_guard.core.guard import GuardState
 from circuit_guard.core.hours import is_shut
 from circuit_guard.core.inputs import (
@@ -28,7 +29,7 @@ from circuit_guard.core.inputs import (
 )
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.status import GuardStatus, MarketStatus, guard_status, market_status
-from circuit_guard.core.types import ARITHMETIC, SECOND_NS
+from circuit_guard.core.types import ARITHMETIC, SECOND_NS, AllowedCheck
 from circuit_guard.engine.clock import Clock, EngineClock
 from circuit_guard.engine.subscriptions import WATCH_QUEUE_MAX, WATCHERS_MAX, Subscription, Watchers
 from circuit_guard.errors import CircuitGuardError
@@ -42,6 +43,9 @@ from circuit_guard.threads import apart
 T = TypeVar("T")
 CLOCK_STEP_NS = SECOND_NS // 2
 """A wall clock that moves by less under the guard is not worth a record."""
+TOLD_WITHIN_S = 0.005
+"""Checks that permits allow are recorded, counted and logged together, this long after the first at the latest."""
+TOLD_AT_ONCE = 1_000
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +62,9 @@ class Observer(Protocol):
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Take the facts of one input and how long the core took. An exception stops the engine."""
+
+    def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        """Take checks that permits allowed, one right after the other. An exception stops the engine."""
 
 
 class Engine:
@@ -80,6 +87,8 @@ class Engine:
         self._failure: EngineFailed | None = None
         self._was_ready = not self._cold()
         self._refused_files: dict[str, str] = {}
+        self._allowed: list[AllowedCheck] = []
+        """What permits allowed and nobody was told of yet: before anything else happens, they are."""
 
     @property
     def policy(self) -> Policy:
@@ -141,6 +150,7 @@ class Engine:
 
         A named one is kept as long as the decisions are. None where there is no journal.
         """
+        self._tell_allowed()
         return await self._of_journal(lambda journal: journal.checkpoint(self._state, self._policy, name))
 
     async def recorded_checkpoint(self, sequence: int) -> Checkpoint | None:
@@ -162,6 +172,7 @@ class Engine:
 
     async def durable(self) -> None:
         """Return once all that happened so far is on the disk. Raise EngineFailed."""
+        self._tell_allowed()
         await self._of_journal(Journal.durable)
 
     async def settled(self, facts: Sequence[Fact]) -> None:
@@ -193,6 +204,50 @@ class Engine:
     def decide(self, check: Check) -> list[Fact]:
         """Answer a check, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
         return self._apply(check, lambda: guard.decide(self._state, check, self._policy))
+
+    def admit(self, asked: permit.Asked) -> AllowedCheck | None:
+        """Allow a check that is inside its market's permit, or return None: then `decide` answers it.
+
+        What is allowed is told to the journal and to observers a little later, many at a time: before the next input of
+        another kind, and within TOLD_WITHIN_S. Raise EngineFailed where the engine has stopped.
+        """
+        self._raise_failure()
+        if self._journal is not None and not self._journal.has_room:
+            return None
+        try:
+            allowed = permit.admit(self._state, self._policy, asked, self._clock.now_ns())
+        except Exception as error:
+            raise self._stop(error) from error
+        if allowed is not None:
+            waiting = self._allowed
+            waiting.append(allowed)
+            if len(waiting) == 1:
+                asyncio.get_running_loop().call_later(TOLD_WITHIN_S, self._tell_in_time)
+            elif len(waiting) >= TOLD_AT_ONCE:
+                self._tell_allowed()
+        return allowed
+
+    def _tell_in_time(self) -> None:
+        try:
+            self._tell_allowed()
+        except EngineFailed:
+            """It is logged, and whoever asks next is told."""
+
+    def _tell_allowed(self) -> None:
+        """Have the journal, observers and watchers take what permits allowed. Raise EngineFailed."""
+        if not self._allowed:
+            return
+        self._raise_failure()
+        checks, self._allowed = self._allowed, []
+        try:
+            if self._journal is not None:
+                self._journal.allowed(checks)
+            for observer in self._observers:
+                observer.on_allowed(checks)
+        except Exception as error:
+            raise self._stop(error) from error
+        if len(self._watchers):
+            self._watchers.offer([DecisionMade(one.at_ns, permit.decision_of(one)) for one in checks])
 
     def decide_orders(self, check: OrdersCheck) -> list[Fact]:
         """Answer a batch of orders, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
@@ -262,6 +317,7 @@ class Engine:
         self._watchers.end()
 
     def _apply(self, input_: Input | Check | OrdersCheck, compute: Callable[[], list[Fact]]) -> list[Fact]:
+        self._tell_allowed()
         self._raise_failure()
         started_ns = self._clock.now_ns()
         try:

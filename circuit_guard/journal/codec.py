@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
+from binascii import a2b_base64, b2a_base64
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -33,9 +35,16 @@ from circuit_guard.core.rules.slow_walk import SlowWalkParameters
 from circuit_guard.core.rules.unexplained_burst import BurstParameters
 from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState
-from circuit_guard.core.types import Decision
+from circuit_guard.core.types import AllowedCheck, Decision
 from circuit_guard.journal.errors import JournalError
-from circuit_guard.journal.record import CheckpointContent, CheckpointNote, DecisionsDropped, JournalAdopted, Start
+from circuit_guard.journal.record import (
+    CheckpointContent,
+    CheckpointNote,
+    ChecksAllowed,
+    DecisionsDropped,
+    JournalAdopted,
+    Start,
+)
 
 T = TypeVar("T")
 
@@ -51,6 +60,7 @@ KNOWN: dict[str, type] = {
         | Policy
         | Start
         | CheckpointNote
+        | ChecksAllowed
         | DecisionsDropped
         | JournalAdopted
     )
@@ -65,9 +75,11 @@ class CodecError(JournalError):
     """A value cannot be encoded, or a text is not one that this version of the program writes."""
 
 
-def encode(value: object) -> str:
+def encode(value: Any) -> str:
     """Return a value of a known type as text. Raise CodecError for one of another type."""
     kind: Any = type(value)
+    if kind is ChecksAllowed:
+        return _packed(value.checks)
     name = _NAMES.get(kind)
     if name is None:
         raise CodecError(f"a value was of type {kind.__name__}, expected one of {', '.join(KNOWN)}")
@@ -93,6 +105,8 @@ def decode(text: str) -> object:
         raise CodecError(
             f"a payload was of type {name!r}, expected one of {', '.join(KNOWN)}: it is of a newer version"
         )
+    if name == ChecksAllowed.__name__:
+        return ChecksAllowed(_unpacked(body, text))
     try:
         value = _read(KNOWN[name], body)
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
@@ -109,6 +123,39 @@ def decode_as(expected: type[T], text: str) -> T:
     if not isinstance(value, expected):
         raise CodecError(f"a payload was of type {type(value).__name__}, expected {expected.__name__}")
     return value
+
+
+_COLUMNS = msgspec.json.Encoder()
+_PACKED = msgspec.json.Decoder(tuple[int, str])
+COLUMNS_BYTES_MAX = 4 * 1024 * 1024
+"""What the columns of one record may take: a thousand checks with the longest names take half of it."""
+
+
+def _packed(checks: Sequence[AllowedCheck]) -> str:
+    """Return checks that permits allowed as compressed columns: what is alike in them stands together."""
+    columns = _COLUMNS.encode(list(zip(*checks, strict=True)))
+    text = b2a_base64(zlib.compress(columns, 1), newline=False).decode()
+    return f'{{"{ChecksAllowed.__name__}":[{len(checks)},"{text}"]}}'
+
+
+def _unpacked(body: msgspec.Raw, text: str) -> tuple[AllowedCheck, ...]:
+    """Return what `_packed` made columns of. Whatever compressed them may have been another version of zlib."""
+    problem = ""
+    try:
+        count, packed = _PACKED.decode(body)
+        inflate = zlib.decompressobj()
+        columns = inflate.decompress(a2b_base64(packed, strict_mode=True), COLUMNS_BYTES_MAX)
+        rows = zip(*msgspec.json.decode(columns), strict=True)
+        checks = tuple(msgspec.convert(list(rows), list[AllowedCheck]))
+        if not inflate.eof or inflate.unused_data:
+            problem = f"its columns are cut off, or take more than {COLUMNS_BYTES_MAX} bytes"
+        elif len(checks) != count or _COLUMNS.encode(list(zip(*checks, strict=True))) != columns:
+            problem = f"it says that it holds {count} checks, and holds {len(checks)} or others"
+    except (ValueError, TypeError, zlib.error) as error:
+        problem = str(error)
+    if problem:
+        raise CodecError(f"a recorded {ChecksAllowed.__name__} was {text[:80]!r}: {problem}")
+    return checks
 
 
 _PAIRS = list[tuple[tuple[int, int], Any]]

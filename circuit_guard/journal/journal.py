@@ -17,6 +17,7 @@ from circuit_guard.core.facts import Fact
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import AllowedCheck
 from circuit_guard.journal.anchor import ADOPT, ANCHOR_NAME, Anchor, read_anchor
 from circuit_guard.journal.checkpoint import Checkpoint, copied, pack
 from circuit_guard.journal.codec import encode
@@ -25,7 +26,16 @@ from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.permissions import refuse_writable
 from circuit_guard.journal.place import LOCK_NAME, Place, held, known_journal
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds, without_anchor
-from circuit_guard.journal.record import CheckpointContent, Entry, JournalAdopted, Kind, Record, Start, entries_of
+from circuit_guard.journal.record import (
+    CheckpointContent,
+    Entry,
+    JournalAdopted,
+    Kind,
+    Record,
+    Start,
+    allowed_entry,
+    entries_of,
+)
 from circuit_guard.journal.retention import prune_all
 from circuit_guard.journal.store import Store, connect, sqlite_errors
 from circuit_guard.journal.writer import Appended, EntryQueue, Writer
@@ -118,6 +128,15 @@ class Journal:
     def record(self, input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> None:
         """Record an input, what it changed, and the decision it led to."""
         self.append(entries_of(input_, facts))
+
+    def allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        """Record checks that permits allowed one right after the other."""
+        self.append((allowed_entry(checks),))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another input may be taken at once; what stalls or has failed has none."""
+        return self._queue.has_room and self._queue.stalled() is None
 
     async def durable(self, sequence: int | None = None) -> None:
         """Return once the record, or all there is, is on the disk. Raise JournalFailed where it may never get there."""

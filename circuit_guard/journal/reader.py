@@ -11,12 +11,26 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from circuit_guard.core.facts import DecisionMade
+from circuit_guard.core.permit import check_of, decision_of
 from circuit_guard.journal.anchor import ADOPT, ANCHOR_NAME, Anchor, read_anchor
 from circuit_guard.journal.block import unpack
 from circuit_guard.journal.checkpoint import Checkpoint, unpack_text
-from circuit_guard.journal.codec import CodecError, decode_as
+from circuit_guard.journal.codec import CodecError, decode_as, encode
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
-from circuit_guard.journal.record import Chain, CheckpointNote, Kind, Record, chain_hashes, chain_of, hash_after
+from circuit_guard.journal.record import (
+    Chain,
+    CheckpointNote,
+    ChecksAllowed,
+    Kind,
+    Record,
+    chain_hashes,
+    chain_of,
+    fact_entry,
+    hash_after,
+    input_entry,
+    of_allowed,
+)
 from circuit_guard.journal.store import End, connect_read_only, identity, query, query_up_to
 
 _ROWS_AT_A_TIME = 1000
@@ -274,10 +288,18 @@ class JournalReader:
         return read_bounds(self._connection, self._path)
 
     def records(self, from_sequence: int = 1, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Record]:
-        """Return the records of these kinds from a sequence on, in order, up to the last there is now."""
-        wanted = {chain_of(kind) for kind in kinds}
+        """Return the records of these kinds from a sequence on, in order, up to the last there is now.
+
+        A record of checks that permits allowed is returned as an INPUT and a DECISION for each, all with its sequence.
+        """
+        return (one for record in self.stored(from_sequence, kinds) for one in _each(record, kinds))
+
+    def stored(self, from_sequence: int = 1, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Record]:
+        """Return the same records as they are stored; checks that permits allowed are both INPUT and DECISION."""
+        wanted = {chain_of(kind) for kind in kinds} | ({Chain.AUDIT} if Kind.INPUT in kinds else set())
         walks = [walk.records(from_sequence) for chain, walk in self._walks(self.bounds()).items() if chain in wanted]
-        return (record for record in merge(*walks) if record.kind in kinds)
+        both = Kind.INPUT in kinds
+        return (record for record in merge(*walks) if record.kind in kinds or (both and of_allowed(record)))
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return every recorded checkpoint without its state, oldest first."""
@@ -414,3 +436,15 @@ def _until_broken(walk: Walk) -> Iterator[Record | RecordBroken]:
         yield from walk.records()
     except RecordBroken as broken:
         yield broken
+
+
+def _each(record: Record, kinds: Collection[Kind]) -> Iterator[Record]:
+    """Yield a record, or of checks that permits allowed each question and each decision of the kinds asked for."""
+    if not of_allowed(record):
+        yield record
+        return
+    for allowed in decode_as(ChecksAllowed, record.payload).checks:
+        question, made = check_of(allowed), DecisionMade(allowed.at_ns, decision_of(allowed))
+        for entry in (input_entry(question), fact_entry(made)):
+            if entry.kind in kinds:
+                yield Record(record.sequence, entry.kind, entry.at_ns, entry.scope, encode(entry.value))

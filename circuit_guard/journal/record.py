@@ -32,10 +32,13 @@ from circuit_guard.core.facts import (
 from circuit_guard.core.inputs import Account, Check, Input, OrdersCheck, Tick, ValidateState
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import AllowedCheck
 
 ENTRY_BYTES = 1_000
 HOLDING_BYTES = 700
-"""About what an entry takes while it waits, and what each position, order, row or finding in it adds."""
+ALLOWED_BYTES = 500
+"""About what an entry takes while it waits, and what is added by each position, order, row or finding in it; and by
+each check that a permit allowed."""
 
 GENESIS = bytes(32)
 """The hash before the first record of a chain."""
@@ -81,6 +84,13 @@ class DecisionsDropped:
     at_ns: int
     """When the last of them was made."""
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksAllowed:
+    """Checks that permits allowed one right after the other: both the inputs and their decisions, in one record."""
+
+    checks: tuple[AllowedCheck, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +190,19 @@ def estimated_bytes(entry: Entry) -> int:
             return ENTRY_BYTES + HOLDING_BYTES * len(value.rows)
         case StateValidated():
             return ENTRY_BYTES + HOLDING_BYTES * len(value.outcomes)
+        case ChecksAllowed():
+            return ENTRY_BYTES + ALLOWED_BYTES * len(value.checks)
         case PackedCheckpoint():
             return ENTRY_BYTES + len(value.body)
     return ENTRY_BYTES
+
+
+def allowed_entry(checks: Sequence[AllowedCheck]) -> Entry:
+    """Return the entry of checks that permits allowed; a DECISION, and as no input may be lost, never dropped."""
+    return Entry(Kind.DECISION, checks[-1].at_ns, "", ChecksAllowed(tuple(checks)))
+
+
+_ALLOWED = f'{{"{ChecksAllowed.__name__}":'
 
 
 def promise_anything(facts: Sequence[Fact]) -> bool:
@@ -197,6 +217,11 @@ def entries_of(input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> It
     for fact in facts:
         if isinstance(fact, RECORDED) or (isinstance(fact, DecisionMade) and not fact.repeated):
             yield fact_entry(fact)
+
+
+def of_allowed(record: Record) -> bool:
+    """Return whether a record holds checks that permits allowed: inputs as well as decisions."""
+    return record.kind is Kind.DECISION and record.payload.startswith(_ALLOWED)
 
 
 def hash_after(previous: bytes, record: Record) -> bytes:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from circuit_guard.core import guard
-from circuit_guard.core.facts import Fact
+from circuit_guard.core.facts import DecisionMade, Fact
 from circuit_guard.core.inputs import Check, Input, OrdersCheck, PolicyCommand
+from circuit_guard.core.permit import admit, asked_of, check_of, decision_of
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
+from circuit_guard.core.types import AllowedCheck
 from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.codec import CodecError, decode, decode_as
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.record import Kind, Record
+from circuit_guard.journal.record import ChecksAllowed, Kind, Record, of_allowed
 
 REMEDY = "run the version of circuit_guard that wrote it, or start with an empty state directory"
 
@@ -38,7 +40,18 @@ class Rerun:
         """Take the next record in order and return what it makes happen; only inputs make anything happen."""
         if record.kind is Kind.POLICY:
             self.announced = decode_as(Policy, record.payload)
+        if of_allowed(record):
+            return [fact for one in decode_as(ChecksAllowed, record.payload).checks for fact in self.allow(one)]
         return self.run(decode(record.payload)) if record.kind is Kind.INPUT else []
+
+    def allow(self, recorded: AllowedCheck) -> list[Fact]:
+        """Run a check again that a permit allowed: by the permit, and by all rules where that does not allow it."""
+        self.inputs += 1
+        asked = asked_of(recorded)
+        allowed = admit(self.state, self.policy, asked, recorded.at_ns)
+        if allowed is None:
+            return apply(self.state, check_of(recorded), self.policy)
+        return [DecisionMade(allowed.at_ns, decision_of(allowed))]
 
     def run(self, input_: object) -> list[Fact]:
         """Run one recorded input, and return what it makes happen."""
@@ -80,7 +93,7 @@ def recover(directory: Path) -> Rerun | None:
         if checkpoint is None:
             return None
         rerun = rerun_from(checkpoint, path)
-        for record in reader.records(checkpoint.covers + 1, (Kind.INPUT, Kind.POLICY)):
+        for record in reader.stored(checkpoint.covers + 1, (Kind.INPUT, Kind.POLICY)):
             with rerun_errors(record, path):
                 rerun.take(record)
     return rerun

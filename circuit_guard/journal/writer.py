@@ -24,6 +24,7 @@ from circuit_guard.journal.options import MIB, JournalOptions, Overflow
 from circuit_guard.journal.place import Place
 from circuit_guard.journal.record import (
     Chain,
+    ChecksAllowed,
     DecisionsDropped,
     Entry,
     Kind,
@@ -109,7 +110,7 @@ class EntryQueue:
                 self._raise_failure()
             was_empty = not self._entries
             for entry in entries:
-                if entry.kind is Kind.DECISION and self._full and self._options.overflow is Overflow.DROP:
+                if _droppable(entry) and self._full and self._options.overflow is Overflow.DROP:
                     dropped += 1
                     self._dropped_ns = entry.at_ns
                     continue
@@ -260,6 +261,10 @@ class EntryQueue:
             raise JournalFailed(self.failure)
         if self._closing:
             raise JournalFailed("the journal is closed")
+
+
+def _droppable(entry: Entry) -> bool:
+    return entry.kind is Kind.DECISION and not isinstance(entry.value, ChecksAllowed)
 
 
 def _settle(futures: Iterable[Future[None]], failure: str | None = None) -> None:

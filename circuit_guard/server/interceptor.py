@@ -79,12 +79,23 @@ def _guard(handler: Handler, method: str, admission: Admission) -> Handler:
     decode: Any = handler.request_deserializer
     if handler.request_streaming:
         asked = _asked(handler.stream_stream, decode, method, admission)
-        return grpc.stream_stream_rpc_method_handler(asked, None, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(asked, None, _serializer(handler))
     behavior: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
     guarded = _guarded(behavior, decode, method, admission, streaming=handler.response_streaming)
     if handler.response_streaming:
         return grpc.unary_stream_rpc_method_handler(guarded, None, handler.response_serializer)
-    return grpc.unary_unary_rpc_method_handler(guarded, None, handler.response_serializer)
+    return grpc.unary_unary_rpc_method_handler(guarded, None, _serializer(handler))
+
+
+def _serializer(handler: Handler) -> Callable[[Any], bytes]:
+    """Return what makes bytes of a response; a service may give the bytes themselves."""
+    serialize: Any = handler.response_serializer
+
+    def serialized(response: Any) -> bytes:
+        data: bytes = response if isinstance(response, bytes) else serialize(response)
+        return data
+
+    return serialized
 
 
 def _guarded(behavior: Behavior, decode: Decode, method: str, admission: Admission, *, streaming: bool) -> Behavior:

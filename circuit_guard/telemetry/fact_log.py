@@ -15,11 +15,13 @@ import structlog
 from circuit_guard.core import facts
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.formatting import rfc3339
+from circuit_guard.core.permit import decision_of
 from circuit_guard.core.reasons import sentence as finding_sentence
 from circuit_guard.core.sentences import outcome_line, sentence
 from circuit_guard.core.types import (
     GLOBAL_SCOPE,
     SECOND_NS,
+    AllowedCheck,
     BreakerState,
     ExplainedLoss,
     Finding,
@@ -78,6 +80,14 @@ class _Ration:
         left_out, self._left_out = self._left_out, 0
         return left_out
 
+    def left(self, at_ns: int) -> int:
+        """Return how many more are let through now."""
+        return self._lines - (0 if at_ns - self._since_ns >= self._every_ns else self._let_through)
+
+    def leave_out(self, count: int) -> None:
+        """Count some that are left out without being shown."""
+        self._left_out += max(count, 0)
+
 
 class FactLog:
     """An engine observer that writes the log. Accepted observations, references and orders are not logged."""
@@ -95,6 +105,13 @@ class FactLog:
         """Log what is worth a line."""
         for fact in facts:
             self._write(fact, took_ns)
+
+    def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        """Log what permits allowed: a line each, as many as there are lines for."""
+        left = self._decisions[Verdict.ALLOW].left(checks[-1].at_ns)
+        for check in checks[:left]:
+            self._decision(facts.DecisionMade(check.at_ns, decision_of(check)), 0)
+        self._decisions[Verdict.ALLOW].leave_out(len(checks) - left)
 
     def _write(self, fact: Fact, took_ns: int) -> None:
         match fact:

@@ -20,6 +20,9 @@ COUNTERS = {
         "Denied checks of accounts under water at trusted values too and not tainted; asking again counts again."
     ),
     "decisions_repeated_total": "Requests asked again and answered with their earlier decision.",
+    "decisions_by_permit_total": (
+        "Checks without an account that a market's permit allowed; all others were shown to every rule."
+    ),
     "checks_refused_total": "Checks refused because their request_id was used before with different content.",
     "orders_judged_total{market,verdict}": "Orders judged.",
     "order_denials_by_reason_total{reason}": "Denied orders by reason; two reasons count under both.",

@@ -17,7 +17,7 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import REASONS
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.status import MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Finding, Outcome, Severity, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, AllowedCheck, Finding, Outcome, Severity, Verdict
 from circuit_guard.telemetry.admission import AdmissionMetrics
 from circuit_guard.telemetry.families import Families
 from circuit_guard.telemetry.series import ACCEPTED, REDELIVERED, REJECTED, MarketCounts, MarketGauges, ScopeSeries
@@ -76,6 +76,12 @@ class Metrics:
         """Count what happened."""
         for fact in facts:
             self._count(fact, took_ns)
+
+    def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        """Count what permits allowed. It is not in the histogram of durations, which is of what the rules judge."""
+        for (market, kind), count in Counter((check.market, check.kind) for check in checks).items():
+            self._counts_of(market).decisions[kind, Verdict.ALLOW].inc(count)
+        self._counters["decisions_by_permit_total"].inc(len(checks))
 
     def reload_failed(self) -> None:
         """Record that a policy could not be loaded; the one before stays in force."""

@@ -15,8 +15,9 @@ from circuit_guard.core import facts
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.market import Judged, MarketState, published
+from circuit_guard.core.permit import decision_of
 from circuit_guard.core.status import MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, BreakerState, Decision, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, AllowedCheck, BreakerState, Decision, Verdict
 
 SAMPLES_MAX = 300
 """At one in about two seconds the last ten minutes; 31 kB per market."""
@@ -123,6 +124,11 @@ class History:
         """Keep what a page will show."""
         for fact in facts:
             self._keep(fact)
+
+    def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        """Keep the last of what permits allowed; more than these are never shown."""
+        for check in checks[-LATEST_MAX:]:
+            self._keep(facts.DecisionMade(check.at_ns, decision_of(check)))
 
     def sample(self, status: MarketStatus, market: MarketState, now_ns: int) -> None:
         """Keep what a market is now, if the last sample is old enough or its breaker has opened since then."""

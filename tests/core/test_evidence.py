@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from circuit_guard.core.evidence import Accounts, Run, doubted, extended, interrupted, relieved
 from circuit_guard.core.types import SECOND_NS
@@ -71,3 +73,17 @@ def test_accounts_when_all_are_forgotten_then_one_that_asks_again_is_noted_anew(
     accounts.note("a", 0, 10 * SECOND_NS)
     accounts.note("a", 60 * SECOND_NS, 10 * SECOND_NS)
     assert accounts.count(60 * SECOND_NS, 10 * SECOND_NS) == 1
+
+
+@given(
+    noted=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5), st.sampled_from((3, 7))), max_size=60),
+)
+def test_accounts_when_counted_then_it_is_as_many_as_were_noted_first_within_the_window(
+    noted: list[tuple[int, int, int]],
+) -> None:
+    accounts, now_ns = Accounts(), 0
+    for account, later_ns, window_ns in noted:
+        now_ns += later_ns
+        accounts.note(f"a{account}", now_ns, 10)
+        expected = sum(seen_ns >= now_ns - window_ns for seen_ns in accounts.seen_ns.values())
+        assert accounts.count(now_ns, window_ns) == expected

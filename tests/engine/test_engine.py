@@ -11,7 +11,8 @@ import pytest
 
 from circuit_guard.core.facts import DecisionMade, Fact, HaltChanged, ObservationJudged, PolicyChanged
 from circuit_guard.core.inputs import HaltCommand, Order, OrderAction, OrdersCheck, Side, Tick
-from circuit_guard.core.types import SECOND_NS, BreakerState, Verdict
+from circuit_guard.core.permit import decision_of
+from circuit_guard.core.types import SECOND_NS, AllowedCheck, BreakerState, Verdict
 from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.engine.subscriptions import EventsLost, Subscription, TooManyWatchers
 from tests.driver import BTC, ETH, PRICE, Driver, ManualClock, policy_of
@@ -35,6 +36,9 @@ class Recorder:
         self.journal.append(self.name)
         self.facts += facts
         self.took_ns.append(took_ns)
+
+    def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        self.on_facts([DecisionMade(one.at_ns, decision_of(one)) for one in checks], 0)
 
 
 def warm(*markets: str, recorder: Recorder | None = None, **limits: int) -> Driver:

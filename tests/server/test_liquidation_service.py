@@ -10,6 +10,8 @@ import pytest
 
 from circuit_guard.core.facts import DecisionMade, Fact
 from circuit_guard.core.inputs import HaltCommand
+from circuit_guard.core.permit import decision_of
+from circuit_guard.core.types import AllowedCheck
 from circuit_guard.engine.engine import Engine
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, types_pb2
 from tests.driver import BTC, Driver, policy_of
@@ -168,6 +170,9 @@ class HaltAtFirstDecision:
             self.engine = None
             halt = HaltCommand(engine.now_ns(), (), "alice", "stop")
             asyncio.get_running_loop().call_soon(engine.step, halt)
+
+    def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        self.on_facts([DecisionMade(one.at_ns, decision_of(one)) for one in checks], 0)
 
 
 async def test_checks_when_a_halt_arrives_during_a_large_batch_then_it_does_not_wait_for_all_of_it(

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from circuit_guard.core.facts import Fact
+from circuit_guard.core.types import AllowedCheck
 from circuit_guard.server.build import SERVICES
 from circuit_guard.server.transport import ListenError
 from circuit_guard.v1 import admin_pb2, liquidation_pb2, types_pb2
@@ -165,6 +166,9 @@ class FailingObserver:
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         if self.failing:
             raise OSError("disk full")
+
+    def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
+        self.on_facts([], 0)
 
 
 async def test_engine_when_it_has_stopped_then_every_question_is_an_error_and_no_answer(start: Start) -> None:

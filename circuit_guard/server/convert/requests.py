@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from decimal import Decimal
 
-from circuit_guard.core import inputs, scale
+from circuit_guard.core import inputs, permit, scale
 from circuit_guard.core.rebaseline import FACTOR_EXPECTED
 from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, CheckKind, Phase
 from circuit_guard.server.convert import enums, fields
@@ -70,6 +71,37 @@ def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inpu
         source=fields.text(message.source, path, "source"),
         event_time_ns=_event_time_ns(message, path),
         price=fields.required(message.price, path, "price"),
+    )
+
+
+_PLAIN = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?"
+_PLAIN_VALUES = re.compile(rf"(?!-?0(?:\.0+)? ){_PLAIN} (?:{_PLAIN})? {_PLAIN} (?:{_PLAIN})?", re.ASCII)
+"""Size, execution price, mark price and funding index as nearly all engines write them. The size is not zero."""
+
+
+def asked(message: liquidation_pb2.LiquidationCheck) -> permit.Asked | None:
+    """Return a question that a permit may answer; None for one with an account, or to be read field by field."""
+    if message.judge_anew or message.HasField("account"):
+        return None
+    request_id, account_id, kind, basis = message.request_id, message.account_id, KINDS.get(message.kind), message.basis
+    size, execution, mark, funding = message.size, message.execution_price, basis.mark_price, basis.funding_index
+    if kind is None or _PLAIN_VALUES.fullmatch(f"{size} {execution} {mark} {funding}") is None:
+        return None
+    for name in (request_id, account_id):
+        if not (0 < len(name) <= fields.NAME_CHARACTERS_MAX and name.isprintable() and name == name.strip()):
+            return None
+    return permit.Asked(
+        request_id,
+        account_id,
+        message.market,
+        kind,
+        size,
+        execution,
+        mark,
+        funding,
+        Decimal(execution) if execution else None,
+        Decimal(mark),
+        Decimal(funding) if funding else None,
     )
 
 

@@ -25,19 +25,31 @@ rest is for the error of each check that is left out."""
 FRAMING_BYTES = 6
 
 
-def _leave_out(
-    response: liquidation_pb2.CheckLiquidationsResponse,
-    checks: Sequence[liquidation_pb2.LiquidationCheck],
-    first: int,
-) -> None:
+def _number(message: Any, field: str) -> int:
+    number: int = message.DESCRIPTOR.fields_by_name[field].number
+    return number
+
+
+_DECISION = _number(liquidation_pb2.CheckLiquidationResponse, "decision")
+_RESULT = _number(liquidation_pb2.CheckLiquidationsResponse, "results")
+_DECIDED = _number(liquidation_pb2.LiquidationResult, "decision")
+_ASKED_ID = _number(liquidation_pb2.CheckLiquidationStreamResponse, "request_id")
+_ASKED_RESULT = _number(liquidation_pb2.CheckLiquidationStreamResponse, "result")
+
+
+def _error(error: types_pb2.RequestError) -> bytes:
+    result: bytes = liquidation_pb2.LiquidationResult(error=error).SerializeToString()
+    return result
+
+
+def _left_out(checks: Sequence[liquidation_pb2.LiquidationCheck], first: int) -> list[bytes]:
     """Say of the first check that has no room for its answer what to do, and of all after it the same in short."""
     expected = f"a batch whose answer fits: ask checks[{first}] and those after it again, in another request"
     problem = answers.NoRoomError(f"checks[{first}]", "one too many for an answer of 4 MiB", expected)
     error = answers.request_error(problem)
-    response.results.add(error=error)
     short = types_pb2.RequestError(reason=error.reason, message="see the first check that is left out: ask again")
-    for _ in checks[first + 1 :]:
-        response.results.add(error=short)
+    errors_left = [error, *[short] * (len(checks) - first - 1)]
+    return [answers.delimited(_RESULT, _error(one)) for one in errors_left]
 
 
 class Stream:
@@ -76,26 +88,26 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
 
     async def CheckLiquidation(
         self, request: liquidation_pb2.CheckLiquidationRequest, context: Context
-    ) -> liquidation_pb2.CheckLiquidationResponse:
+    ) -> bytes | liquidation_pb2.CheckLiquidationResponse:
+        if (allowed := self._allowed(request.check)) is not None:
+            return answers.delimited(_DECISION, allowed)
         made = await self._decide(request.check, "check")
         return liquidation_pb2.CheckLiquidationResponse(decision=answers.decision(made))
 
-    async def CheckLiquidations(
-        self, request: liquidation_pb2.CheckLiquidationsRequest, context: Context
-    ) -> liquidation_pb2.CheckLiquidationsResponse:
+    async def CheckLiquidations(self, request: liquidation_pb2.CheckLiquidationsRequest, context: Context) -> bytes:
         requests.batch(request.checks, "checks", self._batch_max)
-        response = liquidation_pb2.CheckLiquidationsResponse()
+        results: list[bytes] = []
         pace, taken = Pace(), 0
         for number, check in enumerate(request.checks):
             if pace.due():
                 await pace.let_others_in()
-            result = await self.result(check, f"checks[{number}]")
-            taken += result.ByteSize() + FRAMING_BYTES
+            result = await self._result(check, f"checks[{number}]")
+            taken += len(result) + FRAMING_BYTES
             if taken > ANSWER_BYTES_MAX:
-                _leave_out(response, request.checks, number)
+                results += _left_out(request.checks, number)
                 break
-            response.results.append(result)
-        return response
+            results.append(answers.delimited(_RESULT, result))
+        return b"".join(results)
 
     async def CheckLiquidationStream(self, request_iterator: Questions, context: Context) -> None:
         asked, stream = request_iterator, Stream(asyncio.current_task())
@@ -116,21 +128,31 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
         for stream in self._streams:
             stream.cancel_reading()
 
-    async def _answer_one(
-        self, asked: Questions, request: liquidation_pb2.CheckLiquidationStreamRequest
-    ) -> liquidation_pb2.CheckLiquidationStreamResponse:
+    async def _answer_one(self, asked: Questions, request: liquidation_pb2.CheckLiquidationStreamRequest) -> bytes:
         """Answer one check of a stream; what concerns it alone is told in its place, and the stream goes on."""
         check = request.check
         try:
             asked.charge(request)
-            result = await self.result(check, "check")
+            result = await self._result(check, "check")
         except (RefusalError, JournalStalled) as error:
             refusal = errors.refusal(error)
             assert refusal is not None  # noqa: S101  # both have one
             asked.refused(refusal)
-            problem = types_pb2.RequestError(reason=refusal.reason, message=refusal.message)
-            result = liquidation_pb2.LiquidationResult(error=problem)
-        return liquidation_pb2.CheckLiquidationStreamResponse(request_id=check.request_id, result=result)
+            result = _error(types_pb2.RequestError(reason=refusal.reason, message=refusal.message))
+        return answers.delimited(_ASKED_ID, check.request_id.encode()) + answers.delimited(_ASKED_RESULT, result)
+
+    def _allowed(self, check: liquidation_pb2.LiquidationCheck) -> bytes | None:
+        """Return the answer to a check that a permit allows, as bytes; None: it is to be judged by all rules."""
+        asked = requests.asked(check)
+        allowed = None if asked is None else self._engine.admit(asked)
+        return None if allowed is None else answers.allowed(allowed)
+
+    async def _result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> bytes:
+        """Judge one closure: its decision or its error, as the bytes of a LiquidationResult."""
+        if (allowed := self._allowed(check)) is not None:
+            return answers.delimited(_DECIDED, allowed)
+        result: bytes = (await self.result(check, path)).SerializeToString()
+        return result
 
     async def result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
         """Judge one closure: its decision, or the error of the first field that cannot be used, `path` before it."""
