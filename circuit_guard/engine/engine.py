@@ -212,8 +212,8 @@ class Engine:
         another kind, and within TOLD_WITHIN_S. Raise EngineFailed where the engine has stopped.
         """
         self._raise_failure()
-        if self._journal is not None and not self._journal.has_room:
-            return None
+        if not self._allowed and self._journal is not None and not self._journal.has_room:
+            return None  # looked at once for all that are told together
         try:
             allowed = permit.admit(self._state, self._policy, asked, self._clock.now_ns())
         except Exception as error:
