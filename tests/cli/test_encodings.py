@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ ENCODINGS = [
     {"PYTHONIOENCODING": "iso-8859-1:strict"},
     {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
 ]
+WHOLE = partial(pytest.param, marks=pytest.mark.system)
+"""Each is a dozen processes."""
 IDS = ["ascii", "cp1252", "latin-1", "LANG=C"]
 
 
@@ -63,7 +66,7 @@ def commands(guard: Guard) -> dict[str, tuple[int, list[str]]]:
     }
 
 
-@pytest.mark.parametrize("environment", ENCODINGS, ids=IDS)
+@pytest.mark.parametrize("environment", [ENCODINGS[0], *map(WHOLE, ENCODINGS[1:])], ids=IDS)
 def test_commands_when_the_encoding_lacks_letters_then_they_print_escapes_and_end_as_ever(
     guard: Guard, environment: dict[str, str]
 ) -> None:
@@ -82,6 +85,7 @@ def test_commands_when_the_encoding_lacks_letters_then_they_print_escapes_and_en
             assert rb"Index 0 \u2192 h" in done.stdout
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("environment", ENCODINGS[:1] + ENCODINGS[3:], ids=[IDS[0], IDS[3]])
 def test_watch_when_the_encoding_lacks_letters_then_it_goes_on(guard: Guard, environment: dict[str, str]) -> None:
     program = [sys.executable, "-m", "circuit_guard", "watch", "--address", guard.address]
@@ -152,6 +156,6 @@ def test_recording_when_it_has_half_a_letter_then_the_command_says_so_and_does_n
     file = tmp_path / "half.jsonl"
     file.write_text('{"circuit_guard_recording": 1, "description": "half \\ud800 a letter"}\n')
 
-    for environment in ({}, *ENCODINGS):
+    for environment in ({}, ENCODINGS[0]):
         done = command(environment, "recording", "validate", str(file))
         assert b"Traceback" not in done.stderr, done.stderr
