@@ -27,6 +27,12 @@ def test_show_when_asked_for_nothing_special_then_the_last_records_are_lines(dir
     assert [line.split()[3] for line in lines] == [record.kind for record in last]
 
 
+@pytest.fixture(scope="module")
+def all_shown(directory: Path) -> str:
+    """Return what is printed of every record."""
+    return run("journal", "show", str(directory), "--last", "10000").stdout
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -51,8 +57,8 @@ def test_show_when_asked_for_nothing_special_then_the_last_records_are_lines(dir
         " takes effect",
     ],
 )
-def test_show_when_all_is_shown_then_each_kind_has_its_words(directory: Path, line: str) -> None:
-    assert line in run("journal", "show", str(directory), "--last", "10000").stdout
+def test_show_when_all_is_shown_then_each_kind_has_its_words(all_shown: str, line: str) -> None:
+    assert line in all_shown
 
 
 def test_show_when_narrowed_then_only_what_was_asked_for_is_shown(directory: Path) -> None:
