@@ -26,6 +26,9 @@ ENCODINGS = [
 ]
 WHOLE = partial(pytest.param, marks=pytest.mark.system)
 """Each is a dozen processes."""
+SLOWER = frozenset(
+    {"status", "halt", "resume of what is not halted", "journal show", "policy explain", "a missing file"}
+)
 IDS = ["ascii", "cp1252", "latin-1", "LANG=C"]
 
 
@@ -66,11 +69,16 @@ def commands(guard: Guard) -> dict[str, tuple[int, list[str]]]:
     }
 
 
-@pytest.mark.parametrize("environment", [ENCODINGS[0], *map(WHOLE, ENCODINGS[1:])], ids=IDS)
+@pytest.mark.parametrize(
+    ("environment", "left_out"),
+    [(ENCODINGS[0], SLOWER), *(WHOLE(environment, frozenset()) for environment in ENCODINGS)],
+    ids=["ascii, some", *IDS],
+)
 def test_commands_when_the_encoding_lacks_letters_then_they_print_escapes_and_end_as_ever(
-    guard: Guard, environment: dict[str, str]
+    guard: Guard, environment: dict[str, str], left_out: frozenset[str]
 ) -> None:
-    for name, (code, arguments) in commands(guard).items():
+    asked = {name: how for name, how in commands(guard).items() if name not in left_out}
+    for name, (code, arguments) in asked.items():
         done = command(environment, *arguments)
 
         assert b"Traceback" not in done.stdout + done.stderr, (name, done)
