@@ -396,7 +396,8 @@ def test_state_when_its_types_are_listed_then_what_a_copy_shares_cannot_change()
     while unseen:
         hint: Any = unseen.pop()
         if is_dataclass(hint) and not _frozen(hint):
-            unseen += get_type_hints(hint).values()
+            hints = get_type_hints(hint)  # a copy begins without what is derived from the rest
+            unseen += [hints[field.name] for field in fields(hint) if field.init]
         elif get_origin(hint) in (dict, OrderedDict, list, set, deque, Union, UnionType):
             unseen += get_args(hint)
         else:
