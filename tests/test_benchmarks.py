@@ -62,6 +62,7 @@ def test_benchmarks_when_documented_then_each_is_run_here() -> None:
     assert named == {*QUICK, *LONGER, "load"}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("benchmark", QUICK)
 def test_benchmark_when_quick_then_it_prints_its_figures(benchmark: str) -> None:
     arguments, figures = QUICK[benchmark]

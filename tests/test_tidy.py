@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,19 +39,24 @@ CALENDAR = "circuit_guard/core/formatting.py"
 """The one module of the core that has instants as people read them, and so needs a calendar; no clock."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def name_of(path: Path) -> str:
     """Return a file as messages name it."""
     return path.relative_to(ROOT).as_posix()
 
 
 def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    nodes = ast.walk(ast.parse(path.read_text()))
+    nodes = ast.walk(parsed(path))
     return (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def public_definitions(path: Path) -> Iterator[tuple[str, Definition]]:
     """Return the public classes and functions, and the public methods of public classes that override nothing."""
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
             continue
         yield node.name, node
@@ -61,6 +67,7 @@ def public_definitions(path: Path) -> Iterator[tuple[str, Definition]]:
             yield from ((f"{node.name}.{child.name}", child) for child in methods if not child.name.startswith("_"))
 
 
+@cache
 def code_of(path: Path) -> str:
     """Return a file without its comments and docstrings."""
     tree = ast.parse(path.read_text())
@@ -126,7 +133,7 @@ def test_errors_when_caught_then_none_is_swallowed() -> None:
     offenders = [
         f"{name_of(path)}:{node.lineno}"
         for path in FILES
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ExceptHandler) and all(isinstance(child, ast.Pass) for child in node.body)
     ]
     assert not offenders, "\n".join(offenders)

@@ -48,5 +48,7 @@ class NoChannel:
     def unary_unary(self, *_: Any, **__: Any) -> None:
         """Return nothing to call."""
 
+    stream_stream = unary_unary
+
     def close(self) -> Any:
         """Do nothing: a client whose process forked never gets here."""

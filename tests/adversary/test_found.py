@@ -216,7 +216,11 @@ def test_a03_mark_when_it_is_wrong_against_a_move_then_nobody_is_closed(
 
 @pytest.mark.parametrize(
     ("accounts", "hold_s", "price", "fall", "carried"),
-    [(130, 120, 100_000.0, 0.1, True), (210, 75, 3_000.0, 0.06, True), (115, 155, 22.0, 0.17, False)],
+    [
+        pytest.param(130, 120, 100_000.0, 0.1, True, marks=pytest.mark.system),
+        pytest.param(210, 75, 3_000.0, 0.06, True, marks=pytest.mark.system),
+        (115, 155, 22.0, 0.17, False),
+    ],
     ids=["with accounts", "more of them", "without accounts"],
 )
 def test_b01_backlog_when_a_halt_ends_then_it_drains_and_trips_nothing(

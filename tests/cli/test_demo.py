@@ -28,11 +28,13 @@ def told() -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=110)
 
 
+@pytest.mark.system
 def test_demo_when_played_then_no_wrongful_closure_is_allowed(told: subprocess.CompletedProcess[str]) -> None:
     assert told.stderr == ""
     assert told.returncode == 0
 
 
+@pytest.mark.system
 def test_demo_when_played_then_its_score_is_the_replays(told: subprocess.CompletedProcess[str]) -> None:
     replayed: dict[str, Any] = replay_files([bundled("incident.jsonl.gz")], read_policy_file(bundled("policy.toml")))
     wrongful, genuine = replayed["labelled"]["wrongful"], replayed["labelled"]["genuine"]
@@ -44,6 +46,7 @@ def test_demo_when_played_then_its_score_is_the_replays(told: subprocess.Complet
     assert f" {genuine['allow'] + genuine['allow_on_retry']}/{sum(genuine.values())} " in rows["genuine allowed"]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "line",
     [

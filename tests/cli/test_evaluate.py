@@ -128,6 +128,7 @@ def test_evaluate_when_matplotlib_is_missing_then_says_which_extra_to_install(
     assert "--plot needs matplotlib, which is not installed: pip install 'circuit-guard[plot]'" in stderr
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list a process's children")
 def test_evaluate_when_killed_then_its_processes_end_too(recording: Path) -> None:
     command = (sys.executable, "-m", "circuit_guard", "evaluate", str(recording), "--seeds", "500", "--jobs", "2")

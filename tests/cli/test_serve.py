@@ -16,6 +16,7 @@ from tests.cli.running import POLICY, run
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("with_file", [False, True])
 def test_serve_when_started_then_it_says_which_settings_and_policy_it_uses(tmp_path: Path, with_file: bool) -> None:
     policy, settings = tmp_path / "policy.toml", tmp_path / "settings.toml"

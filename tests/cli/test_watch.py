@@ -67,6 +67,7 @@ def test_watch_when_piped_then_it_prints_one_line_an_event_and_ctrl_c_ends_it_wi
 
     assert watch.first_line(guard).endswith(f" {BTC}: closures halted by alice: drill\n")
     guard.run("resume", BTC, "--actor", "alice", "--reason", "over")
+    guard.observe()
     guard.run(*CHECK, "--request-id", "allowed")
     guard.run("check", "--market", BTC, "--size", "-1", "--request-id", "denied")
 
@@ -74,18 +75,21 @@ def test_watch_when_piped_then_it_prints_one_line_an_event_and_ctrl_c_ends_it_wi
     assert watch.interrupt() == 0
 
 
+@pytest.mark.system
 def test_watch_when_asked_for_json_then_every_line_is_an_event(guard: Guard) -> None:
     guard.observe(times=3)
     watch = Watch("--json", "--include-allowed", "--address", guard.address)
 
     assert json.loads(watch.first_line(guard))["halt_changed"]["halted"] is True
     guard.run("resume", BTC, "--actor", "alice", "--reason", "over")
+    guard.observe()
     guard.run(*CHECK)
 
     assert json.loads(watch.line_with("VERDICT_"))["decision"]["verdict"] == "VERDICT_ALLOW"
     assert watch.interrupt() == 0
 
 
+@pytest.mark.system
 def test_watch_when_on_a_terminal_then_the_table_is_live(guard: Guard) -> None:
     guard.latch(BTC)
     controller, terminal = pty.openpty()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.cli.running import Guard, running
 from tests.client.guards import PATIENT_S
 
 HANGS_S = 40.0
+WHOLE = partial(pytest.param, marks=pytest.mark.system)
+"""Each is three more processes: the other combinations."""
 
 PROGRAM = """
 import asyncio, os, sys
@@ -68,9 +71,9 @@ def forking(guard: Guard, support: str | None, *how: str) -> dict[str, list[str]
     return said
 
 
-@pytest.mark.parametrize("asked", ["asked", "made"])
-@pytest.mark.parametrize("used", ["same", "sync"])
-@pytest.mark.parametrize("support", ["1", None])
+@pytest.mark.parametrize("asked", ["asked", WHOLE("made")])
+@pytest.mark.parametrize("used", ["same", WHOLE("sync")])
+@pytest.mark.parametrize("support", [WHOLE("1"), None])
 def test_client_when_grpc_supports_forks_then_parent_and_children_are_answered(
     guard: Guard, support: str | None, asked: str, used: str
 ) -> None:
@@ -80,17 +83,17 @@ def test_client_when_grpc_supports_forks_then_parent_and_children_are_answered(
     assert [one.split()[0] for one in said["after"]] == ["guard"]
 
 
-@pytest.mark.parametrize("asked", ["asked", "made"])
+@pytest.mark.parametrize("asked", ["asked", WHOLE("made")])
 @pytest.mark.parametrize(
     ("support", "made", "used"),
     [
         ("0", "sync", "same"),
         ("0", "sync", "sync"),
-        ("0", "sync", "async"),
-        ("0", "async", "same"),
+        WHOLE("0", "sync", "async"),
+        WHOLE("0", "async", "same"),
         ("1", "async", "same"),
-        ("1", "async", "async"),
-        ("false", "sync", "same"),
+        WHOLE("1", "async", "async"),
+        WHOLE("false", "sync", "same"),
     ],
 )
 def test_client_when_grpc_would_hang_in_a_fork_then_the_child_is_told_at_once_and_the_parent_is_answered(

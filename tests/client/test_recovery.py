@@ -77,8 +77,11 @@ def test_check_when_what_hung_at_the_address_is_replaced_by_a_guard_then_it_is_f
             assert time.monotonic() < until, "the client still waits for what hung"
 
 
-def test_check_when_the_guard_is_unavailable_then_it_is_asked_once_more_under_the_same_id(guard: FakeGuard) -> None:
-    guard.fail(grpc.StatusCode.UNAVAILABLE)
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+def test_check_when_the_connection_is_lost_then_it_is_asked_once_more_under_the_same_id(
+    guard: FakeGuard, code: grpc.StatusCode
+) -> None:
+    guard.fail(code)
     with GuardClient(guard.address, deadline_s=PATIENT_S) as client:
         answer = client.check(closure())
 

@@ -76,7 +76,7 @@ def test_policy_when_one_value_is_replaced_then_it_loads_or_is_refused(keys: tup
         SCHEMA.validate(document)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(PLACES), st.text(max_size=20), VALUES)
 def test_policy_when_one_key_is_added_then_it_loads_or_is_refused(
     keys: tuple[str, ...], name: str, value: object

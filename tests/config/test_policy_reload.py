@@ -115,6 +115,7 @@ def test_sighup_when_the_file_has_changed_then_it_is_in_force_and_nothing_is_hea
     assert process.successful()
 
 
+@pytest.mark.system
 def test_sighup_when_the_file_is_bad_then_the_old_policy_stays_and_the_gauge_says_so(process: Process) -> None:
     before = process.status().policy_revision
     process.path.write_text(BAD)
@@ -132,6 +133,7 @@ def test_sighup_when_the_file_is_bad_then_the_old_policy_stays_and_the_gauge_say
     assert process.successful()
 
 
+@pytest.mark.system
 def test_watch_when_a_config_map_is_updated_then_the_guard_takes_it_unasked(tmp_path: Path) -> None:
     for number, text in enumerate((POLICY, BAD, WIDER)):
         (tmp_path / f"..2026_{number}").mkdir()

@@ -19,11 +19,11 @@ from tests.core.test_exchange_prices import told, trips
 DELISTINGS = pytest.mark.parametrize(
     ("kind", "price", "last", "rate", "minutes"),
     [
-        ("growing", "0.5", "0.35", "0.0001", 30),
+        pytest.param("growing", "0.5", "0.35", "0.0001", 30, marks=pytest.mark.system),
         ("growing", "118.2", "171.35", "-0.0004", 12),
-        ("growing", "0.03117", "0.00892", "0.0009", 21),
+        pytest.param("growing", "0.03117", "0.00892", "0.0009", 21, marks=pytest.mark.system),
         ("rolling", "2.31", "1.497", "0", 9),
-        ("rolling", "6405", "7290.5", "0.00021", 14),
+        pytest.param("rolling", "6405", "7290.5", "0.00021", 14, marks=pytest.mark.system),
     ],
 )
 AVERAGE_S = 420

@@ -165,7 +165,7 @@ def expect_nothing_stale(played: Guard) -> None:
 
 
 QUIET = settings(
-    max_examples=100,
+    max_examples=40,
     derandomize=True,
     database=None,
     deadline=None,

@@ -100,7 +100,7 @@ def worst(judged: list[ObservationJudged]) -> Severity | None:
     return max((finding.severity for one in judged for finding in one.findings), default=None)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(calendars())
 def test_index_when_it_steps_within_the_tolerance_then_nothing_is_rejected(calendar: Calendar) -> None:
     exchange = Exchange(calendar)
@@ -110,7 +110,7 @@ def test_index_when_it_steps_within_the_tolerance_then_nothing_is_rejected(calen
     assert all(one.accepted for one in exchange.publish(exchange.settles_ns + (calendar.period_s + 200) * SECOND_NS))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(calendars(), st.integers(130, 170), st.sampled_from([1, -1]))
 def test_index_when_it_moves_between_settlements_then_it_latches(calendar: Calendar, after_s: int, sign: int) -> None:
     exchange = Exchange(calendar)
@@ -119,7 +119,7 @@ def test_index_when_it_moves_between_settlements_then_it_latches(calendar: Calen
     assert worst(moved) is Severity.LATCH
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(calendars(), st.integers(-119, 150))
 def test_index_when_it_is_reset_then_it_latches_whenever_that_is(calendar: Calendar, after_s: int) -> None:
     exchange = Exchange(calendar)
@@ -129,7 +129,7 @@ def test_index_when_it_is_reset_then_it_latches_whenever_that_is(calendar: Calen
     assert worst(reset) is Severity.LATCH
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(calendars().filter(lambda one: abs(one.rate) > Decimal("0.00008")))
 def test_index_when_a_settlement_is_applied_twice_at_once_then_it_latches(calendar: Calendar) -> None:
     exchange = Exchange(calendar)
@@ -139,7 +139,7 @@ def test_index_when_a_settlement_is_applied_twice_at_once_then_it_latches(calend
     assert worst(exchange.publish(exchange.now_ns + 1, added=exchange.feed.premium)) is Severity.LATCH
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(calendars().filter(lambda one: abs(one.rate) > Decimal("0.0001")))
 def test_caller_when_funding_was_just_settled_then_both_sides_of_the_step_are_believed(calendar: Calendar) -> None:
     exchange = Exchange(calendar)

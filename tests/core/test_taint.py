@@ -58,7 +58,7 @@ def test_discard_when_the_index_was_true_in_the_gap_that_is_closed_then_it_still
 spread_out = st.decimals(min_value=-50_000, max_value=50_000, places=3)
 
 
-@settings(max_examples=20)
+@settings(max_examples=5)
 @given(values=st.lists(spread_out, min_size=taint.INTERVALS_MAX + 1, max_size=2 * taint.INTERVALS_MAX, unique=True))
 def test_discard_when_however_many_values_were_discarded_then_each_is_still_tainted(values: list[Decimal]) -> None:
     state = market()
@@ -128,4 +128,4 @@ class Discarding(RuleBasedStateMachine):
 
 
 TestDiscarding = Discarding.TestCase
-TestDiscarding.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestDiscarding.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

@@ -21,6 +21,7 @@ from tests.driver import START_NS, ManualClock
 # The directory
 
 
+@pytest.mark.system
 async def test_second_process_when_the_directory_is_held_then_it_ends_and_names_the_holder(tmp_path: Path) -> None:
     first, other = GuardProcess(tmp_path), tmp_path / "other"
     other.mkdir()

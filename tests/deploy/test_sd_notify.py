@@ -134,6 +134,7 @@ def start(folder: Path, systemd: Notifications, required: str) -> subprocess.Pop
     return subprocess.Popen(command, env={**os.environ, **ports, **notify}, cwd=ROOT, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("required", "status"), [("false", "STATUS=serving"), ("true", WAITING)])
 def test_guard_when_systemd_starts_it_then_it_says_that_it_answers_lives_and_stops(
     tmp_path: Path, systemd: Notifications, required: str, status: str
@@ -154,6 +155,7 @@ def test_guard_when_systemd_starts_it_then_it_says_that_it_answers_lives_and_sto
     }
 
 
+@pytest.mark.system
 def test_guard_when_it_cannot_start_then_it_never_says_that_it_is_ready(tmp_path: Path, systemd: Notifications) -> None:
     with start(tmp_path, systemd, required="perhaps") as process:
         assert process.wait(timeout=20) == 2

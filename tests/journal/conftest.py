@@ -4,14 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from tests.journal.builders import START_NS
-
-settings.register_profile("no deadline", deadline=None)  # the cores are shared: time is no test
-settings.load_profile("no deadline")
 
 
 class Opened:

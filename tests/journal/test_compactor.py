@@ -201,6 +201,7 @@ def test_rows_when_they_are_not_as_they_were_written_then_whoever_asked_is_told_
     assert str(told) == str(broken.value)
 
 
+@pytest.mark.system
 def test_guard_when_killed_then_its_process_ends_too(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tests.journal.crash_writer", str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as writer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -33,13 +35,24 @@ async def fill(journal: Journal, hours: int, per_hour: int = 100) -> None:
         await journal.checkpoint(state((hour + 1) * HOUR_S - 1), world.policy(), "named" if hour == 1 else "")
 
 
-@pytest.fixture(name="filled")
-async def _filled(opened: Opened) -> Path:
+@pytest.fixture(scope="module")
+def six_hours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a closed journal of 6 hours, in blocks of half an hour a chain."""
-    with opened(block_records=50) as journal:
-        await fill(journal, hours=6)
-        await settled(journal, opened.directory, blocks=22)
-    return opened.directory
+    directory = tmp_path_factory.mktemp("six hours") / "state"
+
+    async def write() -> None:
+        with Journal(directory, START_NS, JournalOptions(block_records=50)) as journal:
+            await fill(journal, hours=6)
+            await settled(journal, directory, blocks=22)
+
+    asyncio.run(write())
+    return directory
+
+
+@pytest.fixture(name="filled")
+def _filled(six_hours: Path, tmp_path: Path) -> Path:
+    """Return a copy of that journal, the test's own."""
+    return shutil.copytree(six_hours, tmp_path / "state")
 
 
 def pruned(directory: Path, hours: float, **options: Any) -> int:

@@ -52,6 +52,7 @@ def test_rules_when_promtool_checks_them_then_each_file_is_valid() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
 def test_rules_when_promtool_runs_their_tests_then_they_fire_and_stay_silent(path: Path) -> None:
     done = promtool("test", "rules", path)

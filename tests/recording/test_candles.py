@@ -158,6 +158,7 @@ def test_parquet_when_it_holds_the_same_rows_then_makes_the_same_recording(tmp_p
     assert list(from_candles(tmp_path / "p.parquet", None, CandleOptions()).entries) == from_csv
 
 
+@pytest.mark.system
 def test_real_candles_when_they_are_here_then_become_a_recording_the_guard_trusts(
     tmp_path: Path, shared_data: Path, policy_file: PolicyFile
 ) -> None:

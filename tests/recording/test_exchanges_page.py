@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,14 +120,15 @@ def announced_at_8(policy: str) -> str:
     return policy.replace("2030-01-01T08:00:00Z", format_time(EIGHT_NS))
 
 
+WHOLE = partial(pytest.param, marks=pytest.mark.system)
 FITTING = {
     "continuous": (CONTINUOUS, Venue()),
     "stepwise": (STEPWISE, Venue(settles=True)),
     "stepwise, published 17 s late": (STEPWISE, Venue(settles=True, late=17)),
-    "stepwise, published 11 s early": (STEPWISE, Venue(settles=True, late=-11)),
+    "stepwise, published 11 s early": WHOLE(STEPWISE, Venue(settles=True, late=-11)),
     "rates only": (RATES_ONLY, Venue(indexless=True)),
     "period published": (PUBLISHED, Venue(carries=True, period_from_8=14_400)),
-    "period announced, and not yet": (ANNOUNCED, Venue()),
+    "period announced, and not yet": WHOLE(ANNOUNCED, Venue()),
 }
 
 
@@ -162,7 +164,7 @@ def test_policy_when_it_knows_of_no_delisting_then_it_trips(tmp_path: Path) -> N
 
 WRONG = {
     "a stepwise exchange under a continuous policy": (CONTINUOUS, Venue(settles=True), "funding_jump"),
-    "settled a second time": (STEPWISE, Venue(settles=True, doubled=True), "funding_off_settlement"),
+    "settled a second time": WHOLE(STEPWISE, Venue(settles=True, doubled=True), "funding_off_settlement"),
     "a step added to a continuous index": (CONTINUOUS, Venue(doubled=True), "funding_jump"),
     "a period shorter than the policy admits": (PUBLISHED, Venue(carries=True, period_from_8=900), "funding_jump"),
 }

@@ -35,6 +35,7 @@ async def test_journal_when_made_then_it_proves_and_the_score_is_that_of_the_rep
     assert max(apart) < 1.1 * CHECKPOINT_INTERVAL_NS
 
 
+@pytest.mark.system
 async def test_journal_when_made_twice_then_its_heads_are_the_same(tmp_path: Path, policy_file: PolicyFile) -> None:
     heads = []
     for name in ("one", "other"):

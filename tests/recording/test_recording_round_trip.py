@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from circuit_guard.core.formatting import format_time
@@ -22,6 +22,7 @@ from circuit_guard.recording.format import Entry, Header, LabelledCheck, parse_d
 from tests.recording.strategies import TIME_NS_MAX, decimals, headers, recordings
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(headers, recordings, st.sampled_from(["recording.jsonl", "recording.jsonl.gz"]))
 def test_recording_when_written_then_reads_as_it_was(header: Header, entries: list[Entry], name: str) -> None:
     with TemporaryDirectory() as folder:

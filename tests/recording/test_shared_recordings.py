@@ -10,6 +10,8 @@ from circuit_guard.config.policy import read_policy_file
 from circuit_guard.recording.replay import replay_file
 from circuit_guard.recording.score import ReplayResult
 
+pytestmark = pytest.mark.system
+
 POLICY = Path(__file__).parents[2] / "config" / "policy.toml"
 
 

@@ -7,11 +7,14 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.report.recorded import ROOT
 
 EXAMPLES = ROOT / "examples" / "incident_report"
 
 
+@pytest.mark.system
 def test_examples_when_the_report_changes_then_they_are_written_anew() -> None:
     script = [sys.executable, "scripts/generate_incident_report.py", "--check"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -58,6 +58,7 @@ def test_genuine_closures_when_reported_then_all_are_justified_and_none_is_undec
     assert len(incident.closures) == 79
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("seed", [7])
 async def test_another_incident_when_reported_then_its_amounts_are_the_true_ones_as_well(
     tmp_path: Path, seed: int

@@ -274,6 +274,7 @@ def test_signal_when_a_client_watches_then_the_guard_drains_at_once_and_ends_wit
     assert process.popen.returncode == 0
 
 
+@pytest.mark.system
 def test_signal_when_it_comes_twice_then_the_process_ends_at_once(tmp_path: Path) -> None:
     process = Process(write_settings(tmp_path))
     address = process.read_until("started")["grpc"]

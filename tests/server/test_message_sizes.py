@@ -63,7 +63,7 @@ def checks(count: int, positions: int, text: str = "") -> list[pb.LiquidationChe
     return asked
 
 
-@pytest.mark.parametrize(("count", "positions"), [(1_000, 10), (990, 9)])
+@pytest.mark.parametrize(("count", "positions"), [(1_000, 10), pytest.param(990, 9, marks=pytest.mark.system)])
 def test_plain_client_when_its_answer_would_not_fit_then_it_is_told_which_checks_to_ask_again(
     guard: Guard, count: int, positions: int
 ) -> None:
@@ -85,7 +85,10 @@ def test_plain_client_when_its_answer_would_not_fit_then_it_is_told_which_checks
     assert calls > 1
 
 
-@pytest.mark.parametrize(("count", "positions"), [(1_000, 12), (550, 100), (52, 1_000), (3, 2)])
+@pytest.mark.parametrize(
+    ("count", "positions"),
+    [(1_000, 12), *(pytest.param(*many, marks=pytest.mark.system) for many in [(550, 100), (52, 1_000)]), (3, 2)],
+)
 def test_client_when_a_batch_is_too_many_bytes_then_every_closure_has_its_own_answer_all_the_same(
     guard: Guard, count: int, positions: int
 ) -> None:
