@@ -205,8 +205,14 @@ def funding_envelope(policy: FundingParameters, trusted: Decimal, price: Decimal
 
 def rounding_of(price: Decimal, *published: Decimal) -> Decimal:
     """Return one unit of the last digit published: two rounded values differ by up to that more than the true ones."""
-    digits = min(int(one.normalize().as_tuple().exponent) for one in published)
-    return min(Decimal(1).scaleb(digits), abs(price) * ROUNDING_SHARE_MAX)
+    digit = min(map(_last_digit, published))
+    return min(digit, abs(price) * ROUNDING_SHARE_MAX)
+
+
+@lru_cache(maxsize=4096)
+def _last_digit(published: Decimal) -> Decimal:
+    """Return one unit of the last digit of a number that is not zero; zeros at its end are not counted."""
+    return Decimal(1).scaleb(int(published.normalize().as_tuple().exponent))
 
 
 def funding_price(index_price: Decimal | None, mark_price: Decimal | None) -> Decimal | None:

@@ -353,7 +353,8 @@ def _exceeded(spans: list[tuple[Decimal, int]], lasted_ns: int) -> Decimal:
 
 def facts_of(source: str, policy: MarketPolicy) -> SourceFacts:
     """Return what the policy says of a source."""
-    return next((one for one in policy.of(ReferenceParameters).facts if one.source == source), PLAIN)
+    facts = policy.of(ReferenceParameters).facts
+    return next((one for one in facts if one.source == source), PLAIN) if facts else PLAIN
 
 
 def averages(policy: MarketPolicy) -> bool:
