@@ -101,7 +101,8 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     if late and not rejecting:
         market.feed.remember(Judged(observation, True, findings))  # the later one that overtook it is trusted already
         return [*facts, _judged(observation, findings, accepted=True)]
-    _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
+    if not late:  # the feed stands where the one that overtook it was
+        _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
     market.feed.remember(Judged(observation, not rejecting, findings))
     unanswered = _unanswered(market, observation, market_policy)
     _doubt(market, {finding.reason for finding in (*findings, *unanswered)}, now_ns)
