@@ -480,3 +480,80 @@ def test_c02_distance_when_a_crash_took_the_mark_away_from_venues_then_it_holds_
         exchange.now += 1
     assert genuine.all_closed()
     assert exchange.state.markets[ALT].phase.effective() is (Phase.POST_ONLY if entered == "phase" else Phase.OPEN)
+
+
+# What the second search found
+
+
+@pytest.mark.parametrize("phase", [Phase.POST_ONLY, Phase.OPEN], ids=["post only", "recovering"])
+@pytest.mark.parametrize(
+    ("market_class", "price", "fall", "seconds", "ahead"),
+    [("major", 61_000.0, 0.1, 30, 0.15), ("default", 0.31, 0.03, 20, 0.05), ("tradfi", 190.0, -0.04, 25, -0.06)],
+)
+def test_d01_distance_when_a_crash_took_the_mark_ahead_then_no_band_is_put_there(
+    market_class: str, price: float, fall: float, seconds: int, ahead: float, phase: Phase
+) -> None:
+    exchange, allowed = Exchange(shipped({ALT: market_class})), list[float]()
+    exchange.warm(ALT, price, 3.0)
+    for second in range(1, seconds + 1):
+        reference = price * (1 - fall * second / seconds)
+        exchange.venues(ALT, reference)
+        assert exchange.publish(ALT, reference * (1 - ahead * second / seconds), 3.0, index=reference)
+        exchange.now += 1
+    if phase is Phase.OPEN:
+        exchange.take(i.PhaseCommand(ns(exchange.now), Phase.CANCEL_ONLY, (ALT,), "exchange", "a thin book"))
+    exchange.now += 60
+    exchange.take(i.PhaseCommand(ns(exchange.now), phase, (ALT,), "exchange", "a thin book"))
+    for _ in range(3):
+        exchange.honest(ALT, reference, 3.0)
+        allowed += [
+            off
+            for off in (0.005, 0.009, 0.012, 0.02, 0.05, 0.09)
+            if exchange.ask(ALT, -1, reference, 3.0, price=reference * (1 - off * (1 if ahead > 0 else -1))).allowed
+        ]
+        exchange.now += 1
+    assert max(allowed, default=0) <= 0.011
+
+
+@pytest.mark.parametrize(
+    ("price", "index", "digits", "hz"), [(100.0, 1.0, 4, 1), (20_000.0, -200.0, 2, 4), (0.5, 0.004, 7, 10)]
+)
+def test_d02_stepwise_index_when_it_walks_by_one_unit_of_its_last_digit_then_it_is_seen_at_once(
+    price: float, index: float, digits: int, hz: int
+) -> None:
+    exchange, walked = (
+        Exchange(shipped({ALT: "default"}, '[markets.ALT-USD-PERP.funding]\naccrual = "stepwise"')),
+        index,
+    )
+    exchange.warm(ALT, price, index, premium=0.0)
+    accepted = 0
+    for number in range(10 * hz):
+        exchange.now += 1 / hz
+        walked = round(walked + 10**-digits, digits)
+        if number % hz == 0:
+            exchange.venues(ALT, price)
+        accepted += exchange.publish(ALT, price, walked, premium=0.0)
+    assert accepted <= 1
+    assert exchange.latched(ALT)
+
+
+def test_d02_stepwise_index_when_its_rounding_differs_then_it_is_not_rejected() -> None:
+    exchange = Exchange(shipped({ALT: "default"}, '[markets.ALT-USD-PERP.funding]\naccrual = "stepwise"'))
+    exchange.warm(ALT, 100.0, 1.0, premium=0.0)
+    for number in range(100):
+        exchange.now += 1
+        exchange.honest(ALT, 100.0, 1.0 + 0.0001 * (number % 2), premium=0.0)
+    assert not exchange.rejected
+
+
+@pytest.mark.parametrize(("mark", "gap_s"), [(1.1, 0.2), (0.5, 0.9), (3.0, 0.05)])
+def test_d03_observation_when_it_is_late_and_wrong_then_the_feed_does_not_go_back(mark: float, gap_s: float) -> None:
+    exchange = Exchange(shipped({BTC: "major"}))
+    exchange.warm(BTC, 100.0, 1.0)
+    exchange.sequences[BTC] += 1
+    exchange.honest(BTC, 100.0, 1.0)
+    exchange.now += gap_s
+    exchange.sequences[BTC] -= 2
+    assert not exchange.publish(BTC, 100.0 * mark, 1.0, event=exchange.now - gap_s)
+    assert not exchange.publish(BTC, 100.01, 1.0)  # a second writer, with the number of the one that overtook
+    assert exchange.latched(BTC)

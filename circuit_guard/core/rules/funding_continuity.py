@@ -219,7 +219,7 @@ class _Stepped:
 
     def __init__(self, view: MarketView, due: Due, index: Decimal, policy: MarketPolicy) -> None:
         self.view, self.due, self.index, self.policy = view, due, index, policy
-        self.last = view.state.trusted.funding_index or Decimal(0)
+        self.last = due.stood(view.state.trusted.funding_index or Decimal(0))
         self.step = index - self.last
 
     def finding(self) -> Finding | None:
