@@ -5,12 +5,14 @@ No wrongful closure is allowed, and a genuine one is allowed at once or within 1
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from circuit_guard.core import guard
 from circuit_guard.core import inputs as i
-from circuit_guard.core.facts import StateValidated
+from circuit_guard.core.facts import DecisionMade, StateValidated
 from circuit_guard.core.types import Outcome, Phase
 from tests.adversary.exchange import PERIOD_S, Answer, Books, Exchange, Held, decimal, ns, shipped
 
@@ -557,3 +559,32 @@ def test_d03_observation_when_it_is_late_and_wrong_then_the_feed_does_not_go_bac
     assert not exchange.publish(BTC, 100.0 * mark, 1.0, event=exchange.now - gap_s)
     assert not exchange.publish(BTC, 100.01, 1.0)  # a second writer, with the number of the one that overtook
     assert exchange.latched(BTC)
+
+
+@pytest.mark.parametrize(
+    ("lines", "shut_s"),
+    [
+        ('[markets.STOCK-USD-PERP.hours]\nsessions = ["mon-sun 00:00-11:05"]', 300),
+        ('[[markets.STOCK-USD-PERP.changes]]\nfrom = 2026-01-19T11:04:40Z\nfunding.rate_max = "0.004"', 280),
+    ],
+    ids=["its hours end", "its policy changes"],
+)
+def test_d04_allow_when_what_it_rests_on_has_ended_then_it_answers_no_more(lines: str, shut_s: int) -> None:
+    exchange = Exchange(shipped({STOCK: "tradfi"}, lines))
+    exchange.warm(STOCK, 100.0, 1.0, shut_s - 5)
+    check = i.Check(
+        ns(exchange.now),
+        "the same",
+        "account",
+        STOCK,
+        decimal(-1),
+        execution_price=decimal(100),
+        basis=i.Basis(decimal(100), decimal(1)),
+    )
+    answers = []
+    for at_s in (shut_s - 5, shut_s - 1, shut_s, shut_s + 5):
+        exchange.now = at_s
+        exchange.honest(STOCK, 100.0, 1.0)
+        told = guard.decide(exchange.state, replace(check, at_ns=ns(exchange.now)), exchange.policy)
+        answers += [fact.repeated for fact in told if isinstance(fact, DecisionMade)]
+    assert answers == [False, True, False, True]

@@ -164,39 +164,26 @@ def test_mapping_when_the_body_can_be_read_in_two_ways_or_none_then_it_is_refuse
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "field", "shown", "key"),
     [
-        (
-            closure(Size="-9"),
-            'size (json:closure.size) was "Size", '
-            "expected the key size and no other case of it: some readers ignore case",
-        ),
-        (
-            closure(price=None, PRICE="1"),
-            'execution_price (json:closure.price) was "PRICE", '
-            "expected the key price and no other case of it: some readers ignore case",
-        ),
-        (
-            {**BODY, "Closure": {"market": "ETH"}},
-            'market (json:closure.market) was "Closure", '
-            "expected the key closure and no other case of it: some readers ignore case",
-        ),
-        (
-            {**BODY, "clo\u017fure": {}},
-            'market (json:closure.market) was "clo\\u017fure", '
-            "expected the key closure and no other case of it: some readers ignore case",
-        ),
+        (closure(Size="-9"), "size (json:closure.size)", "Size", "size"),
+        (closure(price=None, PRICE="1"), "execution_price (json:closure.price)", "PRICE", "price"),
+        ({**BODY, "Closure": {"market": "ETH"}}, "market (json:closure.market)", "Closure", "closure"),
+        ({**BODY, "clo\u017fure": {}}, "market (json:closure.market)", "clo\\u017fure", "closure"),
     ],
     ids=["twice", "instead", "its table", "a letter that folds to it"],
 )
-def test_mapping_when_a_key_is_there_in_another_case_then_it_is_refused(body: object, message: str) -> None:
-    assert said(FROM_BODY, {}, body) == message
+def test_mapping_when_a_key_is_there_in_another_case_then_it_is_refused(
+    body: object, field: str, shown: str, key: str
+) -> None:
+    expected = f"the key {key} and no other case of it: some readers ignore case"
+    assert said(FROM_BODY, {}, body) == f'{field} was "{shown}", expected {expected}'
 
 
 @pytest.mark.parametrize("twin", ["x_circuit_guard_size", "x-circuit_guard-size"])
 def test_mapping_when_a_header_is_there_with_underscores_then_it_is_refused(twin: str) -> None:
     assert said(FROM_HEADERS, HEADERS | {twin: "-9"}) == (
-        f'size (header:x-circuit-guard-size) was "-9", '
+        'size (header:x-circuit-guard-size) was "-9", '
         f"expected no header {twin} beside x-circuit-guard-size: some services take the two for one"
     )
 
