@@ -12,6 +12,7 @@ import pytest
 
 from circuit_guard.core import guard
 from circuit_guard.core import inputs as i
+from circuit_guard.core.coverage import taken_in_an_hour
 from circuit_guard.core.facts import DecisionMade, StateValidated
 from circuit_guard.core.types import Outcome, Phase
 from tests.adversary.exchange import PERIOD_S, Answer, Books, Exchange, Held, decimal, ns, shipped
@@ -588,3 +589,25 @@ def test_d04_allow_when_what_it_rests_on_has_ended_then_it_answers_no_more(lines
         told = guard.decide(exchange.state, replace(check, at_ns=ns(exchange.now)), exchange.policy)
         answers += [fact.repeated for fact in told if isinstance(fact, DecisionMade)]
     assert answers == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("market_class", "price", "rate", "off"),
+    [("major", 61_000.0, 0.02, -0.05), ("default", 0.31, -0.05, 0.09), ("pegged", 4_670.0, 0.02, -0.03)],
+)
+def test_d05_index_price_when_it_is_wrong_along_with_the_premium_then_funding_takes_what_is_printed(
+    market_class: str, price: float, rate: float, off: float
+) -> None:
+    exchange, index_price = Exchange(shipped({ALT: market_class})), price * (1 + off)
+    exchange.warm(ALT, price, 1.0, premium=0.0)
+    true = wrong = 1.0
+    for second in range(0, 3600, 5):
+        exchange.now += 5
+        wrong += rate * index_price * 5 / PERIOD_S
+        exchange.venues(ALT, price)
+        mark = price * (1 + 1e-7 * (second % 3))
+        exchange.publish(ALT, mark, wrong, index=index_price, premium=rate * index_price, rate=rate)
+    assert not exchange.rejected
+    printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
+    assert float(printed["funding_premium_wrong"] or 0) * price < abs(wrong - true)
+    assert abs(wrong - true) <= float(printed["funding_unpublished"] or 0) * price

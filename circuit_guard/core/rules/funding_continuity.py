@@ -438,7 +438,8 @@ def _notes_of_accrual(policy: MarketPolicy) -> Iterator[str]:
         f"publishes no premium. If it publishes the true premium, the drift is {show_percent(drift.premium_zero)} "
         f"while the premium is zero and {show_percent(drift.premium_at_cap)} while it is at the cap. If the "
         f"premium is wrong as well, the drift is {show_percent(drift.premium_wrong_too)} beyond what mark and "
-        f"index price explain. If the index is published less often than every {short_seconds(rule.gap_ns)}, no "
+        "index price explain: an index price that is wrong by as much as the cap explains a premium at the cap, and "
+        f"the first figure holds. If the index is published less often than every {short_seconds(rule.gap_ns)}, no "
         "premium predicts all of it, and the first figure holds after "
         f"{short_seconds(rule.gap_ns * (1 + OPENING))}. The test of an account drifts with the index."
     )
