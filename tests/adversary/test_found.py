@@ -611,3 +611,22 @@ def test_d05_index_price_when_it_is_wrong_along_with_the_premium_then_funding_ta
     printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
     assert float(printed["funding_premium_wrong"] or 0) * price < abs(wrong - true)
     assert abs(wrong - true) <= float(printed["funding_unpublished"] or 0) * price
+
+
+@pytest.mark.parametrize(
+    ("market_class", "price", "rate", "period_s"),
+    [("major", 61_000.0, 0.02, 3600), ("default", 0.31, -0.05, 7200), ("tradfi", 190.0, 0.005, 14_400)],
+)
+def test_d06_index_when_the_shortest_period_is_claimed_then_it_drifts_no_further_than_printed(
+    market_class: str, price: float, rate: float, period_s: int
+) -> None:
+    exchange = Exchange(shipped({ALT: market_class}, f"funding.period_min_s = {period_s}"))
+    exchange.warm(ALT, price, 1.0)
+    wrong = 1.0
+    for _ in range(360):
+        exchange.now += 10
+        further = wrong + 1.4 * rate * price * 10 / period_s
+        exchange.venues(ALT, price)
+        wrong = further if exchange.publish(ALT, price, further, period_s=period_s) else wrong
+    printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
+    assert abs(rate) * price * 3600 / PERIOD_S < abs(wrong - 1.0) <= float(printed["funding_unpublished"] or 0) * price
