@@ -242,13 +242,13 @@ def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *
     point = view.state.funding.point
     if accrual is None or view.path is None:
         return point
-    trusted = view.state.trusted.funding_premium
     if not rejected:
         return view.path
-    doubted = () if trusted is None else (trusted,)
-    if accrual.premium is None or not doubted:
-        accrual = accrual._replace(unknown=Decimal(1))
-    return moved(point, accrual, view.funding(policy), doubted)
+    known = view.state.trusted.funding_premium
+    known = point.premium if known is None else known
+    if known is None:  # no premium was ever published: nothing predicts
+        return moved(point, accrual._replace(unknown=Decimal(1)), view.funding(policy))
+    return moved(point, accrual, view.funding(policy), (known,))
 
 
 AGEING = frozenset({"mark_price", "funding_index"})
