@@ -41,8 +41,8 @@ def _is_defect(record: logging.LogRecord) -> bool:
 
 
 LIBRARY_LOG = logging.getLogger("aiohttp.server.defects")
-"""Where aiohttp logs. A request that is no HTTP gets its 400 and no line: anybody who can connect could fill the disk, and
-the line would quote what was sent, a token as well."""
+"""Where aiohttp logs. A request that is no HTTP gets its 400 and no line: anybody who can connect could fill the disk,
+and the line would quote what was sent, a token as well."""
 LIBRARY_LOG.addFilter(_is_defect)
 
 Explain = Callable[[web.Request, int, str], Awaitable[web.Response]]

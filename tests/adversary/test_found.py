@@ -630,3 +630,30 @@ def test_d06_index_when_the_shortest_period_is_claimed_then_it_drifts_no_further
         wrong = further if exchange.publish(ALT, price, further, period_s=period_s) else wrong
     printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
     assert abs(rate) * price * 3600 / PERIOD_S < abs(wrong - 1.0) <= float(printed["funding_unpublished"] or 0) * price
+
+
+@pytest.mark.parametrize(
+    ("market_class", "price", "rate", "speed"),
+    [("default", 100.0, 0.05, 0.5), ("major", 61_000.0, -0.02, 0.9), ("pegged", 4_670.0, 0.02, 0.7)],
+)
+@pytest.mark.parametrize("says", ["its rate only", "its premium at times"])
+def test_d07_index_when_it_is_rejected_while_its_premium_is_left_out_then_that_opens_no_bound(
+    says: str, market_class: str, price: float, rate: float, speed: float
+) -> None:
+    exchange, wrong, worst = Exchange(shipped({ALT: market_class})), 1.0, 0.0
+    exchange.warm(ALT, price, wrong, 120, premium=0.0)
+    side = 1 if rate > 0 else -1
+    for number in range(360):
+        exchange.now += 10
+        wrong += speed * rate * price * 10 / PERIOD_S
+        mark = price * (1 + 1e-7 * (number % 3))
+        exchange.venues(ALT, price)
+        if says == "its rate only":
+            exchange.publish(ALT, mark, wrong, index=price, rate=rate if number % 2 else -rate)
+        else:
+            exchange.publish(ALT, mark, wrong, index=price, premium=rate * price if number % 6 == 0 else None)
+        books = Books(price * 0.005 + abs(wrong - 1) / 2, (Held(ALT, side, price, 1.0),))
+        if exchange.ask(ALT, -side, mark, wrong, books).allowed:
+            worst = abs(wrong - 1) / price
+    printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
+    assert 0 < worst <= float(printed["funding_premium_wrong"] or 0) * 1.07  # the anchor is up to 10 min older
