@@ -50,17 +50,17 @@ def taken_in_an_hour(policy: MarketPolicy) -> list[Taken]:
     honest, funding, alone = (
         (drift.premium_at_cap, drift.premium_wrong_too, drift.unpublished) if judged else (None, None, None)
     )
-    parts = (funding, mark.with_account, execution)
+    parts = (alone, mark.with_account, execution)
     whole = None if None in parts else sum((part for part in parts if part is not None), Decimal(0))
     return [
         Taken("funding_premium_true", "funding: the premium is published and true", honest),
         Taken("funding_premium_wrong", "funding: the premium is wrong as well, beyond what prices say", funding),
-        Taken("funding_unpublished", "funding: no premium is published", alone),
+        Taken("funding_unpublished", "funding: no premium is published, or the index price is wrong too", alone),
         Taken("closure_without_account", "its surplus: closed by a check without its account", mark.without_account),
         Taken("closure_with_account", "its surplus: closed by a check with its account", mark.with_account),
         Taken("closure_source_lies", "the same, while one reference of three has lied for 5 min", lying),
         Taken("execution_price", "the price of that closure", execution),
-        Taken("together", "all of it: a wrong premium, and a closure by a check with its account", whole),
+        Taken("together", "all of it: wrong funding, and a closure by a check with its account", whole),
     ]
 
 

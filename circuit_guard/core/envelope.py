@@ -142,6 +142,11 @@ def in_force(policy: FundingParameters, terms: Terms) -> FundingParameters:
     return replace(policy, period_ns=terms.period_ns or policy.period_ns, rate_max=terms.rate_max or policy.rate_max)
 
 
+def fastest(policy: FundingParameters) -> FundingParameters:
+    """Return the terms that move an index fastest: with the shortest period that a publisher may claim."""
+    return replace(policy, period_ns=policy.period_min_ns) if policy.period_min_ns else policy
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A closed interval of prices or funding indices, in quote currency per 1 base unit."""

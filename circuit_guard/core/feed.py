@@ -101,7 +101,7 @@ def observe(state: GuardState, observation: Observation, policy: Policy) -> list
     if late and not rejecting:
         market.feed.remember(Judged(observation, True, findings))  # the later one that overtook it is trusted already
         return [*facts, _judged(observation, findings, accepted=True)]
-    _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting})
+    _follow(view, observation, accrual, market_policy, {finding.reason for finding in rejecting}, late=late)
     market.feed.remember(Judged(observation, not rejecting, findings))
     unanswered = _unanswered(market, observation, market_policy)
     _doubt(market, {finding.reason for finding in (*findings, *unanswered)}, now_ns)
@@ -205,11 +205,17 @@ def accrual_of(view: MarketView, policy: MarketPolicy) -> Accrual | None:
 
 
 def _follow(
-    view: MarketView, observation: Observation, accrual: Accrual | None, policy: MarketPolicy, rejected_for: set[str]
+    view: MarketView,
+    observation: Observation,
+    accrual: Accrual | None,
+    policy: MarketPolicy,
+    rejected_for: set[str],
+    *,
+    late: bool,
 ) -> None:
     market, feed = view.state, view.state.feed
-    if OUT_OF_ORDER & rejected_for:
-        return
+    if late or OUT_OF_ORDER & rejected_for:
+        return  # the feed stands where the one before was, or the one that overtook this one
     feed.epoch, feed.feed_sequence, feed.received_ns = observation.epoch, observation.feed_sequence, observation.at_ns
     if not MISTIMED & rejected_for:
         _take_terms(view, policy)
@@ -236,13 +242,13 @@ def _followed(view: MarketView, accrual: Accrual | None, policy: MarketPolicy, *
     point = view.state.funding.point
     if accrual is None or view.path is None:
         return point
-    trusted = view.state.trusted.funding_premium
     if not rejected:
         return view.path
-    doubted = () if trusted is None else (trusted,)
-    if accrual.premium is None or not doubted:
-        accrual = accrual._replace(unknown=Decimal(1))
-    return moved(point, accrual, view.funding(policy), doubted)
+    known = view.state.trusted.funding_premium
+    known = point.premium if known is None else known
+    if known is None:  # no premium was ever published: nothing predicts
+        return moved(point, accrual._replace(unknown=Decimal(1)), view.funding(policy))
+    return moved(point, accrual, view.funding(policy), (known,))
 
 
 AGEING = frozenset({"mark_price", "funding_index"})

@@ -148,7 +148,7 @@ def moved(
     periods, opened = Decimal(elapsed_ns) / policy.period_ns, reach * unknown
     low, high = point.low - reach, point.high + reach
     if premiums:
-        ends = [*premiums, *doubted] if premium is not None or doubted else [*premiums, *bases]
+        ends = [*premiums, *doubted, *(bases if premium is None else ())]
         low, high = point.low + min(ends) * periods - opened, point.high + max(ends) * periods + opened
         if premium is not None:
             since = Decimal(point.held_ns + elapsed_ns) / policy.period_ns

@@ -16,6 +16,7 @@ from circuit_guard.core.evidence import doubted, relieved
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT
+from circuit_guard.core.hours import is_shut
 from circuit_guard.core.inputs import Check, ClockCorrected, Input, Observation, OrdersCheck, Reference, Tick
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.names import UNKNOWN_MARKET
@@ -194,6 +195,8 @@ def _outlived(state: GuardState, check: Check, decision: Decision, policy: Polic
         return False
     too_old = state.now_ns - decision.at_ns > policy.remembered_allow_max_ns
     if too_old or decision.policy_revision != policy.revision or _untrusted(market, market_policy, state.now_ns):
+        return True
+    if market_policy.at(decision.at_ns) is not market_policy or is_shut(market_policy, state.now_ns):
         return True
     if market.phase.effective() is not decision.phase or reopening.denying(state, market):
         return True

@@ -42,7 +42,7 @@ _OF_POINT = (
     "basis",
     "unseen",
 )
-_OF_STEPS = ("premium_low", "premium_high", "before")
+_OF_STEPS = ("premium_low", "premium_high", "before", "stood")
 
 
 def is_factor(value: Decimal) -> bool:

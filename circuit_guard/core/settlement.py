@@ -31,6 +31,9 @@ class Steps(NamedTuple):
     before: Decimal | None = None
     moved_ns: int = 0
     """What the index was before its last step, and when that was seen."""
+    stood: Decimal | None = None
+    """What the index stands at: what it was after its last step, or at first. Roundings do not move it, so they do not
+    add up; None: the index trusted last."""
 
     def widened(self, premium: Decimal | None, opened: Decimal) -> Steps:
         """Return the steps with another premium that may be the one settled."""
@@ -74,6 +77,10 @@ class Due:
     rounding: Decimal
     latest: Decimal | None = None
 
+    def stood(self, trusted: Decimal) -> Decimal:
+        """Return what the index stands at, which a step counts from; `trusted` is the index trusted last."""
+        return trusted if self.steps.stood is None else self.steps.stood
+
     def predicted(self, count: int) -> Interval | None:
         """Return how far that many settlements move the index as the premiums have it; None: none was published."""
         low, high = self.steps.premium_low, self.steps.premium_high
@@ -116,7 +123,8 @@ class Due:
 
     def trusted(self, index: Decimal, before: Decimal, now_ns: int) -> Steps:
         """Return where the index stands once a value of it is trusted that was `before`."""
-        step, tolerance_ns, latest = index - before, self.funding.settle_tolerance_ns, self.latest
+        stood, tolerance_ns, latest = self.stood(before), self.funding.settle_tolerance_ns, self.latest
+        step = index - stood
         earliest_ns, latest_ns = self.until_ns - tolerance_ns, self.until_ns + tolerance_ns
         counts = self.counts(step)
         if not counts:
@@ -129,7 +137,9 @@ class Due:
         high_ns = max(latest_ns if counts[-1] == self.most else earliest_ns, self.steps.high_ns)
         known = self.steps._replace(low_ns=min(max(low_ns, self.steps.low_ns), high_ns), high_ns=high_ns)
         if abs(step) > self.rounding:
-            known = known._replace(before=before, moved_ns=now_ns)
+            known = known._replace(before=before, moved_ns=now_ns, stood=index)
+        else:
+            known = known._replace(stood=stood)
         if settlements(self.funding, high_ns, latest_ns) or latest is None:
             return known
         return known._replace(premium_low=latest, premium_high=latest, opened=ZERO)

@@ -6,12 +6,14 @@ so names that a site could point here are not answered, nor are requests from an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 REQUESTS_MAX = 32
@@ -32,6 +34,16 @@ HEADERS = {
 }
 
 _log = structlog.stdlib.get_logger(__name__)
+
+
+def _is_defect(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+LIBRARY_LOG = logging.getLogger("aiohttp.server.defects")
+"""Where aiohttp logs. A request that is no HTTP gets its 400 and no line: anybody who can connect could fill the disk,
+and the line would quote what was sent, a token as well."""
+LIBRARY_LOG.addFilter(_is_defect)
 
 Explain = Callable[[web.Request, int, str], Awaitable[web.Response]]
 """Make an answer out of a status and the sentence that explains it."""

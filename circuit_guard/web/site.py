@@ -70,6 +70,7 @@ class MetricsSite:
         self._runner = web.AppRunner(
             self.application(host),
             access_log=None,
+            logger=protection.LIBRARY_LOG,
             handler_cancellation=True,
             keepalive_timeout=KEEPALIVE_S,
             shutdown_timeout=DRAIN_S,

@@ -110,6 +110,7 @@ class Exchange:
         premium: float | None = None,
         rate: float | None = None,
         event: float | None = None,
+        period_s: int | None = None,
     ) -> bool:
         """Publish the state of a market and return whether it is trusted. The index price is the mark, unless given."""
         self.sequences[market] += 1
@@ -126,6 +127,7 @@ class Exchange:
                 decimal(funding),
                 None if rate is None else decimal(rate),
                 None if premium is None else decimal(premium),
+                None if period_s is None else Decimal(period_s),
             )
         )
         return next(fact.accepted for fact in told if isinstance(fact, ObservationJudged))

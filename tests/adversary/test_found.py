@@ -5,12 +5,15 @@ No wrongful closure is allowed, and a genuine one is allowed at once or within 1
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from circuit_guard.core import guard
 from circuit_guard.core import inputs as i
-from circuit_guard.core.facts import StateValidated
+from circuit_guard.core.coverage import taken_in_an_hour
+from circuit_guard.core.facts import DecisionMade, StateValidated
 from circuit_guard.core.types import Outcome, Phase
 from tests.adversary.exchange import PERIOD_S, Answer, Books, Exchange, Held, decimal, ns, shipped
 
@@ -480,3 +483,177 @@ def test_c02_distance_when_a_crash_took_the_mark_away_from_venues_then_it_holds_
         exchange.now += 1
     assert genuine.all_closed()
     assert exchange.state.markets[ALT].phase.effective() is (Phase.POST_ONLY if entered == "phase" else Phase.OPEN)
+
+
+# What the second search found
+
+
+@pytest.mark.parametrize("phase", [Phase.POST_ONLY, Phase.OPEN], ids=["post only", "recovering"])
+@pytest.mark.parametrize(
+    ("market_class", "price", "fall", "seconds", "ahead"),
+    [("major", 61_000.0, 0.1, 30, 0.15), ("default", 0.31, 0.03, 20, 0.05), ("tradfi", 190.0, -0.04, 25, -0.06)],
+)
+def test_d01_distance_when_a_crash_took_the_mark_ahead_then_no_band_is_put_there(
+    market_class: str, price: float, fall: float, seconds: int, ahead: float, phase: Phase
+) -> None:
+    exchange, allowed = Exchange(shipped({ALT: market_class})), list[float]()
+    exchange.warm(ALT, price, 3.0)
+    for second in range(1, seconds + 1):
+        reference = price * (1 - fall * second / seconds)
+        exchange.venues(ALT, reference)
+        assert exchange.publish(ALT, reference * (1 - ahead * second / seconds), 3.0, index=reference)
+        exchange.now += 1
+    if phase is Phase.OPEN:
+        exchange.take(i.PhaseCommand(ns(exchange.now), Phase.CANCEL_ONLY, (ALT,), "exchange", "a thin book"))
+    exchange.now += 60
+    exchange.take(i.PhaseCommand(ns(exchange.now), phase, (ALT,), "exchange", "a thin book"))
+    for _ in range(3):
+        exchange.honest(ALT, reference, 3.0)
+        allowed += [
+            off
+            for off in (0.005, 0.009, 0.012, 0.02, 0.05, 0.09)
+            if exchange.ask(ALT, -1, reference, 3.0, price=reference * (1 - off * (1 if ahead > 0 else -1))).allowed
+        ]
+        exchange.now += 1
+    assert max(allowed, default=0) <= 0.011
+
+
+@pytest.mark.parametrize(
+    ("price", "index", "digits", "hz"), [(100.0, 1.0, 4, 1), (20_000.0, -200.0, 2, 4), (0.5, 0.004, 7, 10)]
+)
+def test_d02_stepwise_index_when_it_walks_by_one_unit_of_its_last_digit_then_it_is_seen_at_once(
+    price: float, index: float, digits: int, hz: int
+) -> None:
+    exchange, walked = (
+        Exchange(shipped({ALT: "default"}, '[markets.ALT-USD-PERP.funding]\naccrual = "stepwise"')),
+        index,
+    )
+    exchange.warm(ALT, price, index, premium=0.0)
+    accepted = 0
+    for number in range(10 * hz):
+        exchange.now += 1 / hz
+        walked = round(walked + 10**-digits, digits)
+        if number % hz == 0:
+            exchange.venues(ALT, price)
+        accepted += exchange.publish(ALT, price, walked, premium=0.0)
+    assert accepted <= 1
+    assert exchange.latched(ALT)
+
+
+def test_d02_stepwise_index_when_its_rounding_differs_then_it_is_not_rejected() -> None:
+    exchange = Exchange(shipped({ALT: "default"}, '[markets.ALT-USD-PERP.funding]\naccrual = "stepwise"'))
+    exchange.warm(ALT, 100.0, 1.0, premium=0.0)
+    for number in range(100):
+        exchange.now += 1
+        exchange.honest(ALT, 100.0, 1.0 + 0.0001 * (number % 2), premium=0.0)
+    assert not exchange.rejected
+
+
+@pytest.mark.parametrize(("mark", "gap_s"), [(1.1, 0.2), (0.5, 0.9), (3.0, 0.05)])
+def test_d03_observation_when_it_is_late_and_wrong_then_the_feed_does_not_go_back(mark: float, gap_s: float) -> None:
+    exchange = Exchange(shipped({BTC: "major"}))
+    exchange.warm(BTC, 100.0, 1.0)
+    exchange.sequences[BTC] += 1
+    exchange.honest(BTC, 100.0, 1.0)
+    exchange.now += gap_s
+    exchange.sequences[BTC] -= 2
+    assert not exchange.publish(BTC, 100.0 * mark, 1.0, event=exchange.now - gap_s)
+    assert not exchange.publish(BTC, 100.01, 1.0)  # a second writer, with the number of the one that overtook
+    assert exchange.latched(BTC)
+
+
+@pytest.mark.parametrize(
+    ("lines", "shut_s"),
+    [
+        ('[markets.STOCK-USD-PERP.hours]\nsessions = ["mon-sun 00:00-11:05"]', 300),
+        ('[[markets.STOCK-USD-PERP.changes]]\nfrom = 2026-01-19T11:04:40Z\nfunding.rate_max = "0.004"', 280),
+    ],
+    ids=["its hours end", "its policy changes"],
+)
+def test_d04_allow_when_what_it_rests_on_has_ended_then_it_answers_no_more(lines: str, shut_s: int) -> None:
+    exchange = Exchange(shipped({STOCK: "tradfi"}, lines))
+    exchange.warm(STOCK, 100.0, 1.0, shut_s - 5)
+    check = i.Check(
+        ns(exchange.now),
+        "the same",
+        "account",
+        STOCK,
+        decimal(-1),
+        execution_price=decimal(100),
+        basis=i.Basis(decimal(100), decimal(1)),
+    )
+    answers = []
+    for at_s in (shut_s - 5, shut_s - 1, shut_s, shut_s + 5):
+        exchange.now = at_s
+        exchange.honest(STOCK, 100.0, 1.0)
+        told = guard.decide(exchange.state, replace(check, at_ns=ns(exchange.now)), exchange.policy)
+        answers += [fact.repeated for fact in told if isinstance(fact, DecisionMade)]
+    assert answers == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("market_class", "price", "rate", "off"),
+    [("major", 61_000.0, 0.02, -0.05), ("default", 0.31, -0.05, 0.09), ("pegged", 4_670.0, 0.02, -0.03)],
+)
+def test_d05_index_price_when_it_is_wrong_along_with_the_premium_then_funding_takes_what_is_printed(
+    market_class: str, price: float, rate: float, off: float
+) -> None:
+    exchange, index_price = Exchange(shipped({ALT: market_class})), price * (1 + off)
+    exchange.warm(ALT, price, 1.0, premium=0.0)
+    true = wrong = 1.0
+    for second in range(0, 3600, 5):
+        exchange.now += 5
+        wrong += rate * index_price * 5 / PERIOD_S
+        exchange.venues(ALT, price)
+        mark = price * (1 + 1e-7 * (second % 3))
+        exchange.publish(ALT, mark, wrong, index=index_price, premium=rate * index_price, rate=rate)
+    assert not exchange.rejected
+    printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
+    assert float(printed["funding_premium_wrong"] or 0) * price < abs(wrong - true)
+    assert abs(wrong - true) <= float(printed["funding_unpublished"] or 0) * price
+
+
+@pytest.mark.parametrize(
+    ("market_class", "price", "rate", "period_s"),
+    [("major", 61_000.0, 0.02, 3600), ("default", 0.31, -0.05, 7200), ("tradfi", 190.0, 0.005, 14_400)],
+)
+def test_d06_index_when_the_shortest_period_is_claimed_then_it_drifts_no_further_than_printed(
+    market_class: str, price: float, rate: float, period_s: int
+) -> None:
+    exchange = Exchange(shipped({ALT: market_class}, f"funding.period_min_s = {period_s}"))
+    exchange.warm(ALT, price, 1.0)
+    wrong = 1.0
+    for _ in range(360):
+        exchange.now += 10
+        further = wrong + 1.4 * rate * price * 10 / period_s
+        exchange.venues(ALT, price)
+        wrong = further if exchange.publish(ALT, price, further, period_s=period_s) else wrong
+    printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
+    assert abs(rate) * price * 3600 / PERIOD_S < abs(wrong - 1.0) <= float(printed["funding_unpublished"] or 0) * price
+
+
+@pytest.mark.parametrize(
+    ("market_class", "price", "rate", "speed"),
+    [("default", 100.0, 0.05, 0.5), ("major", 61_000.0, -0.02, 0.9), ("pegged", 4_670.0, 0.02, 0.7)],
+)
+@pytest.mark.parametrize("says", ["its rate only", "its premium at times"])
+def test_d07_index_when_it_is_rejected_while_its_premium_is_left_out_then_that_opens_no_bound(
+    says: str, market_class: str, price: float, rate: float, speed: float
+) -> None:
+    exchange, wrong, worst = Exchange(shipped({ALT: market_class})), 1.0, 0.0
+    exchange.warm(ALT, price, wrong, 120, premium=0.0)
+    side = 1 if rate > 0 else -1
+    for number in range(360):
+        exchange.now += 10
+        wrong += speed * rate * price * 10 / PERIOD_S
+        mark = price * (1 + 1e-7 * (number % 3))
+        exchange.venues(ALT, price)
+        if says == "its rate only":
+            exchange.publish(ALT, mark, wrong, index=price, rate=rate if number % 2 else -rate)
+        else:
+            exchange.publish(ALT, mark, wrong, index=price, premium=rate * price if number % 6 == 0 else None)
+        books = Books(price * 0.005 + abs(wrong - 1) / 2, (Held(ALT, side, price, 1.0),))
+        if exchange.ask(ALT, -side, mark, wrong, books).allowed:
+            worst = abs(wrong - 1) / price
+    printed = {one.what: one.share for one in taken_in_an_hour(exchange.policy.markets[ALT])}
+    assert 0 < worst <= float(printed["funding_premium_wrong"] or 0) * 1.07  # the anchor is up to 10 min older

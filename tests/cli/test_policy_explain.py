@@ -72,7 +72,7 @@ def test_policy_explain_when_asked_for_json_then_every_figure_is_exact() -> None
     taken = {what: entry["share"] for what, entry in document["taken_in_an_hour"].items()}
     assert (taken["funding_premium_wrong"], taken["execution_price"]) == ("0.0008", "0.1")
     assert Decimal(taken["together"]) == sum(
-        Decimal(taken[one]) for one in ("funding_premium_wrong", "closure_with_account", "execution_price")
+        Decimal(taken[one]) for one in ("funding_unpublished", "closure_with_account", "execution_price")
     )
     unseen = {row["what"]: row for row in document["unseen"]}
     assert unseen["engine_sums"]["without_account"] is None

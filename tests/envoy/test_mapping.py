@@ -163,6 +163,31 @@ def test_mapping_when_the_body_can_be_read_in_two_ways_or_none_then_it_is_refuse
     assert ending in message
 
 
+@pytest.mark.parametrize(
+    ("body", "field", "shown", "key"),
+    [
+        (closure(Size="-9"), "size (json:closure.size)", "Size", "size"),
+        (closure(price=None, PRICE="1"), "execution_price (json:closure.price)", "PRICE", "price"),
+        ({**BODY, "Closure": {"market": "ETH"}}, "market (json:closure.market)", "Closure", "closure"),
+        ({**BODY, "clo\u017fure": {}}, "market (json:closure.market)", "clo\\u017fure", "closure"),
+    ],
+    ids=["twice", "instead", "its table", "a letter that folds to it"],
+)
+def test_mapping_when_a_key_is_there_in_another_case_then_it_is_refused(
+    body: object, field: str, shown: str, key: str
+) -> None:
+    expected = f"the key {key} and no other case of it: some readers ignore case"
+    assert said(FROM_BODY, {}, body) == f'{field} was "{shown}", expected {expected}'
+
+
+@pytest.mark.parametrize("twin", ["x_circuit_guard_size", "x-circuit_guard-size"])
+def test_mapping_when_a_header_is_there_with_underscores_then_it_is_refused(twin: str) -> None:
+    assert said(FROM_HEADERS, HEADERS | {twin: "-9"}) == (
+        'size (header:x-circuit-guard-size) was "-9", '
+        f"expected no header {twin} beside x-circuit-guard-size: some services take the two for one"
+    )
+
+
 def test_mapping_when_envoy_sends_a_part_of_the_body_then_it_is_refused() -> None:
     assert said(FROM_BODY, {"x-envoy-auth-partial-body": "true"}, b"{}") == (
         'body was "the first 2 bytes", expected all of it: raise max_request_bytes in Envoy'

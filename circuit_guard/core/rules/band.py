@@ -88,17 +88,32 @@ def around(middle: Decimal, view: MarketView, policy: MarketPolicy) -> Interval:
     """Return the band round a reference price, from there to where the mark price was lately while the market was OPEN.
 
     Many markets trade at a steady distance from other venues. One that came of a crash is gone soon, so the reference
-    price itself is always inside. In a crash, references lag by as much as they have moved lately, but not in
-    POST_ONLY: a thin book in a crash is what skewed the prices of 19 January 2026.
+    price itself is always inside, and the distance counts only as far as a calm market may have it. In a crash,
+    references lag by as much as they have moved lately, but not in POST_ONLY: a thin book in a crash is what skewed the
+    prices of 19 January 2026.
     """
     reach = policy.of(PriceParameters).reach(policy.of(BandParameters).share, middle)
     if view.references.own and view.phase is Phase.RECOVERING:
         reach += view.references.room[0]
-    found = Interval(middle, middle).including(middle * view.state.trusted.basis)
+    found = Interval(middle, middle).including(_as_usual(middle, view, policy))
     band = Interval(found.low - reach, found.high + reach)
     if view.phase is Phase.POST_ONLY:
         return band
     return Interval(band.low - view.references.fall, band.high + view.references.rise)
+
+
+def _as_usual(middle: Decimal, view: MarketView, policy: MarketPolicy) -> Decimal:
+    """Return where the mark price is at the distance that it had in the last seconds of OPEN.
+
+    A move of the references gives the mark price room in OPEN. How much of that it used must not last in a phase that
+    has no move: no further than divergence allows beside references that stand still.
+    """
+    base = policy.of(DivergenceParameters).base
+    limits = view.references.limits(base, Decimal(0))
+    if limits is None:
+        reach = policy.of(PriceParameters).reach(base, middle)
+        limits = Interval(middle - reach, middle + reach)
+    return min(max(middle * view.state.trusted.basis, limits.low), limits.high)
 
 
 def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
-from circuit_guard.core.envelope import FundingParameters, Interval, accrued_max, funding_bound
+from circuit_guard.core.envelope import FundingParameters, Interval, accrued_max, fastest, funding_bound
 from circuit_guard.core.evidence import doubted
 from circuit_guard.core.parameters import Parameters, count, flag, seconds, share
 from circuit_guard.core.policy import MarketPolicy
@@ -114,7 +114,7 @@ def _severity(view: MarketView, policy: MarketPolicy) -> Severity:
 def _unseen(policy: MarketPolicy) -> Iterator[Unseen]:
     rule, limit = policy.of(BasisParameters), None
     if rule.required:  # against what was trusted last, on the oldest data that count
-        funding, oldest_ns = policy.of(FundingParameters), policy.of(StalenessParameters).deny_after_ns
+        funding, oldest_ns = fastest(policy.of(FundingParameters)), policy.of(StalenessParameters).deny_after_ns
         limit = funding_bound(funding, Decimal(1), oldest_ns + rule.window_ns) + accrued_max(funding, oldest_ns)
     if not policy.of(FundingParameters).rates_only:
         yield Unseen("callers_funding_index", limit, label="the funding index that the caller computed with")

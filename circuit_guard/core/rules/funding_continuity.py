@@ -17,6 +17,7 @@ from circuit_guard.core.envelope import (
     GapMode,
     Interval,
     accrued_max,
+    fastest,
     funding_bound,
     rounding_of,
 )
@@ -219,7 +220,7 @@ class _Stepped:
 
     def __init__(self, view: MarketView, due: Due, index: Decimal, policy: MarketPolicy) -> None:
         self.view, self.due, self.index, self.policy = view, due, index, policy
-        self.last = view.state.trusted.funding_index or Decimal(0)
+        self.last = due.stood(view.state.trusted.funding_index or Decimal(0))
         self.step = index - self.last
 
     def finding(self) -> Finding | None:
@@ -347,7 +348,7 @@ def funding_drift(policy: MarketPolicy) -> Drift:
 
     One that moves only at settlements may miss each by so much.
     """
-    funding, rule, hour_ns = policy.of(FundingParameters), policy.of(ContinuityParameters), 3600 * SECOND_NS
+    funding, rule, hour_ns = fastest(policy.of(FundingParameters)), policy.of(ContinuityParameters), 3600 * SECOND_NS
     largest = _error(policy, hour_ns)
     if funding.accrual is FundingAccrual.STEPWISE:
         steps = 1 + hour_ns // funding.period_ns
@@ -367,16 +368,18 @@ def _basis_share_per_h(funding: FundingParameters, rule: ContinuityParameters) -
 
 def _step(policy: MarketPolicy, elapsed_ns: int) -> Decimal:
     """Return the bound on a step at a price of 1, as `evaluate` has it: clocks jitter by the allowed skew."""
-    return funding_bound(policy.of(FundingParameters), _ONE, elapsed_ns + policy.of(FeedParameters).future_skew_ns)
+    return funding_bound(
+        fastest(policy.of(FundingParameters)), _ONE, elapsed_ns + policy.of(FeedParameters).future_skew_ns
+    )
 
 
 def _error(policy: MarketPolicy, elapsed_ns: int) -> Decimal:
-    return _step(policy, elapsed_ns) + accrued_max(policy.of(FundingParameters), elapsed_ns)
+    return _step(policy, elapsed_ns) + accrued_max(fastest(policy.of(FundingParameters)), elapsed_ns)
 
 
 def _unpredicted(policy: MarketPolicy, elapsed_ns: int, premium: Decimal) -> Decimal | None:
     """Return what a step may miss the prediction of a premium by, at a price of 1; None where none predicts so far."""
-    funding, rule = policy.of(FundingParameters), policy.of(ContinuityParameters)
+    funding, rule = fastest(policy.of(FundingParameters)), policy.of(ContinuityParameters)
     if elapsed_ns > funding.gap_ns:
         return None
     jitter = premium * policy.of(FeedParameters).future_skew_ns / funding.period_ns
@@ -425,7 +428,7 @@ def _notes_of_steps(funding: FundingParameters) -> Iterator[str]:
 
 
 def _notes_of_accrual(policy: MarketPolicy) -> Iterator[str]:
-    rule, drift = policy.of(FundingParameters), funding_drift(policy)
+    rule, drift = fastest(policy.of(FundingParameters)), funding_drift(policy)
     skew = short_seconds(policy.of(FeedParameters).future_skew_ns)
     yield (
         "Surely seen: the guard allows for a true index that moved the other way meanwhile. An index that is "
@@ -438,7 +441,8 @@ def _notes_of_accrual(policy: MarketPolicy) -> Iterator[str]:
         f"publishes no premium. If it publishes the true premium, the drift is {show_percent(drift.premium_zero)} "
         f"while the premium is zero and {show_percent(drift.premium_at_cap)} while it is at the cap. If the "
         f"premium is wrong as well, the drift is {show_percent(drift.premium_wrong_too)} beyond what mark and "
-        f"index price explain. If the index is published less often than every {short_seconds(rule.gap_ns)}, no "
+        "index price explain: an index price that is wrong by as much as the cap explains a premium at the cap, and "
+        f"the first figure holds. If the index is published less often than every {short_seconds(rule.gap_ns)}, no "
         "premium predicts all of it, and the first figure holds after "
         f"{short_seconds(rule.gap_ns * (1 + OPENING))}. The test of an account drifts with the index."
     )
@@ -447,6 +451,9 @@ def _notes_of_accrual(policy: MarketPolicy) -> Iterator[str]:
         f"A premium can come and go while observations are missing for more than {short_seconds(SILENT_NS)}: an "
         f"index that moved by up to {unseen} more than the published premiums predict is not denied then."
     )
+    if rule.period_min_ns:
+        shortest = short_seconds(rule.period_ns)
+        yield f"These figures hold at a period of {shortest}, the shortest that a publisher may claim."
     if rule.gap_mode is GapMode.FREEZE:
         yield f"After a gap of more than {short_seconds(rule.gap_ns)} in the published data, every step is a jump."
     if policy.first_sight is FirstSight.CONFIRM:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from circuit_guard.core.envelope import FundingParameters, accrued_max, funding_bound
+from circuit_guard.core.envelope import FundingParameters, accrued_max, fastest, funding_bound
 from circuit_guard.core.parameters import Parameters, Relation, choice, count, flag, seconds, share, widths
 from circuit_guard.core.policy import MarketPolicy
 from circuit_guard.core.rule import CALLER, Delay, Judges, Reason, Rule, Unseen, Where, any_closure
@@ -134,7 +134,7 @@ def account_limit(policy: MarketPolicy, *, supported: bool = False) -> Decimal |
     short the mark's part grows by its maintenance margin fraction, which grows with the mark. `supported`: while one of
     the references is wrong alike, so that the wrong mark price lies between them.
     """
-    rule, funding = policy.of(ExplainedLossParameters), policy.of(FundingParameters)
+    rule, funding = policy.of(ExplainedLossParameters), fastest(policy.of(FundingParameters))
     if not rule.deny or RULE.name in policy.shadow_rules:
         return None
     oldest_ns = policy.of(StalenessParameters).deny_after_ns

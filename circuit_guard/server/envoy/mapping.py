@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -103,6 +104,9 @@ class Places:
 
     def _header(self, name: str, field: str) -> str:
         value: str = self._http.headers.get(name, NOT_GIVEN)
+        if (twin := _twin(name, self._http.headers, _as_variable)) is not None:
+            expected = f"no header {twin} beside {name}: some services take the two for one"
+            raise WireError(field, self._http.headers[twin], expected)
         if "," in value:
             expected = "one value, with %2C for a comma in it: Envoy joins headers of one name with commas"
             raise WireError(field, value, expected)
@@ -115,12 +119,27 @@ class Places:
         for key in path.split("."):
             if not isinstance(value, dict):
                 raise WireError(field, _encodable(value), f"a JSON object with the key {key}")
+            if (twin := _twin(key, value, str.casefold)) is not None:
+                raise WireError(
+                    field, _encodable(twin), f"the key {key} and no other case of it: some readers ignore case"
+                )
             value = value.get(key)
             if value is None:
                 return NOT_GIVEN
         if not isinstance(value, str):
             raise WireError(field, _encodable(value), "a JSON string or number")
         return value
+
+
+def _twin(name: str, names: Iterable[str], read: Callable[[str], str]) -> str | None:
+    """Return another name that some services read as this one; None where there is none."""
+    alike = read(name)
+    return next((other for other in names if other != name and read(other) == alike), None)
+
+
+def _as_variable(name: str) -> str:
+    """Return the name of a header as CGI, WSGI and some proxies have it: with a dash and an underscore alike."""
+    return name.lower().replace("-", "_")
 
 
 def _percent_decoded(value: str, field: str) -> str:
