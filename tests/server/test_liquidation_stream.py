@@ -14,6 +14,7 @@ from circuit_guard.core.inputs import HaltCommand
 from circuit_guard.v1 import liquidation_pb2, types_pb2
 from tests.driver import BTC, ETH
 from tests.server.harness import Harness, basis, check
+from tests.server.test_asked import without_account
 
 ALLOW, DENY = types_pb2.VERDICT_ALLOW, types_pb2.VERDICT_DENY
 
@@ -39,6 +40,23 @@ async def test_stream_when_many_are_asked_at_once_then_each_is_answered_by_its_r
     assert list(found) == [f"r{n}" for n in range(50)]
     assert {result.decision.verdict for result in found.values()} == {ALLOW}
     assert found["r7"].decision.account_id == "a7"
+
+
+async def test_stream_when_a_permit_answers_then_it_is_what_the_rules_answer(guard: Harness) -> None:
+    questions = [without_account(request_id=f"r{n}", account_id=f"a{n}") for n in range(20)]
+
+    found = await answers(guard, questions)
+    batch = liquidation_pb2.CheckLiquidationsRequest(checks=[*questions, without_account(request_id="new")])
+    results = list((await guard.liquidations.CheckLiquidations(batch)).results)
+
+    assert len(guard.engine.state.allowed) == 21
+    assert [result.decision.decision_id for result in results[:20]] == [
+        result.decision.decision_id for result in found.values()
+    ]
+    assert {result.decision.repeated for result in results[:20]} == {True}
+    assert results[20].decision.explanation == f"ALLOW {BTC}"
+    single = await guard.decide(without_account(request_id="single"))
+    assert (single.verdict, single.request_id, single.decided_at) == (ALLOW, "single", guard.time())
 
 
 async def test_stream_when_one_check_is_malformed_then_it_has_an_error_and_the_others_an_answer(guard: Harness) -> None:
