@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 
 from circuit_guard.core import guard
 from circuit_guard.core import inputs as i
+from circuit_guard.core import policy as p
 from circuit_guard.core.facts import DecisionMade
 from circuit_guard.core.own_clock import OwnClock
 from circuit_guard.core.permit import Asked, admit, check_of, decision_of
+from circuit_guard.core.progress import view_of
 from circuit_guard.core.rule import Judges, no_closure
 from circuit_guard.core.rulebook import RULES
+from circuit_guard.core.settlement import Steps
 from circuit_guard.core.state import GuardState
-from circuit_guard.core.types import SECOND_NS, AllowedCheck, BreakerState, CheckKind, Phase
+from circuit_guard.core.types import ARITHMETIC, SECOND_NS, AllowedCheck, BreakerState, CheckKind, Phase
 from circuit_guard.journal.codec import decode_as, encode
 from tests.core import hostile, world
 from tests.core.test_invariants import plain
@@ -242,3 +245,82 @@ def test_rules_when_they_judge_closures_then_each_says_what_it_permits() -> None
     ]
 
     assert silent == []
+
+
+HOUR_NS = 3600 * SECOND_NS
+near_hours_ns = st.builds(
+    lambda hour, beside_s, beside_ns: hour * HOUR_NS + beside_s * SECOND_NS + beside_ns,
+    st.integers(0, 20),
+    st.sampled_from((-70, -60, -30, 0, 1, 30, 60, 70)),
+    st.sampled_from((-1, 0, 0, 1)),
+)
+
+
+@settings(QUIET, max_examples=200)
+@given(
+    stands=near_hours_ns, wide_ns=st.sampled_from((0, 60 * SECOND_NS, HOUR_NS)), moved=near_hours_ns, now=near_hours_ns
+)
+def test_permit_when_funding_is_settled_at_instants_then_its_interval_is_the_envelope_until_it_ends(
+    stands: int, wide_ns: int, moved: int, now: int
+) -> None:
+    played = Guard()
+    given = {"funding.accrual": "stepwise", "funding.period": "3600s", "funding.settle_tolerance": "60s"}
+    policy = world.changed(played.policy.markets[BTC], given)
+    market, start_ns, margin_ns = played.state.markets[BTC], world.MIDNIGHT_NS, 30 * SECOND_NS
+    now_ns = start_ns + now
+    market.funding.steps = Steps(
+        start_ns + stands,
+        start_ns + stands + wide_ns,
+        Decimal("-0.5"),
+        Decimal("0.7"),
+        before=Decimal("20511.0"),
+        moved_ns=start_ns + moved,
+    )
+    with localcontext(ARITHMETIC):
+        interval, until_ns = view_of(market, policy, now_ns).funding_always(policy, margin_ns)
+        assert until_ns > now_ns
+        for at_ns in (now_ns, (now_ns + until_ns) // 2, until_ns - 1):
+            assert view_of(market, policy, at_ns).funding_envelope(policy, margin_ns) == interval
+
+
+@pytest.mark.parametrize("passed_s", [0, 0.001, 1, 29, 31, 100, 4000])
+@pytest.mark.parametrize("gap_mode", ["accrue", "freeze"])
+def test_permit_when_funding_accrues_then_its_interval_is_inside_the_envelope_at_any_time(
+    opened: Guard, passed_s: float, gap_mode: str
+) -> None:
+    policy = world.changed(opened.policy.markets[BTC], {"funding.gap_mode": gap_mode})
+    market, margin_ns = opened.state.markets[BTC], 30 * SECOND_NS
+    with localcontext(ARITHMETIC):
+        interval, _ = view_of(market, policy, opened.now_ns).funding_always(policy, margin_ns)
+        later = view_of(market, policy, opened.now_ns + int(passed_s * SECOND_NS)).funding_envelope(policy, margin_ns)
+
+    assert interval is not None
+    assert later is not None
+    assert interval.low in later
+    assert interval.high in later
+
+
+def test_permit_when_the_phase_is_post_only_then_it_is_no_wider_than_the_band(opened: Guard) -> None:
+    opened.step(i.PhaseCommand(opened.now_ns, Phase.POST_ONLY, (BTC,)))
+    near_band, beyond = (BTC, CheckKind.TRIGGER, 1, "0", "0.0004", "0", True), "0.0006"
+
+    inside = allowed(opened, 1, near_band)
+
+    assert inside is not None
+    assert inside.phase is Phase.POST_ONLY
+    assert allowed(opened, 2, (BTC, CheckKind.TRIGGER, 1, "0", beyond, "0", True)) is None
+
+
+def test_permit_when_a_change_of_the_policy_is_due_then_it_ends_at_that_second(opened: Guard) -> None:
+    due_ns = opened.now_ns + 2 * SECOND_NS
+    changed = p.Change(due_ns, world.changed(opened.policy.markets[BTC], {"basis.mark_share": "0.000001"}).groups)
+    own = {name: replace(part, changes=(changed,)) for name, part in opened.policy.markets.items()}
+    opened.policy = replace(opened.policy, markets=own)
+    off = (BTC, CheckKind.TRIGGER, 1, "0.0001", "0", "0", True)
+
+    before = allowed(opened, 1, off)
+    opened.now_ns = due_ns
+
+    assert before is not None
+    assert allowed(opened, 2, off) is None
+    assert allowed(opened, 3) is not None
