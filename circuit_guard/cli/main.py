@@ -42,7 +42,7 @@ COMMANDS = {
     "serve": "serve.serve",
     "check": "check.check",
     "status": "status.status",
-    "probe": "status.probe",
+    "probe": "probe.probe",
     "watch": "status.watch",
     **{name: f"acts.{name}" for name in ("halt", "resume", "reset", "phase", "reload", "rebaseline")},
     "replay": "recording.replay",

@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Annotated
 
 import typer
-from grpc_health.v1 import health_pb2
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -24,7 +23,7 @@ from circuit_guard.core import explain
 from circuit_guard.core.envelope import Interval
 from circuit_guard.core.explain import Explanation
 from circuit_guard.core.formatting import breaker, counted, instant, lasting, rounded, scopes
-from circuit_guard.core.status import LIVENESS, READINESS, GuardStatus, MarketStatus
+from circuit_guard.core.status import GuardStatus, MarketStatus
 from circuit_guard.core.types import GLOBAL_SCOPE, show, show_seconds
 from circuit_guard.server.convert import received
 from circuit_guard.v1 import event_pb2, status_pb2
@@ -309,26 +308,3 @@ def live_screen(console: Console, message: status_pb2.GuardStatus, events: list[
     for line in shown:  # one line of the screen each, whatever its length
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(headline(status), *top, markets_table(console, status, reasons_max=1), *shown)
-
-
-def probe(
-    live: Annotated[
-        bool, typer.Option("--live", help="Ask whether it is live, regardless of market data: whether to restart it.")
-    ] = False,
-    address: options.Address = options.ADDRESS,
-    timeout: options.Timeout = options.TIMEOUT_S,
-) -> None:
-    """Say in one line whether a guard is ready, or with --live whether it is live.
-
-    The address can be that of grpc.listen or of grpc.health_listen.
-
-    Exit code 1: it is not. 3: no answer.
-    """
-    request = health_pb2.HealthCheckRequest(service=LIVENESS if live else READINESS)
-    with Guard(address, timeout) as guard:
-        answer: health_pb2.HealthCheckResponse = guard.call(guard.health.Check, request)
-    asked = "live" if live else "ready"
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        why = "it is draining" if live else "circuit-guard status says why"
-        raise CommandError(f"the guard at {address} is not {asked}: {why}", ExitCode.DENIED)
-    screen().print(f"the guard at {address} is {asked}")

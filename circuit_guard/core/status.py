@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from typing import Final
 
 from circuit_guard.core import gates, halts, own_clock, reopening
 from circuit_guard.core.breaker import Breaker
@@ -27,12 +26,6 @@ from circuit_guard.core.rules.staleness import StalenessParameters
 from circuit_guard.core.state import GuardState, Maintenance
 from circuit_guard.core.types import ARITHMETIC, BreakerState, Finding, Phase, Severity
 from circuit_guard.core.view import MarketView
-
-READINESS: Final = ""
-"""What a probe asks by: SERVING while the guard is ready. The markets that the policy requires have been warm, and the
-engine answers."""
-LIVENESS: Final = "liveness"
-"""SERVING from the start until the guard drains, whatever the market data are. No answer: the event loop is stuck."""
 
 NOT_ASKED = frozenset({BASIS_MISSING})
 """What only a caller can do wrong, and here nobody has asked."""

@@ -9,10 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 SECOND_NS = 1_000_000_000
 FOR_EVER_NS = 2**63 - 1
+
+READINESS: Final = ""
+"""What a probe asks by: SERVING while the guard is ready. The markets that the policy requires have been warm, and the
+engine answers."""
+LIVENESS: Final = "liveness"
+"""SERVING from the start until the guard drains, whatever the market data are. No answer: the event loop is stuck."""
+
 GLOBAL_SCOPE = "GLOBAL"
 
 DIGITS_MAX = 40

@@ -12,7 +12,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from circuit_guard.config.settings import GrpcSettings, Settings, load_settings
-from circuit_guard.core.status import LIVENESS, READINESS
+from circuit_guard.core.types import LIVENESS, READINESS
 from circuit_guard.server.build import GuardServer, create_server
 from circuit_guard.server.transport import ListenError
 from circuit_guard.v1 import admin_pb2

@@ -17,7 +17,7 @@ import yaml
 from circuit_guard.config.policy import load_policy
 from circuit_guard.config.settings import Settings, load_settings
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.status import LIVENESS, READINESS
+from circuit_guard.core.types import LIVENESS, READINESS
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "deploy" / "kubernetes"

@@ -8,7 +8,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from circuit_guard.core.status import LIVENESS, READINESS
+from circuit_guard.core.types import LIVENESS, READINESS
 from circuit_guard.server.interceptor import GuardedServer
 from circuit_guard.server.transport import bind
 
