@@ -107,11 +107,12 @@ class BaseClient:
         self._closed = False
         self._made_in = forking.begin(self._library)
         forked = forking.problem(self._library, self._made_in)
-        self._channel = forking.NoChannel() if forked else connection.channel(self._library)
+        opens = connection.opener(self._library)
+        self._channel = forking.NoChannel() if forked else opens()
         self._liquidations = liquidation_pb2_grpc.LiquidationGuardServiceStub(self._channel)
-        single, streamed = self._liquidations.CheckLiquidation, self._liquidations.CheckLiquidationStream
-        self._stream = self._stream_kind(streamed, single, address) if stream else None
-        self._single: Callable[..., Any] = self._stream or single
+        single: Callable[..., Any] = self._liquidations.CheckLiquidation
+        self._stream = self._stream_kind(opens, single, address) if stream else None
+        self._single = self._stream or single
         self._orders = order_pb2_grpc.OrderGuardServiceStub(self._channel)
 
     def _check(self, closure: Closure, deadline_s: float | None) -> Call[Answer]:
@@ -195,12 +196,15 @@ class BaseClient:
         whole_s = self._deadline(deadline_s)
         return Call(self._orders.CheckOrders, request, self._clock(), whole_s, whole_s, read, unanswered)
 
-    def _end(self) -> bool:
-        """Let nothing be asked any more; return whether there is a channel to close."""
+    def _end(self) -> list[Any]:
+        """Let nothing be asked any more; return the channels that are to be closed."""
         usable, self._closed = self._unusable() is None, True
-        if usable and self._stream is not None:
-            self._stream.close()
-        return usable
+        if not usable:
+            return []
+        if self._stream is None:
+            return [self._channel]
+        self._stream.close()
+        return [one for one in (self._stream.channel, self._channel) if one is not None]
 
     def _unusable(self) -> Failure | None:
         """Return why nothing can be asked any more; None where it can."""

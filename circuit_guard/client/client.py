@@ -50,8 +50,8 @@ class GuardClient(BaseClient):
 
     def close(self) -> None:
         """End the connection. Running and later questions are denied."""
-        if self._end():
-            self._channel.close()
+        for channel in self._end():
+            channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +107,8 @@ class AsyncGuardClient(BaseClient):
         return await self._ask(self._check_orders(orders, deadline_s))
 
     async def close(self) -> None:
-        if self._end():
-            await self._channel.close()
+        for channel in self._end():
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         return self

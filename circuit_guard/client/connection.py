@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -112,11 +114,11 @@ class Connection:
         unix = [("grpc.default_authority", "localhost")] if self.address.startswith(UNIX_PREFIX) else []
         return [*OPTIONS, *unix]
 
-    def channel(self, library: Any) -> Any:
-        """Return a new channel, made by `grpc` or by `grpc.aio`."""
+    def opener(self, library: Any) -> Callable[[], Any]:
+        """Return what opens a new channel of `grpc` or of `grpc.aio`. Files are read now, and by no later channel."""
         if self.tls is None:
-            return library.insecure_channel(self.address, self.options())
-        return library.secure_channel(self.address, self.tls.credentials(), self.options())
+            return partial(library.insecure_channel, self.address, self.options())
+        return partial(library.secure_channel, self.address, self.tls.credentials(), self.options())
 
     def metadata(self) -> Metadata:
         """Return what is sent with each call."""

@@ -21,7 +21,7 @@ import grpc
 from circuit_guard.client import failures
 from circuit_guard.client.connection import Metadata
 from circuit_guard.client.failures import Failure
-from circuit_guard.v1 import liquidation_pb2
+from circuit_guard.v1 import liquidation_pb2, liquidation_pb2_grpc
 
 IN_FLIGHT_MAX = 1000
 """Checks of one client that were sent and not answered; further ones wait for room, within their deadlines."""
@@ -89,11 +89,11 @@ class OpenStream:
 class BaseStream:
     """What both kinds of streams share: which check owes what, and what an answer or the end of a stream means.
 
-    `method` opens a stream; `unary` asks one check by itself. Times are monotonic seconds.
+    `opens` makes the channel of the streams, `unary` asks one check by itself. Times are monotonic seconds.
     """
 
-    def __init__(self, method: Callable[..., Any], unary: Callable[..., Any], address: str) -> None:
-        self._method = method
+    def __init__(self, opens: Callable[[], Any], unary: Callable[..., Any], address: str) -> None:
+        self._opens = opens
         self._unary = unary
         self._address = address
         self._answered_at = 0.0
@@ -111,6 +111,15 @@ class BaseStream:
         self._lock = threading.Lock()
         self._current: OpenStream | None = None
         self._closed = False
+        self.channel: Any = None
+        """Of streams alone, and open once there was one. It is for the client to close."""
+
+    def _call(self, requests: Any, metadata: Metadata) -> Any:
+        """Return the call of a new stream."""
+        if self.channel is None:
+            self.channel = self._opens()
+        method: Any = liquidation_pb2_grpc.LiquidationGuardServiceStub(self.channel).CheckLiquidationStream
+        return method(requests, metadata=metadata, wait_for_ready=False)
 
     def _opened(self, metadata: Metadata) -> OpenStream:
         """Open a stream, and have its answers read."""
@@ -235,8 +244,8 @@ def _asked(question: Question) -> liquidation_pb2.CheckLiquidationStreamRequest:
 class CheckStream(BaseStream):
     """Asks from any number of threads on one stream; a thread of its own reads the answers."""
 
-    def __init__(self, method: Callable[..., Any], unary: Callable[..., Any], address: str) -> None:
-        super().__init__(method, unary, address)
+    def __init__(self, opens: Callable[[], Any], unary: Callable[..., Any], address: str) -> None:
+        super().__init__(opens, unary, address)
         _streams.add(self)
 
     def _begin(self) -> None:
@@ -256,9 +265,11 @@ class CheckStream(BaseStream):
         return self._said(told, began, timeout)
 
     def after_fork(self) -> None:
-        """Begin anew in a child: the threads of the stream are its parent's, and whoever waits for an answer is too."""
-        if self._current is not None:
-            _left_over.append(self._current)
+        """Begin anew in a child: the threads of the stream are its parent's, and so is whoever waits for an answer.
+
+        On another channel: gRPC starts a thread for the streams of one, and takes it for running in the child.
+        """
+        _left_over.append((self._current, self.channel))
         self._begin()
 
     def _release(self) -> None:
@@ -282,7 +293,7 @@ class CheckStream(BaseStream):
 
     def _opened(self, metadata: Metadata) -> OpenStream:
         stream = OpenStream(queue.SimpleQueue[Question | None]())
-        stream.call = self._method(self._sending(stream), metadata=metadata, wait_for_ready=False)
+        stream.call = self._call(self._sending(stream), metadata)
         threading.Thread(target=self._read, args=(stream,), name="circuit-guard-stream", daemon=True).start()
         self._current = stream
         return stream
@@ -354,7 +365,7 @@ class AsyncCheckStream(BaseStream):
 
     def _opened(self, metadata: Metadata) -> OpenStream:
         stream = OpenStream(asyncio.Queue[Question | None]())
-        stream.call = self._method(self._sending(stream), metadata=metadata, wait_for_ready=False)
+        stream.call = self._call(self._sending(stream), metadata)
         stream.reading = asyncio.get_running_loop().create_task(self._read(stream))
         self._current = stream
         return stream
@@ -379,8 +390,8 @@ class AsyncCheckStream(BaseStream):
 
 
 _streams: WeakSet[CheckStream] = WeakSet()
-_left_over: list[OpenStream] = []
-"""Streams of the parent. A child keeps them: to end one is to wait for threads that a fork does not copy."""
+_left_over: list[Any] = []
+"""Streams of the parent, and their channels: to end one in a child is to wait for threads that a fork does not copy."""
 
 
 def _after_fork() -> None:
