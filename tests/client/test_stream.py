@@ -197,14 +197,17 @@ def test_stream_when_the_same_request_id_is_in_flight_twice_then_both_are_answer
 
 
 def test_stream_when_a_check_is_large_then_it_is_asked_by_itself() -> None:
-    position = Position(
-        market=BTC,
-        size=Decimal("0.123456789012345678901"),
-        entry_price=Decimal("94000.123456789012345678901"),
-        cached_funding_index=Decimal("20511.123456789012345678901"),
-        maintenance_margin_fraction=Decimal("0.01"),
+    positions = tuple(
+        Position(
+            market=f"{BTC}-{number}",
+            size=Decimal("0.123456789012345678901"),
+            entry_price=Decimal("94000.123456789012345678901"),
+            cached_funding_index=Decimal("20511.123456789012345678901"),
+            maintenance_margin_fraction=Decimal("0.01"),
+        )
+        for number in range(900)
     )
-    account = Account(collateral=Decimal(1), positions=(position,) * 900)
+    account = Account(collateral=Decimal(1), positions=positions)
 
     def none(checks: Iterator[Any], _: Any) -> Iterator[Any]:
         yield from ()
