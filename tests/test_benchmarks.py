@@ -34,13 +34,15 @@ LONGER = {
 ROWS = (
     "guard, one check",
     "floor, one check",
+    "guard, one check on a stream",
+    "floor, one check on a stream",
     "guard, batch of 1,000",
     "floor, batch of 1,000",
     "core, a check",
     "observations taken",
     "corrupt observation to the first denial",
 )
-TARGETS = 8
+TARGETS = 14
 
 
 def output_of(benchmark: str, *arguments: str) -> str:
