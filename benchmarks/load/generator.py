@@ -138,7 +138,7 @@ class Streamed:
     def __init__(self, address: str, markets: Sequence[str]) -> None:
         """Open the connections and the streams."""
         self._questions = Questions(markets, 1)
-        self._lanes = [_Lane(address) for _ in range(CONNECTIONS)]
+        self._lanes = [Lane(address) for _ in range(CONNECTIONS)]
         self._next = cycle(self._lanes)
         self._until_looked = 0
 
@@ -158,7 +158,7 @@ class Streamed:
             await lane.close()
 
 
-class _Lane:
+class Lane:
     """One stream on a connection of its own."""
 
     def __init__(self, address: str) -> None:
@@ -177,6 +177,7 @@ class _Lane:
         return answer
 
     async def close(self) -> None:
+        """Close the stream and the connection."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -207,7 +208,7 @@ def allowed(decisions: Iterable[liquidation_pb2.LiquidationDecision]) -> None:
 async def closed_loop(load: Load, seconds: float) -> Round:
     """Have so many callers ask one request after another, and return what came of it."""
     asked = 0
-    server_cpu_s, own_cpu_s, started = load.server.cpu_s(), _own_cpu_s(), time.perf_counter()
+    server_cpu_s, generator_cpu_s, started = load.server.cpu_s(), own_cpu_s(), time.perf_counter()
     until = started + seconds
 
     async def one() -> None:
@@ -224,7 +225,7 @@ async def closed_loop(load: Load, seconds: float) -> Round:
     took_s = time.perf_counter() - started
     if not asked:
         raise RuntimeError(f"{load.name}: nothing was answered in {took_s:.1f} s, {load.shed} requests were shed")
-    return Round(asked * load.items, took_s, load.server.cpu_s() - server_cpu_s, _own_cpu_s() - own_cpu_s)
+    return Round(asked * load.items, took_s, load.server.cpu_s() - server_cpu_s, own_cpu_s() - generator_cpu_s)
 
 
 async def open_loop(load: Load, per_s: float, seconds: float) -> HdrHistogram:
@@ -246,13 +247,13 @@ async def open_loop(load: Load, per_s: float, seconds: float) -> HdrHistogram:
     due = started + random.expovariate(per_s)
     async with asyncio.TaskGroup() as asking:
         while due < started + seconds:
-            await _sleep_until(due)
+            await sleep_until(due)
             asking.create_task(one(due))
             due += random.expovariate(per_s)
     return latencies
 
 
-async def _sleep_until(due: float) -> None:
+async def sleep_until(due: float) -> None:
     """Return at that time: a sleep alone would end up to a millisecond late."""
     if due - time.perf_counter() > SPIN_S:
         await asyncio.sleep(due - time.perf_counter() - SPIN_S)
@@ -260,6 +261,7 @@ async def _sleep_until(due: float) -> None:
         await asyncio.sleep(0)
 
 
-def _own_cpu_s() -> float:
+def own_cpu_s() -> float:
+    """Return the CPU time of this process so far."""
     times = os.times()
     return times.user + times.system
