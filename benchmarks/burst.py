@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -212,26 +212,27 @@ async def burst(guarding: Guarding, way: str, closures: int) -> Burst:
     began = time.perf_counter() + BUILD_S
     dues = sorted(began + random.uniform(0, BURST_S) for _ in range(closures))
 
-    async def one(due: float, request: bytes, request_id: bytes) -> tuple[float, float, Any]:
-        answer = await asking.ask(request_id, request)
-        at = time.perf_counter()
-        return at - began, at - due, answer
+    answered_at = [0.0] * closures
+
+    def take(place: int, _: object) -> None:
+        answered_at[place] = time.perf_counter()
 
     await sleep_until(began)
     cpu_s, own_s, began_monotonic = guarding.guard.cpu_s(), own_cpu_s(), time.monotonic()
-    tasks = []
-    for due, (request, request_id) in zip(dues, asked, strict=True):
+    open_ = []
+    for place, (due, (request, request_id)) in enumerate(zip(dues, asked, strict=True)):
         await sleep_until(due)
-        tasks.append(asyncio.create_task(one(due, request, request_id)))
-    done = await asyncio.gather(*tasks)
+        open_.append(asyncio.ensure_future(asking.ask(request_id, request)))
+        open_[-1].add_done_callback(partial(take, place))
+    answers = await asyncio.gather(*open_)
     took_s = time.perf_counter() - began
     busy = (guarding.guard.cpu_s() - cpu_s) / took_s, (own_cpu_s() - own_s) / took_s
     await asking.close()
-    decisions = [asking.decision(answer) for _, _, answer in done]
+    decisions = map(asking.decision, answers)
     return Burst(
         way,
-        [at for at, _, _ in done],
-        sorted(took for _, took, _ in done),
+        [at - began for at in answered_at],
+        sorted(at - due for at, due in zip(answered_at, dues, strict=True)),
         [one.explanation or str(one) for one in decisions if one.verdict != types_pb2.VERDICT_ALLOW],
         await worst_lag(guarding, began_monotonic, began_monotonic + took_s),
         busy,
