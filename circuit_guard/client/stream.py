@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 from weakref import WeakSet
 
@@ -31,6 +32,8 @@ RETRY_S = 0.01
 """The pause before a check is asked once more, as where it is asked by itself."""
 STALLED_S = 1.0
 """A stream that has answered nothing for so long, and owes answers, is given up when a check on it had none in time."""
+FORK_S = 1.0
+"""How long a fork waits at most for the threads of a stream to end; it takes milliseconds."""
 
 Check = liquidation_pb2.CheckLiquidationRequest
 Result = liquidation_pb2.LiquidationResult
@@ -67,8 +70,8 @@ class OpenStream:
     to_send: Any
     """A queue of questions; None after the last."""
     call: Any = None
-    reading: asyncio.Task[None] | None = None
-    """Kept where a task reads: the event loop itself does not keep it."""
+    reading: asyncio.Task[None] | threading.Thread | None = None
+    """What reads the answers."""
     owed: dict[str, Question] = field(default_factory=dict)
     owing_since: float = 0.0
     """When it last answered, or began to owe."""
@@ -251,6 +254,7 @@ class CheckStream(BaseStream):
     def _begin(self) -> None:
         super()._begin()
         self._room = threading.Semaphore(IN_FLIGHT_MAX)
+        self._gate = threading.Lock()
 
     def __call__(self, request: Check, timeout: float, metadata: Metadata, *, wait_for_ready: bool = False) -> Any:
         """Return the decision about a check, or a Failure, within the seconds of `timeout`."""
@@ -264,13 +268,25 @@ class CheckStream(BaseStream):
             told = self._ask(request, until, metadata)
         return self._said(told, began, timeout)
 
-    def after_fork(self) -> None:
-        """Begin anew in a child: the threads of the stream are its parent's, and so is whoever waits for an answer.
+    def before_fork(self) -> None:
+        """End the stream, and open none until `after_fork`: gRPC can crash a child that is forked with an open one.
 
-        On another channel: gRPC starts a thread for the streams of one, and takes it for running in the child.
+        What is open is asked once more on the next one.
         """
-        _left_over.append((self._current, self.channel))
-        self._begin()
+        self._gate.acquire()
+        stream = self._current
+        if stream is not None and isinstance(stream.reading, threading.Thread):
+            self._end(stream, STALLED)
+            stream.call.cancel()
+            stream.reading.join(FORK_S)
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; a child begins anew, on another channel: nobody waits there, and the old one is its parent's."""
+        if child:
+            _left_over.append(self.channel)
+            self._begin()
+        else:
+            self._gate.release()
 
     def _release(self) -> None:
         self._room.release()
@@ -281,7 +297,8 @@ class CheckStream(BaseStream):
             return None
         replies: queue.SimpleQueue[Told] = queue.SimpleQueue()
         question = Question(request.check, replies.put)
-        stream = self._taken(question, metadata)
+        with self._gate:
+            stream = self._taken(question, metadata)
         if stream is None:
             response: Told = self._unary(request, timeout=_left_s(until), metadata=metadata, wait_for_ready=False)
             return response
@@ -294,8 +311,10 @@ class CheckStream(BaseStream):
     def _opened(self, metadata: Metadata) -> OpenStream:
         stream = OpenStream(queue.SimpleQueue[Question | None]())
         stream.call = self._call(self._sending(stream), metadata)
-        threading.Thread(target=self._read, args=(stream,), name="circuit-guard-stream", daemon=True).start()
+        stream.reading = threading.Thread(target=self._read, args=(stream,), name="circuit-guard-stream", daemon=True)
+        stream.reading.start()
         self._current = stream
+        _watch_forks()
         return stream
 
     def _sending(self, stream: OpenStream) -> Iterator[liquidation_pb2.CheckLiquidationStreamRequest]:
@@ -390,13 +409,26 @@ class AsyncCheckStream(BaseStream):
 
 
 _streams: WeakSet[CheckStream] = WeakSet()
+_held: list[CheckStream] = []
+"""Those that open nothing while the process forks."""
 _left_over: list[Any] = []
-"""Streams of the parent, and their channels: to end one in a child is to wait for threads that a fork does not copy."""
+"""Channels of the parent: to end one in a child is to wait for threads that a fork does not copy."""
 
 
-def _after_fork() -> None:
-    for stream in _streams:
-        stream.after_fork()
+def _before_fork() -> None:
+    _held[:] = _streams
+    for stream in _held:
+        stream.before_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+def _after_fork(*, child: bool) -> None:
+    for stream in _held:
+        stream.after_fork(child=child)
+    _held.clear()
+
+
+@cache
+def _watch_forks() -> None:
+    """Be told of forks, once there was a stream: what is registered after gRPC's own handlers runs before them."""
+    in_parent, in_child = partial(_after_fork, child=False), partial(_after_fork, child=True)
+    os.register_at_fork(before=_before_fork, after_in_parent=in_parent, after_in_child=in_child)
