@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakSet
 
 import grpc
+from grpc import aio
 
 from circuit_guard.client import failures
 from circuit_guard.client.connection import Metadata
@@ -32,6 +33,8 @@ RETRY_S = 0.01
 """The pause before a check is asked once more, as where it is asked by itself."""
 STALLED_S = 1.0
 """A stream that has answered nothing for so long, and owes answers, is given up when a check on it had none in time."""
+NOT_SENT = "Internal error from Core"
+"""What grpc.aio says, in place of why the stream broke, where that is noticed by sending on it."""
 FORK_S = 1.0
 """How long a fork waits at most for the threads of a stream to end; it takes milliseconds."""
 
@@ -228,7 +231,7 @@ def _decision(result: Result, address: str) -> Result | Failure:
 def _again(told: Told | None) -> bool:
     """Return whether a check may be asked once more: its stream has ended, and nobody refused it."""
     return isinstance(told, Ended) or (
-        isinstance(told, grpc.Call | grpc.aio.AioRpcError) and told.code() is grpc.StatusCode.UNAVAILABLE
+        isinstance(told, grpc.Call | aio.AioRpcError) and told.code() is grpc.StatusCode.UNAVAILABLE
     )
 
 
@@ -402,8 +405,8 @@ class AsyncCheckStream(BaseStream):
                     told = self._malformed()
                     stream.call.cancel()
                     break
-        except grpc.RpcError as error:
-            told = error
+        except aio.AioRpcError as error:
+            told = ENDED if error.details() == NOT_SENT else error
         finally:
             self._end(stream, told)
 
