@@ -41,7 +41,7 @@ _RETRY = {
 }
 """One more try, at once and within the deadline, where the connection was lost: for instance to a guard that has just
 been restarted. It asks under the same request_id, so a guard that had already decided repeats its decision. CANCELLED:
-gRPC closes the inherited connection of a forked process, beside its first call. On a stream the client does so itself."""
+gRPC closes the inherited connection of a forked process, beside its first call. On a stream the client does so."""
 
 OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a guard is near; a proxy from the environment must not see what it is asked

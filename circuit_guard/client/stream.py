@@ -29,8 +29,9 @@ IN_FLIGHT_MAX = 1000
 """Checks of one client that were sent and not answered; further ones wait for room, within their deadlines."""
 CHECK_BYTES_MAX = 64 * 1024 - 1024
 """A larger check is asked by itself: one that is too large for a guard would end the stream of all others."""
+RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 RETRY_S = 0.01
-"""The pause before a check is asked once more, as where it is asked by itself."""
+"""How a stream ends whose checks are asked once more, and after which pause; as where they are asked by themselves."""
 STALLED_S = 1.0
 """A stream that has answered nothing for so long, and owes answers, is given up when a check on it had none in time."""
 NOT_SENT = "Internal error from Core"
@@ -230,9 +231,7 @@ def _decision(result: Result, address: str) -> Result | Failure:
 
 def _again(told: Told | None) -> bool:
     """Return whether a check may be asked once more: its stream has ended, and nobody refused it."""
-    return isinstance(told, Ended) or (
-        isinstance(told, grpc.Call | aio.AioRpcError) and told.code() is grpc.StatusCode.UNAVAILABLE
-    )
+    return isinstance(told, Ended) or (isinstance(told, grpc.Call | aio.AioRpcError) and told.code() in RETRIED)
 
 
 def _left_s(until: float) -> float:

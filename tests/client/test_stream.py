@@ -581,12 +581,19 @@ def guard_process(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
+def stop(process: subprocess.Popen[str]) -> None:
+    """Stop a process, and wait until it has."""
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+
+
 def ask_each(client: GuardClient, count: int, **how: Any) -> list[Answer]:
     """Ask about so many closures at once."""
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda _: client.check(closure(), **how), range(count)))
 
 
+@pytest.mark.system
 def test_stream_when_the_guards_process_is_stopped_then_all_are_denied_in_time_and_answered_when_it_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -595,7 +602,7 @@ def test_stream_when_the_guards_process_is_stopped_then_all_are_denied_in_time_a
         GuardClient(address, deadline_s=PATIENT_S, stream=True) as client,
     ):
         before = client.check(closure())
-        os.kill(process.pid, signal.SIGSTOP)
+        stop(process)
         started = time.monotonic()
         stopped = ask_each(client, 16, deadline_s=DEADLINE_S)
         took_s = time.monotonic() - started
@@ -608,12 +615,13 @@ def test_stream_when_the_guards_process_is_stopped_then_all_are_denied_in_time_a
     assert after.source is Source.GUARD
 
 
+@pytest.mark.system
 def test_stream_when_the_guards_process_is_killed_while_it_is_asked_then_the_denials_do_not_wait_for_the_deadline(
     tmp_path: Path,
 ) -> None:
     with guard_process(tmp_path) as (process, address), GuardClient(address, deadline_s=30, stream=True) as client:
         client.check(closure())
-        os.kill(process.pid, signal.SIGSTOP)
+        stop(process)
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(ask_each, client, 16)
             time.sleep(0.1)
