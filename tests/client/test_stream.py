@@ -263,7 +263,7 @@ def test_stream_when_the_guard_ends_it_each_time_then_the_check_is_denied_and_fa
     assert first.allowed
     assert outcome(then) == UNAVAILABLE
     assert f"the guard at {address} ended the stream of checks before it had answered" in then.explanation
-    assert 3 <= len(called) <= 4
+    assert 2 <= len(called) <= 3, "the first stream may have ended before the second check, or with it"
 
 
 @pytest.mark.parametrize(
