@@ -32,7 +32,8 @@ async def liquidate(guard: AsyncGuardClient, closure: Closure) -> bool:
 
 async def run(address: str, deadline_s: float, basis: Basis, accounts: int) -> bool:
     """Ask about one closure an account, all at once."""
-    async with AsyncGuardClient(address, deadline_s=deadline_s, fail_open=FAIL_OPEN) as guard:
+    # All of them go on one stream: that costs the guard less than a request each.
+    async with AsyncGuardClient(address, deadline_s=deadline_s, fail_open=FAIL_OPEN, stream=True) as guard:
         asked = [
             Closure(market=MARKET, account_id=f"account-{number}", size=Decimal("-0.5"), basis=basis)
             for number in range(1, accounts + 1)

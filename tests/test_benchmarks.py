@@ -18,6 +18,10 @@ QUICK = {
     "journal_latency": ("1", [r"append until durable: p50 [\d.]+ ms", r"event loop late by: p50 [\d.]+ ms"]),
 }
 LONGER = {
+    "burst": (
+        "--closures 200 --markets 5",
+        [r"\| one by one \| [\d,]+ \|", r"\| on streams \| ", r": all 200 answered in batches: [\d.]+ s, 0 denied"],
+    ),
     "dispersion": ("{recording}", [r"genuine-calm-2026-01-07 \| 78 \| \d\.\d\d%, \d\.\d\d% \| "]),
     "flood": ("3 2", [r"market data, flooded +p50 \d+ ms", r"a halt in the middle +\d+ ms; allowed after it: 0"]),
     "journal_budget": ("1", [r"blocks: [\d.]+ bytes a record, \d+ MB a day", r"ok True"]),
@@ -34,13 +38,15 @@ LONGER = {
 ROWS = (
     "guard, one check",
     "floor, one check",
+    "guard, one check on a stream",
+    "floor, one check on a stream",
     "guard, batch of 1,000",
     "floor, batch of 1,000",
     "core, a check",
     "observations taken",
     "corrupt observation to the first denial",
 )
-TARGETS = 8
+TARGETS = 14
 
 
 def output_of(benchmark: str, *arguments: str) -> str:

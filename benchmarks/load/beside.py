@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
-from benchmarks.load.generator import DEADLINE_S, Checks, Load, Round
+from benchmarks.load.generator import DEADLINE_S, Checks, Load, Round, Streamed
 from benchmarks.load.measure import latency, saturate
 from benchmarks.load.plan import Plan
 from benchmarks.load.process import Guarding, Process
 
 IN_FLIGHT = {1: 32, 100: 4, 1000: 2}
 """Requests at a time, by the size of their batches."""
+STREAM_IN_FLIGHT = 64
 FLAG = "liquidations:allowed"
 
 
@@ -39,39 +41,55 @@ class Pair:
         return list(zip(self.guard.rounds, self.floor.rounds, strict=True))
 
 
+@dataclass(frozen=True)
+class Shape:
+    """A way to ask."""
+
+    name: str
+    batch: int
+    in_flight: int
+    asks: Callable[[str, Sequence[str]], Checks | Streamed]
+    """Made of an address and the markets to ask about."""
+
+
+ONE, STREAM = "one check", "one check on a stream"
+SHAPES = {
+    ONE: Shape(ONE, 1, IN_FLIGHT[1], Checks),
+    STREAM: Shape(STREAM, 1, STREAM_IN_FLIGHT, Streamed),
+    **{
+        f"batch of {batch:,}": Shape(f"batch of {batch:,}", batch, in_flight, partial(Checks, batch=batch))
+        for batch, in_flight in IN_FLIGHT.items()
+        if batch > 1
+    },
+}
+
+
 async def beside(
     guarding: Guarding, floor: Process, redis: Process | None, plan: Plan
-) -> tuple[dict[int, Pair], Load | None]:
-    """Return a guard beside the floor, by the size of batches, and what Redis did; None without one."""
-    checks = {
-        (server, batch): Checks(server.address, guarding.markets, batch)
-        for server in (guarding.guard, floor)
-        for batch in IN_FLIGHT
-    }
+) -> tuple[dict[str, Pair], Load | None]:
+    """Return a guard beside the floor, by the way to ask, and what Redis did; None without one."""
+    asking: list[Checks | Streamed] = []
+
+    def load(what: str, server: Process, shape: Shape) -> Load:
+        asking.append(shape.asks(server.address, guarding.markets))
+        return Load(f"{what}, {shape.name}", server, asking[-1], shape.batch, shape.in_flight)
+
     pairs = {
-        batch: Pair(
-            Load(_name("guard", batch), guarding.guard, checks[guarding.guard, batch], batch, in_flight),
-            Load(_name("floor", batch), floor, checks[floor, batch], batch, in_flight),
-        )
-        for batch, in_flight in IN_FLIGHT.items()
+        name: Pair(load("guard", guarding.guard, shape), load("floor", floor, shape)) for name, shape in SHAPES.items()
     }
-    loads = [load for pair in pairs.values() for load in (pair.floor, pair.guard)]
+    loads = [one for pair in pairs.values() for one in (pair.floor, pair.guard)]
     flag, close = await _redis(redis) if redis else (None, None)
     loads += [flag] if flag else []
     for _ in range(plan.rounds):
-        for load in loads:
-            await saturate(load, [guarding], plan.round_s)
-    for load in loads:
-        await latency(load, [guarding], plan.latency_s)
-    for asking in checks.values():
-        await asking.close()
+        for one in loads:
+            await saturate(one, [guarding], plan.round_s)
+    for one in loads:
+        await latency(one, [guarding], plan.latency_s)
+    for checks in asking:
+        await checks.close()
     if close is not None:
         await close()
     return pairs, flag
-
-
-def _name(server: str, batch: int) -> str:
-    return f"{server}, " + ("one check" if batch == 1 else f"batch of {batch:,}")
 
 
 async def _redis(process: Process) -> tuple[Load, Callable[[], Awaitable[None]]]:

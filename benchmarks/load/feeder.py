@@ -1,6 +1,8 @@
 """Publishes markets every so many seconds until it is stopped, a few at a time, evenly: a process of its own.
 
 python -m benchmarks.load.feeder ADDRESS MARKETS SECONDS
+
+Prints of each request when it was sent, seconds of the monotonic clock, and how long its answer took.
 """
 
 from __future__ import annotations
@@ -28,12 +30,18 @@ async def feed(address: str, markets: int, every_s: float) -> None:
     async with aio.insecure_channel(address) as channel:
         observe: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(OBSERVE)
         refer: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(REFER)
+
+        async def publish(method: aio.UnaryUnaryMultiCallable[bytes, bytes], request: bytes) -> None:
+            sent = time.monotonic()
+            await method(request)
+            print(f"{sent:.6f} {time.monotonic() - sent:.6f}", flush=True)
+
         due = time.monotonic()
         end = due + SECONDS_MAX
         while due < end:
             for group in groups:
-                await refer(market.references(group, time.time_ns()))
-                await observe(market.observations(group, time.time_ns()))
+                await publish(refer, market.references(group, time.time_ns()))
+                await publish(observe, market.observations(group, time.time_ns()))
                 due = max(due + every_s / len(groups), time.monotonic())
                 await asyncio.sleep(due - time.monotonic())
 

@@ -58,6 +58,14 @@ class Floor(liquidation_pb2_grpc.LiquidationGuardServiceServicer):
             response.results.append(liquidation_pb2.LiquidationResult(decision=answer(check)))
         return response
 
+    async def CheckLiquidationStream(self, request_iterator: Any, context: aio.ServicerContext[Any, Any]) -> None:
+        """Answer one after another."""
+        while (request := await context.read()) is not aio.EOF:
+            result = liquidation_pb2.LiquidationResult(decision=answer(request.check))
+            await context.write(
+                liquidation_pb2.CheckLiquidationStreamResponse(request_id=request.check.request_id, result=result)
+            )
+
 
 async def serve() -> None:
     """Answer until the process ends."""

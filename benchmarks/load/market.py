@@ -99,11 +99,14 @@ class Questions:
         shifted = [[*markets[number * batch :], *markets] for number in range(requests)]
         self._parts = [_template(some, batch).split(PLACE) for some in shifted]
         self._asked = next(_RANGES)
+        self.request_id = b""
+        """Of the first check in the last request."""
 
     def __next__(self) -> bytes:
-        """Return the next request."""
+        """Return the next request. A stream takes those of one check, too, and several of them are one of a batch."""
         parts = self._parts[self._asked // self._batch % len(self._parts)]
         ids = [b"%0*d" % (ID_DIGITS, number) for number in range(self._asked, self._asked + self._batch)]
+        self.request_id = ids[0]
         self._asked += self._batch
         pieces = [b""] * (4 * self._batch + 1)
         pieces[::2] = parts

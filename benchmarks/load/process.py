@@ -31,6 +31,8 @@ class Process:
 
     running: subprocess.Popen[bytes]
     address: str = ""
+    out: Path | None = None
+    """What it prints, where somebody reads that."""
 
     def cpu_s(self) -> float:
         """Return the CPU time of all its threads so far, user and system, and of the processes that it has started."""
@@ -136,7 +138,8 @@ class Bench:
     def feeder(self, guard: Process, markets: int, every_s: float) -> Process:
         """Start publishing each market to a guard, once in so many seconds."""
         command = ["-m", "benchmarks.load.feeder", guard.address, str(markets), str(every_s)]
-        return Process(self._start(GENERATOR_CORE, command, {}, self._folder / f"feeder-{len(self._all)}"))
+        out = self._folder / f"feeder-{len(self._all)}"
+        return Process(self._start(GENERATOR_CORE, command, {}, out), out=out)
 
     def floor(self) -> Process:
         """Start the server that does nothing."""

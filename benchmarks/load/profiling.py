@@ -1,4 +1,4 @@
-"""Where the guard's CPU time goes: `python -m benchmarks.load.profiling [--batch N] [--seconds S]`.
+"""Where the guard's CPU time goes: `python -m benchmarks.load.profiling [--batch N] [--stream] [--seconds S]`.
 
 Prints what each thread takes, and the share of each part of the event loop's. The profiler makes small
 functions look dearer than they are: the shares tell where to look, `python -m benchmarks.load` tells what it costs.
@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.load.beside import IN_FLIGHT
-from benchmarks.load.generator import Checks, Load, Round
+from benchmarks.load.beside import IN_FLIGHT, SHAPES, STREAM, Shape
+from benchmarks.load.generator import Load, Round
 from benchmarks.load.measure import opened
 from benchmarks.load.process import LOOK_EVERY_S, STARTED_WITHIN_S, Bench
 
@@ -72,7 +72,7 @@ def shares(profile: pstats.Stats) -> tuple[Counter[str], Counter[str]]:
     return parts, functions
 
 
-async def load_it(batch: int, seconds: float, out: Path) -> tuple[Round, Counter[str]]:
+async def load_it(shape: Shape, seconds: float, out: Path) -> tuple[Round, Counter[str]]:
     """Ask a guard, half of the time unprofiled and half of it profiled; return the first half, and its threads.
 
     Of each thread: the CPU time for a decision, microseconds.
@@ -81,8 +81,8 @@ async def load_it(batch: int, seconds: float, out: Path) -> tuple[Round, Counter
         guarding = bench.guard(MARKETS, program=("-m", "benchmarks.load.profiled", str(out)))
         await opened([guarding])
         guard = guarding.guard
-        checks = Checks(guard.address, guarding.markets, batch)
-        load = Load("guard", guard, checks, batch, IN_FLIGHT[batch])
+        checks = shape.asks(guard.address, guarding.markets)
+        load = Load("guard", guard, checks, shape.batch, shape.in_flight)
         before = guard.threads_cpu_s()
         plain = await load.saturate(seconds / 2)
         after = guard.threads_cpu_s()
@@ -111,11 +111,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, choices=IN_FLIGHT, default=1)
+    parser.add_argument("--stream", action="store_true", help="one check at a time, on a stream")
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
+    shape = SHAPES[STREAM] if given.stream else next(one for one in SHAPES.values() if one.batch == given.batch)
     with TemporaryDirectory() as folder:
         out = Path(folder) / "profile"
-        plain, threads = asyncio.run(load_it(given.batch, given.seconds, out))
+        plain, threads = asyncio.run(load_it(shape, given.seconds, out))
         parts, functions = shares(pstats.Stats(str(out)))
     print(f"{plain.cpu_us:.0f} us of CPU time a decision, by thread:\n")
     for thread, cpu_us in threads.most_common():

@@ -40,7 +40,7 @@ class Measured:
     """Everything that one run has found out."""
 
     core: CoreCosts
-    pairs: dict[int, Pair]
+    pairs: dict[str, Pair]
     redis: Load | None
     grown: list[Grown]
     ingested: tuple[Load, Load]
@@ -90,12 +90,18 @@ def _sized(size: Sized) -> list[Row]:
 
 
 def _latencies(load: Load) -> Iterator[str]:
+    for percentile in PERCENTILES:
+        took_ms = percentile_ms(load, percentile)
+        yield "" if took_ms is None else f"{took_ms:.2f}"
+
+
+def percentile_ms(load: Load, percentile: float) -> float | None:
+    """Return how long answers took at half load, at one of the percentiles; None where too few would say so."""
     recorded = load.latencies
-    for percentile, least in PERCENTILES.items():
-        if recorded is not None and recorded.get_total_count() >= least:
-            yield f"{recorded.get_value_at_percentile(percentile) / 1000:.2f}"
-        else:
-            yield ""
+    if recorded is None or recorded.get_total_count() < PERCENTILES[percentile]:
+        return None
+    took_us: int = recorded.get_value_at_percentile(percentile)
+    return took_us / 1000
 
 
 def _core(core: CoreCosts) -> list[Row]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.load.beside import Pair
+from benchmarks.load.beside import ONE, STREAM, Pair
 from benchmarks.load.generator import Load, Round
-from benchmarks.load.table import Measured
+from benchmarks.load.table import Measured, percentile_ms
 
-UNARY_SHARE, BATCH_SHARE, MARKETS_SHARE = 0.85, 0.4, 0.95
+UNARY_SHARE, STREAM_SHARE, BATCH_SHARE, MARKETS_SHARE = 0.85, 0.8, 0.7, 0.85
+STREAM_OF_UNARY = 2.0
+"""What a stream has to decide, of what the floor answers one by one."""
+LATENCY = {99.0: 2.0, 99.9: 3.0}
+"""How many times as long as the floor's an answer may take at half load, by percentile."""
 CORE_US, RSS_MB = 20.0, 200.0
 FLAT_SHARE = 1.05
 """What memory may be after all decisions, of what it was after half of them."""
@@ -36,8 +40,11 @@ def targets(measured: Measured) -> list[Target]:
     after = [one.allowed_after for one in measured.halted]
     found = f"{rss_mb[decided]:.0f} MB at {most.markets:,} markets after {decided:,} decisions, {grew:.2f} of half way"
     return [
-        _share("unary", measured.pairs[1], UNARY_SHARE),
-        _share("batch of 1,000", measured.pairs[1000], BATCH_SHARE),
+        _share("unary", measured.pairs[ONE], UNARY_SHARE),
+        _share("stream", measured.pairs[STREAM], STREAM_SHARE),
+        _stream_of_unary(measured.pairs),
+        _share("batch of 1,000", measured.pairs["batch of 1,000"], BATCH_SHARE),
+        *(_latency(what, measured.pairs[what], percentile) for what in (ONE, STREAM) for percentile in LATENCY),
         *_markets(measured),
         Target(f"core check at most {CORE_US:g} us", f"{core.again:.1f} us", core.again <= CORE_US),
         Target(
@@ -60,9 +67,29 @@ def targets(measured: Measured) -> list[Target]:
 
 
 def _share(what: str, pair: Pair, least: float) -> Target:
-    throughput, cpu = pair.throughput(), pair.cpu()
-    found = f"{_range(throughput)} of the throughput, {_range(cpu)} by CPU time"
-    return Target(f"{what} at least {least:g} of the floor", found, pair.share() >= least)
+    return Target(f"{what} at least {least:g} of the floor", _found(pair), pair.share() >= least)
+
+
+def _found(pair: Pair) -> str:
+    return f"{_range(pair.throughput())} of the throughput, {_range(pair.cpu())} by CPU time"
+
+
+def _stream_of_unary(pairs: dict[str, Pair]) -> Target:
+    mixed = Pair(pairs[STREAM].guard, pairs[ONE].floor)
+    what = f"stream at least {STREAM_OF_UNARY:g} x the floor's unary"
+    return Target(what, _found(mixed), mixed.share() >= STREAM_OF_UNARY)
+
+
+def _latency(what: str, pair: Pair, percentile: float) -> Target:
+    most, guard, floor = (
+        LATENCY[percentile],
+        percentile_ms(pair.guard, percentile),
+        percentile_ms(pair.floor, percentile),
+    )
+    what = f"{what}: p{percentile:g} at half load at most {most:g} x the floor's"
+    if guard is None or floor is None:
+        return Target(what, "too few answers to say", False)
+    return Target(what, f"{guard / floor:.1f} x, {guard:.2f} and {floor:.2f} ms", guard <= most * floor)
 
 
 def _markets(measured: Measured) -> list[Target]:

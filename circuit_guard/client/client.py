@@ -14,6 +14,7 @@ from circuit_guard.client import failures
 from circuit_guard.client.answers import Answer, OrderAnswer
 from circuit_guard.client.base import BaseClient, Call, Result
 from circuit_guard.client.questions import Closure, Order
+from circuit_guard.client.stream import AsyncCheckStream, CheckStream
 
 
 class GuardClient(BaseClient):
@@ -23,6 +24,7 @@ class GuardClient(BaseClient):
     """
 
     _library = grpc
+    _stream_kind = CheckStream
 
     def check(self, closure: Closure, *, deadline_s: float | None = None) -> Answer:
         """Ask about one closure. `deadline_s` in place of the client's own."""
@@ -48,9 +50,8 @@ class GuardClient(BaseClient):
 
     def close(self) -> None:
         """End the connection. Running and later questions are denied."""
-        usable, self._closed = self._unusable() is None, True
-        if usable:
-            self._channel.close()
+        for channel in self._end():
+            channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +86,7 @@ class AsyncGuardClient(BaseClient):
     """
 
     _library = aio
+    _stream_kind = AsyncCheckStream
 
     async def check(self, closure: Closure, *, deadline_s: float | None = None) -> Answer:
         return (await self._ask(self._check(closure, deadline_s)))[0]
@@ -105,9 +107,8 @@ class AsyncGuardClient(BaseClient):
         return await self._ask(self._check_orders(orders, deadline_s))
 
     async def close(self) -> None:
-        usable, self._closed = self._unusable() is None, True
-        if usable:
-            await self._channel.close()
+        for channel in self._end():
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -33,12 +35,13 @@ _RETRY = {
                 "backoffMultiplier": 1,
                 "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
-        }
+        },
+        {"name": [{"service": "circuit_guard.v1.LiquidationGuardService", "method": "CheckLiquidationStream"}]},
     ]
 }
 """One more try, at once and within the deadline, where the connection was lost: for instance to a guard that has just
 been restarted. It asks under the same request_id, so a guard that had already decided repeats its decision. CANCELLED:
-gRPC closes the inherited connection of a forked process, beside its first call."""
+gRPC closes the inherited connection of a forked process, beside its first call. On a stream the client does so."""
 
 OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # a guard is near; a proxy from the environment must not see what it is asked
@@ -111,11 +114,11 @@ class Connection:
         unix = [("grpc.default_authority", "localhost")] if self.address.startswith(UNIX_PREFIX) else []
         return [*OPTIONS, *unix]
 
-    def channel(self, library: Any) -> Any:
-        """Return a new channel, made by `grpc` or by `grpc.aio`."""
+    def opener(self, library: Any) -> Callable[[], Any]:
+        """Return what opens a new channel of `grpc` or of `grpc.aio`. Files are read now, and by no later channel."""
         if self.tls is None:
-            return library.insecure_channel(self.address, self.options())
-        return library.secure_channel(self.address, self.tls.credentials(), self.options())
+            return partial(library.insecure_channel, self.address, self.options())
+        return partial(library.secure_channel, self.address, self.tls.credentials(), self.options())
 
     def metadata(self) -> Metadata:
         """Return what is sent with each call."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -143,6 +143,17 @@ class FakeGuard(liquidation_pb2_grpc.LiquidationGuardServiceServicer, order_pb2_
         self._begin(context, closures=map(wire.closure_of, request.checks))
         results = [liquidation_pb2.LiquidationResult(decision=self._decision(check)) for check in request.checks]
         return liquidation_pb2.CheckLiquidationsResponse(results=results)
+
+    def CheckLiquidationStream(  # noqa: N802 - named as in the contract
+        self,
+        request_iterator: Iterator[liquidation_pb2.CheckLiquidationStreamRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[liquidation_pb2.CheckLiquidationStreamResponse]:
+        for request in request_iterator:
+            check = request.check
+            self._begin(context, closures=[wire.closure_of(check)])
+            result = liquidation_pb2.LiquidationResult(decision=self._decision(check))
+            yield liquidation_pb2.CheckLiquidationStreamResponse(request_id=check.request_id, result=result)
 
     def CheckOrders(  # noqa: N802 - named as in the contract
         self, request: order_pb2.CheckOrdersRequest, context: grpc.ServicerContext

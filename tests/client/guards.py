@@ -132,6 +132,9 @@ def verdict_of(method: str, request: bytes, verdict: int) -> bytes:
     if method.endswith("/CheckLiquidation"):
         check = liquidation_pb2.CheckLiquidationRequest.FromString(request).check
         return liquidation_pb2.CheckLiquidationResponse(decision=decision(check, verdict=chosen)).SerializeToString()
+    if method.endswith("/CheckLiquidationStream"):
+        check = liquidation_pb2.CheckLiquidationStreamRequest.FromString(request).check
+        return streamed(check, decision=decision(check, verdict=chosen)).SerializeToString()
     if method.endswith("/CheckLiquidations"):
         checks = liquidation_pb2.CheckLiquidationsRequest.FromString(request).checks
         results = [liquidation_pb2.LiquidationResult(decision=decision(check, verdict=chosen)) for check in checks]
@@ -140,6 +143,12 @@ def verdict_of(method: str, request: bytes, verdict: int) -> bytes:
     judgements = [order_pb2.OrderJudgement(order_id=o.order_id, market=o.market, verdict=chosen) for o in orders]
     judged = [order_pb2.OrderResult(judgement=judgement) for judgement in judgements]
     return order_pb2.CheckOrdersResponse(results=judged).SerializeToString()
+
+
+def streamed(check: liquidation_pb2.LiquidationCheck, **result: Any) -> liquidation_pb2.CheckLiquidationStreamResponse:
+    """Return the response of a stream to a check: a decision, an error, or neither."""
+    found = liquidation_pb2.LiquidationResult(**result)
+    return liquidation_pb2.CheckLiquidationStreamResponse(request_id=check.request_id, result=found)
 
 
 def decision(check: liquidation_pb2.LiquidationCheck, **changes: Any) -> liquidation_pb2.LiquidationDecision:

@@ -39,6 +39,15 @@ async def library(address: str, deadline_s: float) -> Said:
     return await asyncio.to_thread(ask)
 
 
+async def library_stream(address: str, deadline_s: float) -> Said:
+    def ask() -> Said:
+        with GuardClient(address, deadline_s=deadline_s, stream=True) as client:
+            answer = client.check(closure())
+            return Said(int(answer.allowed), answer.explanation)
+
+    return await asyncio.to_thread(ask)
+
+
 async def library_batch(address: str, deadline_s: float) -> Said:
     def ask() -> Said:
         with GuardClient(address, deadline_s=deadline_s) as client:
@@ -59,6 +68,12 @@ async def library_orders(address: str, deadline_s: float) -> Said:
 
 async def async_library(address: str, deadline_s: float) -> Said:
     async with AsyncGuardClient(address, deadline_s=deadline_s) as client:
+        answer = await client.check(closure())
+        return Said(int(answer.allowed), answer.explanation)
+
+
+async def async_library_stream(address: str, deadline_s: float) -> Said:
+    async with AsyncGuardClient(address, deadline_s=deadline_s, stream=True) as client:
         answer = await client.check(closure())
         return Said(int(answer.allowed), answer.explanation)
 
@@ -177,9 +192,11 @@ def _details(error: grpc.RpcError) -> str:
 
 KINDS: dict[str, Kind] = {
     "library": library,
+    "library, on a stream": library_stream,
     "library, a batch": library_batch,
     "library, orders": library_orders,
     "async library": async_library,
+    "async library, on a stream": async_library_stream,
     "async library, a batch": async_library_batch,
     "async library, orders": async_library_orders,
     "server interceptor": server_interceptor,

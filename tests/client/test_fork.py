@@ -29,7 +29,8 @@ asyncio.set_event_loop(loop)
 run = loop.run_until_complete
 
 async def new(kind):
-    return (GuardClient if kind == "sync" else AsyncGuardClient)(address, deadline_s=deadline_s)
+    client = AsyncGuardClient if "async" in kind else GuardClient
+    return client(address, deadline_s=deadline_s, stream="stream" in kind)
 
 def ask(client):
     answer = client.check(closure)
@@ -72,12 +73,20 @@ def forking(guard: Guard, support: str | None, *how: str) -> dict[str, list[str]
 
 
 @pytest.mark.parametrize("asked", ["asked", WHOLE("made")])
-@pytest.mark.parametrize("used", ["same", WHOLE("sync")])
+@pytest.mark.parametrize(
+    ("made", "used"),
+    [
+        ("sync", "same"),
+        WHOLE("sync", "sync"),
+        ("sync stream", "same"),
+        WHOLE("sync stream", "sync stream"),
+    ],
+)
 @pytest.mark.parametrize("support", [WHOLE("1"), None])
 def test_client_when_grpc_supports_forks_then_parent_and_children_are_answered(
-    guard: Guard, support: str | None, asked: str, used: str
+    guard: Guard, support: str | None, made: str, used: str, asked: str
 ) -> None:
-    said = forking(guard, support, "sync", asked, used)
+    said = forking(guard, support, made, asked, used)
 
     assert [one.split()[0] for one in said["child"]] == ["guard", "guard"]
     assert [one.split()[0] for one in said["after"]] == ["guard"]
@@ -89,6 +98,9 @@ def test_client_when_grpc_supports_forks_then_parent_and_children_are_answered(
     [
         ("0", "sync", "same"),
         ("0", "sync", "sync"),
+        ("0", "sync stream", "same"),
+        WHOLE("0", "sync stream", "sync stream"),
+        WHOLE("0", "async stream", "same"),
         WHOLE("0", "sync", "async"),
         WHOLE("0", "async", "same"),
         ("1", "async", "same"),
