@@ -113,6 +113,9 @@ class LimitSettings(Table):
     checks_waiting_max: Annotated[int, Whole(1, 100_000, text=True)] = 400
     """Requests of liquidators in work at a time; further ones get RESOURCE_EXHAUSTED. The rest of
     grpc.concurrent_rpcs_max is kept for publishers and operators."""
+    check_streams_max: Annotated[int, Whole(1, 100_000, text=True)] = 200
+    """CheckLiquidationStream streams of all liquidators at a time; further ones get RESOURCE_EXHAUSTED. They never take
+    more than half of what grpc.concurrent_rpcs_max leaves beside watchers and checks_waiting_max."""
     checks_per_s: Annotated[int, Whole(1, 10_000_000, text=True)] = 50_000
     """Checks and orders per second that one identity may ask about."""
     market_data_per_s: Annotated[int, Whole(1, 10_000_000, text=True)] = 20_000

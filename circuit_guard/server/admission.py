@@ -59,6 +59,9 @@ class Admission:
         self._now_s = now_s
         self._batches = BatchQueue(now_s)
         self._checks = _Room("limits.checks_waiting_max", settings.limits.checks_waiting_max)
+        left = settings.grpc.concurrent_rpcs_max - settings.grpc.watchers_max - settings.limits.checks_waiting_max
+        streams_max = min(settings.limits.check_streams_max, max(left // 2, 1))
+        self._check_streams = _Room("limits.check_streams_max", streams_max, "streams of checks are open")
         self._open = _Room("health and reflection RPCs", OPEN_MAX)
         metrics.waiting(lambda: self._checks.taken)
         self._logged_s: dict[tuple[str, str, str], float] = {}
@@ -119,7 +122,7 @@ class Admission:
     def _room(self, method: str, *, streaming: bool) -> AbstractContextManager[None]:
         role = ROLES.get(method)
         if role is Role.LIQUIDATOR:  # in a stream of checks one at a time is read, and answered before the next
-            return nullcontext() if streaming else self._checks
+            return self._check_streams if streaming else self._checks
         return self._open if method.startswith(LIBRARY_PREFIX) else nullcontext()
 
 
@@ -162,16 +165,15 @@ class _Streams:
 class _Room(AbstractContextManager[None]):
     """Limits how many RPCs run at a time. Use it in `with`."""
 
-    def __init__(self, name: str, at_most: int) -> None:
+    def __init__(self, name: str, at_most: int, what: str = "requests are waiting") -> None:
         self.taken = 0
         self._name = name
         self._at_most = at_most
+        self._what = what
 
     def __enter__(self) -> None:
         if self.taken >= self._at_most:
-            message = (
-                f"{self.taken} requests are waiting already ({self._name}): nothing was decided, treat this as a deny"
-            )
+            message = f"{self.taken} {self._what} already ({self._name}): nothing was decided, treat this as a deny"
             metadata = {"waiting": str(self.taken)}
             raise RefusalError("OVERLOADED", message, metadata, RETRY_S)
         self.taken += 1

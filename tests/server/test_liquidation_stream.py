@@ -10,9 +10,11 @@ import grpc
 import pytest
 from grpc import aio
 
+from circuit_guard.config.security import LimitSettings
 from circuit_guard.core.inputs import HaltCommand
-from circuit_guard.v1 import liquidation_pb2, types_pb2
-from tests.driver import BTC, ETH
+from circuit_guard.v1 import liquidation_pb2, market_data_pb2, types_pb2
+from tests.driver import BTC, ETH, Driver, policy_of
+from tests.server.conftest import Start
 from tests.server.harness import Harness, basis, check
 from tests.server.test_asked import without_account
 
@@ -95,6 +97,28 @@ async def test_stream_when_a_request_id_is_asked_again_then_it_is_the_same_decis
 
     assert found["same"].decision.decision_id == single.decision_id
     assert found["same"].decision.repeated
+
+
+async def test_stream_when_there_are_too_many_then_the_next_is_refused_and_publishers_still_publish(
+    start: Start,
+) -> None:
+    driver = Driver(policy_of(BTC))
+    driver.run(40, BTC)
+    guard = await start(driver, per_client=LimitSettings(check_streams_max=3))
+    opened: list[Any] = []
+    for number in range(3):
+        opened.append(guard.liquidations.CheckLiquidationStream())
+        await opened[-1].write(asked(check(request_id=f"r{number}")))
+        await opened[-1].read()
+
+    with pytest.raises(aio.AioRpcError) as raised:
+        await guard.liquidations.CheckLiquidationStream().read()
+    opened[0].cancel()
+    [published] = await guard.observe(guard.observation())
+
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(raised.value.details()).startswith("3 streams of checks are open already (limits.check_streams_max)")
+    assert published.status == market_data_pb2.PUBLISH_STATUS_ACCEPTED
 
 
 async def test_stream_when_a_message_is_no_check_then_the_stream_ends_and_says_so(guard: Harness) -> None:
