@@ -132,8 +132,19 @@ def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> Allow
 
     Time must not go back. What is allowed is remembered and counted as a check that all rules have seen.
     """
-    request_id, account_id, name, kind, size, execution_price, mark_price, funding_index = asked[:8]
-    execution, mark, funding = asked[8:]
+    (
+        request_id,
+        account_id,
+        name,
+        kind,
+        size,
+        execution_price,
+        mark_price,
+        funding_index,
+        execution,
+        mark,
+        funding,
+    ) = asked
     market = state.markets.get(name)
     if market is None or now_ns < state.now_ns or _all_held(state):
         return None

@@ -205,8 +205,10 @@ class Engine:
         """Answer a check, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
         return self._apply(check, lambda: guard.decide(self._state, check, self._policy))
 
-    def admit(self, asked: permit.Asked) -> AllowedCheck | None:
+    def admit(self, asked: permit.Asked, now_ns: int | None = None) -> AllowedCheck | None:
         """Allow a check that is inside its market's permit, or return None: then `decide` answers it.
+
+        `now_ns`: what the clock said a moment ago, for many checks that came together.
 
         What is allowed is told to the journal and to observers a little later, many at a time: before the next input of
         another kind, and within TOLD_WITHIN_S. Raise EngineFailed where the engine has stopped.
@@ -215,7 +217,8 @@ class Engine:
         if not self._allowed and self._journal is not None and not self._journal.has_room:
             return None  # looked at once for all that are told together
         try:
-            allowed = permit.admit(self._state, self._policy, asked, self._clock.now_ns())
+            at_ns = self._clock.now_ns() if now_ns is None else now_ns
+            allowed = permit.admit(self._state, self._policy, asked, at_ns)
         except Exception as error:
             raise self._stop(error) from error
         if allowed is not None:

@@ -75,8 +75,10 @@ def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inpu
 
 
 _PLAIN = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?"
-_PLAIN_VALUES = re.compile(rf"(?!-?0(?:\.0+)? ){_PLAIN} (?:{_PLAIN})? {_PLAIN} (?:{_PLAIN})?", re.ASCII)
-"""Size, execution price, mark price and funding index as nearly all engines write them. The size is not zero."""
+_NAME = f"[!-~]{{1,{fields.NAME_CHARACTERS_MAX}}}"
+_PLAIN_CHECK = re.compile(rf"{_NAME} {_NAME} (?!-?0(?:\.0+)? ){_PLAIN} (?:{_PLAIN})? {_PLAIN} (?:{_PLAIN})?", re.ASCII)
+"""Request and account, size, execution price, mark price and funding index as nearly all engines write them: there is no
+space in any of them, and the size is not zero."""
 
 
 def asked(message: liquidation_pb2.LiquidationCheck) -> permit.Asked | None:
@@ -85,11 +87,9 @@ def asked(message: liquidation_pb2.LiquidationCheck) -> permit.Asked | None:
         return None
     request_id, account_id, kind, basis = message.request_id, message.account_id, KINDS.get(message.kind), message.basis
     size, execution, mark, funding = message.size, message.execution_price, basis.mark_price, basis.funding_index
-    if kind is None or _PLAIN_VALUES.fullmatch(f"{size} {execution} {mark} {funding}") is None:
+    given = f"{request_id} {account_id} {size} {execution} {mark} {funding}"
+    if kind is None or _PLAIN_CHECK.fullmatch(given) is None:
         return None
-    for name in (request_id, account_id):
-        if not (0 < len(name) <= fields.NAME_CHARACTERS_MAX and name.isprintable() and name == name.strip()):
-            return None
     return permit.Asked(
         request_id,
         account_id,

@@ -97,11 +97,16 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
     async def CheckLiquidations(self, request: liquidation_pb2.CheckLiquidationsRequest, context: Context) -> bytes:
         requests.batch(request.checks, "checks", self._batch_max)
         results: list[bytes] = []
-        pace, taken = Pace(), 0
+        pace, taken, now_ns = Pace(), 0, self._engine.now_ns()
         for number, check in enumerate(request.checks):
             if pace.due():
                 await pace.let_others_in()
-            result = await self._result(check, f"checks[{number}]")
+                now_ns = self._engine.now_ns()
+            if (allowed := self._allowed(check, now_ns)) is not None:
+                result = answers.delimited(_DECIDED, allowed)
+            else:
+                result = (await self.result(check, f"checks[{number}]")).SerializeToString()
+                now_ns = self._engine.now_ns()
             taken += len(result) + FRAMING_BYTES
             if taken > ANSWER_BYTES_MAX:
                 results += _left_out(request.checks, number)
@@ -133,7 +138,10 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
         check = request.check
         try:
             asked.charge(request)
-            result = await self._result(check, "check")
+            if (allowed := self._allowed(check)) is not None:
+                result = answers.delimited(_DECIDED, allowed)
+            else:
+                result = (await self.result(check, "check")).SerializeToString()
         except (RefusalError, JournalStalled) as error:
             refusal = errors.refusal(error)
             assert refusal is not None  # noqa: S101  # both have one
@@ -141,18 +149,11 @@ class LiquidationGuardService(liquidation_pb2_grpc.LiquidationGuardServiceServic
             result = _error(types_pb2.RequestError(reason=refusal.reason, message=refusal.message))
         return answers.delimited(_ASKED_ID, check.request_id.encode()) + answers.delimited(_ASKED_RESULT, result)
 
-    def _allowed(self, check: liquidation_pb2.LiquidationCheck) -> bytes | None:
+    def _allowed(self, check: liquidation_pb2.LiquidationCheck, now_ns: int | None = None) -> bytes | None:
         """Return the answer to a check that a permit allows, as bytes; None: it is to be judged by all rules."""
         asked = requests.asked(check)
-        allowed = None if asked is None else self._engine.admit(asked)
+        allowed = None if asked is None else self._engine.admit(asked, now_ns)
         return None if allowed is None else answers.allowed(allowed)
-
-    async def _result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> bytes:
-        """Judge one closure: its decision or its error, as the bytes of a LiquidationResult."""
-        if (allowed := self._allowed(check)) is not None:
-            return answers.delimited(_DECIDED, allowed)
-        result: bytes = (await self.result(check, path)).SerializeToString()
-        return result
 
     async def result(self, check: liquidation_pb2.LiquidationCheck, path: str) -> liquidation_pb2.LiquidationResult:
         """Judge one closure: its decision, or the error of the first field that cannot be used, `path` before it."""
