@@ -94,6 +94,9 @@ def encode(value: Any) -> str:
 def encoded_parts(value: object) -> Iterator[bytes]:
     """Return what `encode` gives in parts, so that a long state is never there as a whole. Raise CodecError."""
     kind: Any = type(value)
+    if kind is ChecksAllowed:
+        yield encode(value).encode()
+        return
     name = _NAMES[kind]
     try:
         yield f'{{"{name}":'.encode()
