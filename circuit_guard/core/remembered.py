@@ -12,7 +12,7 @@ from circuit_guard.core.evidence import key_of
 from circuit_guard.core.inputs import Account, Check
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.state import GuardState
-from circuit_guard.core.types import FOR_EVER_NS, Decision
+from circuit_guard.core.types import Decision
 
 ANSWERS_MAX = 65_536
 """More answers are never remembered, whatever a policy says."""
@@ -41,7 +41,7 @@ def answer_bytes(decision: Decision) -> int:
     size = _ANSWER_BYTES + 2 * (len(names) if names.isascii() else len(names) * _ESCAPED)
     for finding in decision.findings:
         size += _FINDING_BYTES + text_bytes(finding.observed) + text_bytes(finding.limit)
-    if decision.explained is not None:
+    if decision.explained is not None and decision.explained.unknown:
         size += sum(map(text_bytes, decision.explained.unknown))
     return size
 
@@ -77,14 +77,18 @@ def shorten(state: GuardState, most: int) -> None:
 def _shorten(state: GuardState, size: int, most: int) -> None:
     remembered, allowed = state.remembered, state.allowed
     while (long := size > ANSWERS_BYTES_MAX) or len(remembered) + len(allowed) > most:
-        judged_ns = next(iter(remembered.values()))[1].at_ns if remembered else FOR_EVER_NS
-        permitted_ns = next(iter(allowed.values())).at_ns if allowed else FOR_EVER_NS
-        if long or judged_ns <= permitted_ns:
+        if not long and allowed and _permitted_first(state):
+            allowed.popitem(last=False)
+        else:
             _, (_, oldest) = remembered.popitem(last=False)
             size -= answer_bytes(oldest)
-        else:
-            allowed.popitem(last=False)
     state.remembered_bytes = size
+
+
+def _permitted_first(state: GuardState) -> bool:
+    """Return whether the oldest answer is one that a permit gave."""
+    judged = next(iter(state.remembered.values()), None)
+    return judged is None or next(iter(state.allowed.values())).at_ns < judged[1].at_ns
 
 
 def keep(state: GuardState, market: MarketState, account_id: str, at_ns: int, account: Account) -> None:
