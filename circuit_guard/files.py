@@ -12,7 +12,7 @@ from pathlib import Path
 
 from circuit_guard.errors import CircuitGuardError, Problem
 
-_KINDS = {
+KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -65,7 +65,7 @@ def read_regular(path: Path, bytes_max: int) -> bytes:
 
 def _require_regular(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no file")
+        kind = KINDS.get(stat.S_IFMT(found.st_mode), "no file")
         raise FileRefused(path, kind, "a regular file")
 
 

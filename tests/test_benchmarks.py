@@ -31,6 +31,10 @@ LONGER = {
         "{recording} --only band --kinds none",
         [r"\| as shipped \| 0 \| 0 \|", r"variants change nothing"],
     ),
+    "worst_recovery": (
+        "--checks 20",
+        [r"20 inputs run again in [\d.]+ s", r"at most \d+ MiB", r"is the one that was written"],
+    ),
     "soak": ("0.5", [r"answered +.*checks [\d,]+", r"journal +proved, [\d,]+ records", r"problems +none"]),
 }
 """What starts a whole guard, or writes minutes of market data."""

@@ -25,6 +25,7 @@ from circuit_guard.core.hours import Calendar, HoursParameters
 from circuit_guard.core.names import EXPECTED_MARKET, is_market
 from circuit_guard.core.parameters import Parameters, parameters_of
 from circuit_guard.core.policy import REMEMBERED_ALLOW_MAX_NS, Change, GlobalBreakerParameters, MarketPolicy, Policy
+from circuit_guard.core.remembered import ANSWERS_MAX
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, SECOND_NS
 from circuit_guard.errors import PolicyError, Problem, shown
@@ -201,7 +202,7 @@ def resolved(document: PolicyDocument) -> Policy:
         revision="",
         shadow=document.guard.shadow,
         global_breaker=_group(GlobalBreakerParameters, document.global_breaker),
-        remembered_requests_max=document.guard.remembered_requests_max,
+        remembered_requests_max=min(document.guard.remembered_requests_max, ANSWERS_MAX),
         markets=markets,
         two_actors=frozenset(document.guard.two_actors),
         two_actors_within_ns=_nanoseconds(document.guard.two_actors_within_s),

@@ -185,7 +185,8 @@ class GuardTable(Table):
     default_class: Text = "default"
     """The class of markets that name none, and of those that a recording brings along."""
     remembered_requests_max: Annotated[int, Whole(1, 1_000_000)] = 10_000
-    """How many answered request_ids are remembered, so that asking again gets the same answer."""
+    """How many answered request_ids are remembered, so that asking again gets the same answer; at most 65,536, and
+    64 MiB of them."""
     remembered_allow_max_s: Annotated[Decimal, Number(least=Decimal(0), most=Decimal(3600), places=9)] = Decimal(60)
     """Seconds for which a remembered ALLOW answers. After that, and once a halt, a breaker or a phase holds closures,
     the request is judged again. Longer: a slow caller closes on an older verdict. 0: each ALLOW is judged again."""

@@ -81,11 +81,11 @@ def advance(breaker: Breaker, policy: BreakerParameters, healthy: Run | None, no
     return transition(breaker, after, due_ns, findings) if due_ns <= now_ns else None
 
 
-def reset(breaker: Breaker, at_ns: int, actor: str, note: str) -> BreakerChanged | None:
+def reset(breaker: Breaker, at_ns: int, actor: str, note: str, identity: str = "") -> BreakerChanged | None:
     """Close the breaker on an operator's word; None where it is closed already."""
     if breaker.state is BreakerState.CLOSED:
         return None
-    return transition(breaker, BreakerState.CLOSED, at_ns, (), actor=actor, note=note)
+    return transition(breaker, BreakerState.CLOSED, at_ns, (), actor=actor, note=note, identity=identity)
 
 
 def transition(
@@ -97,6 +97,7 @@ def transition(
     latched: bool = False,
     actor: str = "",
     note: str = "",
+    identity: str = "",
 ) -> BreakerChanged:
     """Change the state. This is the only place where a breaker changes, so the fact cannot be forgotten."""
     before = breaker.state
@@ -104,4 +105,5 @@ def transition(
         breaker.since_ns = at_ns
     breaker.state, breaker.latched, breaker.findings = after, latched, findings
     breaker.generation += 1
-    return BreakerChanged(at_ns, breaker.scope, before, after, latched, breaker.generation, findings, actor, note)
+    generation = breaker.generation
+    return BreakerChanged(at_ns, breaker.scope, before, after, latched, generation, findings, actor, note, identity)

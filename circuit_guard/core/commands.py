@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from circuit_guard.core import breaker as breakers
-from circuit_guard.core import halts, maintenance, own_clock, rebaseline, reopening, two_actors
+from circuit_guard.core import halts, maintenance, own_clock, rebaseline, remembered, reopening, two_actors
 from circuit_guard.core import phase as phases
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.facts import ActProposed, CommandRefused, Fact, HaltChanged, PolicyChanged
@@ -153,6 +153,7 @@ def _set_phase(state: GuardState, command: PhaseCommand, policy: Policy) -> list
             recovering=market.phase.recovering or leaving,
             actor=command.actor,
             note=command.reason or f"the exchange entered {command.phase}",
+            identity=command.identity,
         )
         market.phase.opens_ns = None
         facts += [changed] if changed else []
@@ -202,7 +203,8 @@ def _reset(state: GuardState, command: ResetCommand) -> list[Fact]:
     """Close breakers. A market then has to show evidence again, and its feed position starts afresh."""
     facts: list[Fact] = []
     for scope in command.scopes:
-        changed = breakers.reset(_breaker_of(state, scope), command.at_ns, command.actor, command.reason)
+        breaker = _breaker_of(state, scope)
+        changed = breakers.reset(breaker, command.at_ns, command.actor, command.reason, command.identity)
         facts += [changed] if changed else []
         if scope == GLOBAL_SCOPE:
             state.latched_ns.clear()
@@ -226,7 +228,7 @@ def _change_policy(state: GuardState, command: PolicyCommand, policy: Policy) ->
     facts: list[Fact] = [PolicyChanged(command.at_ns, command.revision, added, removed)]
     for name in added:
         facts += maintenance.take_up(state, state.markets[name], command.at_ns)
-    state.forget(policy.remembered_requests_max)
+    remembered.shorten(state, policy.remembered_requests_max)
     return facts
 
 

@@ -9,10 +9,18 @@ And the accounts of the last moments, which say whether closures come in numbers
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import NamedTuple
 
 ACCOUNTS_MAX = 10_000
+"""Accounts of one market that are remembered."""
+ACCOUNTS_IN_ALL = 100_000
+"""And of all markets together: beyond that those with most lose their oldest."""
+ACCOUNTS_LOOK_EVERY = 64
+"""Every so many new accounts of a market it is looked at whether all together are too many."""
+KEY_CHARACTERS_MAX = 40
 LOST_PER_BAD = 2
 """How much good time a bad time takes from the evidence: it is kept up by less than a third of bad time."""
 
@@ -82,19 +90,38 @@ class Accounts:
         """Return how many are remembered; some of them may be older than the window."""
         return len(self.seen_ns)
 
-    def note(self, account_id: str, now_ns: int, kept_ns: int) -> None:
-        """Take note of an account unless it is known: a retry is no other ask. Forget those older than `kept_ns`."""
-        seen_ns, start_ns = self.seen_ns, now_ns - kept_ns
-        while seen_ns and next(iter(seen_ns.values())) < start_ns:
-            self._forget_oldest()
-        if account_id in seen_ns:
-            return
-        seen_ns[account_id] = now_ns
+    def knows(self, account_id: str) -> bool:
+        """Return whether an account is remembered."""
+        return key_of(account_id) in self.seen_ns
+
+    def note(self, account_id: str, now_ns: int, kept_ns: int) -> bool:
+        """Take note of an account unless it is known: a retry is no other ask. Forget those older than `kept_ns`.
+
+        Return whether it is time to see that all accounts together are not too many: then `thin` them.
+        """
+        seen_ns, key = self.seen_ns, key_of(account_id)
+        self.forget_before(now_ns - kept_ns)
+        if key in seen_ns:
+            return False
+        seen_ns[key] = now_ns
         if self._recent_ns is not None:
             self._recent_ns.append(now_ns)
             _drop_before(self._recent_ns, now_ns - self._window_ns)
         if len(seen_ns) > ACCOUNTS_MAX:
-            self._forget_oldest()
+            self.forget_oldest()
+        return len(seen_ns) % ACCOUNTS_LOOK_EVERY == 0
+
+    def forget_before(self, start_ns: int) -> None:
+        """Forget those that were noted first before an instant."""
+        seen_ns = self.seen_ns
+        while seen_ns and next(iter(seen_ns.values())) < start_ns:
+            self.forget_oldest()
+
+    def forget_oldest(self) -> None:
+        """Forget the one that was noted longest ago."""
+        _, at_ns = self.seen_ns.popitem(last=False)
+        if self._recent_ns and self._recent_ns[0] == at_ns:
+            self._recent_ns.popleft()
 
     def count(self, now_ns: int, window_ns: int) -> int:
         """Return how many were noted first within the window. It costs the same however many there are."""
@@ -103,10 +130,23 @@ class Accounts:
         _drop_before(self._recent_ns, now_ns - window_ns)
         return len(self._recent_ns)
 
-    def _forget_oldest(self) -> None:
-        _, at_ns = self.seen_ns.popitem(last=False)
-        if self._recent_ns and self._recent_ns[0] == at_ns:
-            self._recent_ns.popleft()
+
+def key_of(account_id: str) -> str:
+    """Return what an account is remembered by: its name, or the digest of one that is long."""
+    if len(account_id) <= KEY_CHARACTERS_MAX and account_id.isascii():
+        return account_id
+    return blake2b(account_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def thin(kept: Iterable[Accounts], start_ns: int) -> None:
+    """Forget what was noted before an instant, then the oldest of whoever has most, until there are not too many."""
+    kept = list(kept)
+    for accounts in kept:
+        accounts.forget_before(start_ns)
+    while sum(map(len, kept)) > ACCOUNTS_IN_ALL:
+        most = max(kept, key=len)
+        for _ in range(len(most) // 8 + 1):
+            most.forget_oldest()
 
 
 def _drop_before(times_ns: deque[int], start_ns: int) -> None:

@@ -42,7 +42,11 @@ class ReferenceJudged:
 
 @dataclass(frozen=True, slots=True)
 class BreakerChanged:
-    """A breaker moved. `scope` is a market or GLOBAL; `generation` counts its transitions."""
+    """A breaker moved. `scope` is a market or GLOBAL; `generation` counts its transitions.
+
+    `actor` is empty where the guard did it. `identity`, of this fact and all others: who the actor provably was; empty
+    where nobody is authenticated.
+    """
 
     at_ns: int
     scope: str
@@ -53,6 +57,7 @@ class BreakerChanged:
     findings: tuple[Finding, ...]
     actor: str = ""
     note: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class PhaseChanged:
     after: Phase
     actor: str
     note: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,7 @@ class HaltChanged:
     """An operator halted or resumed a scope (a market, or GLOBAL); or a halt expired, and `actor` is empty.
 
     `halted` and `expires_ns` say how the scope is left. `stays`: it was halted before and no halt was added, since a
-    longer one of the same actor stands, or others do after one expired. `identity`: who the actor provably was; empty
-    where nobody is authenticated.
+    longer one of the same actor stands, or others do after one expired.
     """
 
     at_ns: int
@@ -111,6 +116,7 @@ class MaintenanceBegan:
     actor: str
     reason: str
     checkpoint: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,7 @@ class StateValidated:
     at_ns: int
     actor: str
     outcomes: tuple[MarketOutcome, ...]
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,7 @@ class MaintenanceEnded:
     reason: str
     clean: tuple[str, ...]
     latched: tuple[str, ...]
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +159,12 @@ class Rebaselined:
     factor: Decimal | None = None
     mark_before: Decimal | None = None
     mark_after: Decimal | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ActProposed:
-    """The policy wants two people for this act; it takes effect once another actor asks for the same in time.
-
-    `identity`: who the actor provably was; empty where nobody is authenticated.
-    """
+    """The policy wants two people for this act; it takes effect once another actor asks for the same in time."""
 
     at_ns: int
     act: str

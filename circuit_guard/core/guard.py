@@ -6,13 +6,13 @@ policy gives the same facts. The state is changed in place by its one owner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import getcontext, localcontext, setcontext
 
-from circuit_guard.core import commands, explained, gates, names, orders, reopening, taint
+from circuit_guard.core import commands, explained, gates, names, orders, remembered, reopening, taint
 from circuit_guard.core import permit as permits
 from circuit_guard.core.envelope import FundingParameters
-from circuit_guard.core.evidence import doubted, relieved
+from circuit_guard.core.evidence import doubted, relieved, thin
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT
@@ -48,9 +48,6 @@ from circuit_guard.core.view import MarketView
 
 ACCOUNT_FINDINGS_MAX = 8
 """Findings of one account's positions in an answer: ten thousand answers are remembered, and the wire has its limit."""
-UNCONFIRMED_MAX = 1_000
-UNCONFIRMED_POSITIONS_MAX = 100_000
-"""Accounts kept to be looked at again, and their positions in all: a market's state does not outgrow that."""
 CONFIRMED_AT_ONCE = 8
 CONFIRMED_POSITIONS = 800
 """Accounts looked at again with each check, and after how many positions it stops: no check waits long for others."""
@@ -100,8 +97,7 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
             return [*facts, CheckRefused(check.at_ns, check.request_id, ", ".join(differing))]
         if not _outlived(state, check, decision, policy):
             return [*facts, DecisionMade(check.at_ns, decision, repeated=True)]
-        state.remembered.pop(check.request_id, None)  # what is remembered next is the newest
-        state.allowed.pop(check.request_id, None)
+        remembered.forget(state, check.request_id)  # what is remembered next is the newest
     outside = getcontext()
     setcontext(ARITHMETIC)  # `localcontext` would copy it, which a check would feel
     try:
@@ -158,11 +154,11 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         halted_too = any(finding.reason in (ACCOUNT_MARKET_HALTED, UNKNOWN_MARKET) for finding in of_account)
         view.contaminated = halted_too or MARK_DIVERGENCE in market.standing
     view.denied = any(finding.severity >= Severity.DENY for finding in findings)
-    _confirm_accounts(view, state.markets, policy)
+    _confirm_accounts(state, view, policy)
     ruled = evaluate_all(view, market_policy)
     findings += ruled
     _doubt_basis(market, ruled, market_policy, check)
-    _count_accounts(view, check, ruled, market_policy)
+    _count_accounts(state, view, check, ruled, market_policy)
     if ruled:
         facts += trip(state, market, tuple(finding for finding in ruled if not finding.shadow), policy, check.at_ns)
         would = tuple(finding for finding in ruled if finding.shadow and finding.severity >= Severity.TRIP)
@@ -227,7 +223,9 @@ def _limited(view: MarketView, check: Check, findings: list[Finding], policy: Ma
     return [*excused, limited] if limited else excused
 
 
-def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy: MarketPolicy) -> None:
+def _count_accounts(
+    state: GuardState, view: MarketView, check: Check, ruled: list[Finding], policy: MarketPolicy
+) -> None:
     """Remember who was asked about, for the rules that count accounts.
 
     A check that its own account contradicts says nothing of the market: that account may not even trade there.
@@ -236,21 +234,18 @@ def _count_accounts(view: MarketView, check: Check, ruled: list[Finding], policy
     if any(finding.reason == CHECK_CONTRADICTS_ACCOUNT and not finding.shadow for finding in ruled):
         return
     denied = any(finding.severity is Severity.DENY and not finding.shadow for finding in ruled)
-    if burst.accounts and check.kind is CheckKind.LIQUIDATION and counted(view) and not denied:
-        market.asked.note(check.account_id, check.at_ns, ASK_REMEMBERED_NS)
+    counts = burst.accounts and check.kind is CheckKind.LIQUIDATION and counted(view) and not denied
+    if counts and market.asked.note(check.account_id, check.at_ns, ASK_REMEMBERED_NS):
+        thin((one.asked for one in state.markets.values()), check.at_ns - ASK_REMEMBERED_NS)
     if view.explained is None or check.account is None or check.kind is not CheckKind.LIQUIDATION:
         return
     if view.explained.verdict is not Explanation.UNEXPLAINED:
-        market.unconfirmed.pop(check.account_id, None)
-    elif not view.contaminated and check.account_id not in market.unconfirmed:
-        market.unconfirmed[check.account_id] = (check.at_ns, check.account)
-        kept = sum(len(account.positions) for _, account in market.unconfirmed.values())
-        while len(market.unconfirmed) > UNCONFIRMED_MAX or kept > UNCONFIRMED_POSITIONS_MAX:
-            _, (_, dropped) = market.unconfirmed.popitem(last=False)
-            kept -= len(dropped.positions)
+        remembered.drop(state, market, check.account_id)
+    elif not view.contaminated:
+        remembered.keep(state, market, check.account_id, check.at_ns, check.account)
 
 
-def _confirm_accounts(view: MarketView, markets: Mapping[str, MarketState], policy: Policy) -> None:
+def _confirm_accounts(state: GuardState, view: MarketView, policy: Policy) -> None:
     """Look again at accounts that looked healthy, now that the references have had their lag; a few with each check."""
     market, now_ns = view.state, view.now_ns
     rule = policy.markets[market.market].of(ExplainedLossParameters)
@@ -260,14 +255,15 @@ def _confirm_accounts(view: MarketView, markets: Mapping[str, MarketState], poli
         positions += len(account.positions)
         if now_ns - since_ns < rule.confirm_after_ns or (number and positions > CONFIRMED_POSITIONS):
             return
-        del market.unconfirmed[account_id]
+        remembered.drop(state, market, account_id)
         if now_ns - since_ns > rule.confirm_after_ns + rule.window_ns:
             continue  # it was asked about so long ago that it is another account by now
-        views = explained.views_of(view, account, markets, policy)
+        views = explained.views_of(view, account, state.markets, policy)
         doubtful = any(gates.trouble(seen, policy.markets[name]) for name, seen in views.items())
         now = explained.explain(view, account, views, policy, given=None)
-        if now.verdict is Explanation.UNEXPLAINED and not doubtful and MARK_DIVERGENCE not in market.standing:
-            market.unexplained.note(account_id, now_ns, rule.window_ns)
+        healthy = now.verdict is Explanation.UNEXPLAINED and not doubtful and MARK_DIVERGENCE not in market.standing
+        if healthy and market.unexplained.note(account_id, now_ns, rule.window_ns):
+            thin((one.unexplained for one in state.markets.values()), 0)
 
 
 def _answer(
@@ -300,9 +296,7 @@ def _answer(
         policy.revision,
         loss,
     )
-    state.remembered[check.request_id] = (check.content(), decision)
-    if len(state.remembered) + len(state.allowed) > policy.remembered_requests_max:
-        state.forget(policy.remembered_requests_max)
+    remembered.remember(state, check, decision, policy.remembered_requests_max)
     return DecisionMade(check.at_ns, decision)
 
 

@@ -49,12 +49,13 @@ def _begin(state: GuardState, command: BeginMaintenance, policy: Policy) -> list
     if (running := state.maintenance) is not None:
         observed = f"begun by {running.actor} already: {running.reason}"
         return [CommandRefused(command.at_ns, "maintenance", observed, "none that runs")]
-    state.maintenance = Maintenance(command.actor, command.reason, command.at_ns, command.checkpoint)
-    facts: list[Fact] = [MaintenanceBegan(command.at_ns, command.actor, command.reason, command.checkpoint)]
+    who = command.actor, command.reason
+    state.maintenance = Maintenance(*who, command.at_ns, command.checkpoint, identity=command.identity)
+    facts: list[Fact] = [MaintenanceBegan(command.at_ns, *who, command.checkpoint, command.identity)]
     for name, market_policy in policy.markets.items():
         market = state.markets[name]
         facts += advance(state, market, market_policy, command.at_ns)
-        facts += _enter(market, Phase.MAINTENANCE, command.at_ns, command.actor, command.reason)
+        facts += _enter(market, Phase.MAINTENANCE, command.at_ns, command)
         facts += reopening.follow(state, market, command.at_ns)
     return facts
 
@@ -83,7 +84,9 @@ def _end(state: GuardState, command: EndMaintenance, policy: Policy) -> list[Fac
     clean = tuple(name for name in policy.markets if _is_clean(outcomes.get(name)))
     latched = tuple(name for name in state.markets if name not in clean)  # those that left the policy, too
     state.maintenance = None
-    facts: list[Fact] = [MaintenanceEnded(command.at_ns, command.actor, command.reason, clean, latched)]
+    facts: list[Fact] = [
+        MaintenanceEnded(command.at_ns, command.actor, command.reason, clean, latched, command.identity)
+    ]
     for name, market in state.markets.items():
         market_policy = policy.markets.get(name)
         if market_policy is not None:
@@ -91,7 +94,7 @@ def _end(state: GuardState, command: EndMaintenance, policy: Policy) -> list[Fac
         if name in latched:
             facts += open_market(state, market, (_not_clean(outcomes.get(name)),), command.at_ns)
         market.agreeing = None
-        facts += _enter(market, Phase.POST_ONLY, command.at_ns, command.actor, command.reason)
+        facts += _enter(market, Phase.POST_ONLY, command.at_ns, command)
         if market_policy is not None:
             market.phase.opens_ns = command.at_ns + market_policy.of(PhaseParameters).post_only_min_ns
         facts += reopening.follow(state, market, command.at_ns)
@@ -103,7 +106,7 @@ def take_up(state: GuardState, market: MarketState, at_ns: int) -> list[Fact]:
     running = state.maintenance
     if running is None:
         return []
-    entered = _enter(market, Phase.MAINTENANCE, at_ns, running.actor, running.reason)
+    entered = _enter(market, Phase.MAINTENANCE, at_ns, running)
     return [*entered, *reopening.follow(state, market, at_ns)]
 
 
@@ -111,9 +114,18 @@ def _is_clean(outcome: MarketOutcome | None) -> bool:
     return outcome is not None and outcome.outcome is Outcome.OK
 
 
-def _enter(market: MarketState, phase: Phase, at_ns: int, actor: str, reason: str) -> list[Fact]:
+def _enter(
+    market: MarketState, phase: Phase, at_ns: int, by: BeginMaintenance | EndMaintenance | Maintenance
+) -> list[Fact]:
     entered = phases.transition(
-        market.phase, market.market, at_ns, commanded=phase, recovering=True, actor=actor, note=reason
+        market.phase,
+        market.market,
+        at_ns,
+        commanded=phase,
+        recovering=True,
+        actor=by.actor,
+        note=by.reason,
+        identity=by.identity,
     )
     market.phase.opens_ns = None
     return [entered] if entered else []
@@ -168,7 +180,7 @@ def validate(state: GuardState, command: ValidateState, policy: Policy) -> State
     for outcome in (*found, *extra):
         of_market.setdefault(outcome.market, []).append(outcome)
     outcomes = sorted(map(_worst_of, of_market.values()), key=_gravity)
-    return StateValidated(command.at_ns, command.actor, tuple(outcomes))
+    return StateValidated(command.at_ns, command.actor, tuple(outcomes), command.identity)
 
 
 def _worst_of(faults: list[MarketOutcome]) -> MarketOutcome:

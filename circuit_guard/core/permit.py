@@ -11,8 +11,9 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
-from circuit_guard.core import gates
+from circuit_guard.core import gates, remembered
 from circuit_guard.core.envelope import FundingParameters, Interval
+from circuit_guard.core.evidence import thin
 from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import FeedParameters, MarketState
 from circuit_guard.core.policy import Policy
@@ -31,6 +32,8 @@ from circuit_guard.core.types import (
     Verdict,
 )
 
+NAMES_CHARACTERS_MAX = 200
+"""Requests and accounts with longer names are shown to all rules: so what permits allowed stays small, too."""
 ANYWHERE = Interval(Decimal("-Infinity"), Decimal("Infinity"))
 
 
@@ -154,15 +157,17 @@ def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> Allow
         permit = _renewed(state, market, policy, now_ns)
     if permit is None or not permit.admits(kind, execution, mark, funding):
         return None
-    if request_id in state.allowed or request_id in state.remembered:
+    short = len(request_id) + len(account_id) <= NAMES_CHARACTERS_MAX and request_id.isascii() and account_id.isascii()
+    if not short or request_id in state.allowed or request_id in state.remembered:
         return None  # what it was answered then counts
     if permit.counted and kind is CheckKind.LIQUIDATION:
         known = market.asked
         if permit.accounts and len(known.seen_ns) + 1 >= permit.accounts:
-            accounts = known.count(now_ns, permit.window_ns) + (account_id not in known.seen_ns)
+            accounts = known.count(now_ns, permit.window_ns) + (not known.knows(account_id))
             if accounts >= permit.accounts:
                 return None
-        known.note(account_id, now_ns, ASK_REMEMBERED_NS)
+        if known.note(account_id, now_ns, ASK_REMEMBERED_NS):
+            thin((one.asked for one in state.markets.values()), now_ns - ASK_REMEMBERED_NS)
     state.now_ns = now_ns
     state.decisions = number = state.decisions + 1
     allowed = AllowedCheck(  # by position, as a decision is
@@ -181,7 +186,7 @@ def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> Allow
     )
     state.allowed[request_id] = allowed
     if len(state.allowed) + len(state.remembered) > policy.remembered_requests_max:
-        state.forget(policy.remembered_requests_max)
+        remembered.shorten(state, policy.remembered_requests_max)
     return allowed
 
 

@@ -66,6 +66,7 @@ def transition(
     recovering: bool,
     actor: str = "",
     note: str,
+    identity: str = "",
 ) -> PhaseChanged | None:
     """Change the phase. The only place where it changes; None where the phase in force stays the same."""
     before = state.effective()
@@ -76,4 +77,4 @@ def transition(
     if after is before:
         return None
     state.since_ns = at_ns
-    return PhaseChanged(at_ns, market, before, after, actor, note)
+    return PhaseChanged(at_ns, market, before, after, actor, note, identity)

@@ -85,7 +85,9 @@ def apply(state: GuardState, command: RebaselineCommand, policy: Policy) -> list
     facts: list[Fact] = []
     for name in command.repaired:
         taint.forget(state.markets[name])
-        facts.append(Rebaselined(command.at_ns, name, None, None, command.actor, command.reason))
+        facts.append(
+            Rebaselined(command.at_ns, name, None, None, command.actor, command.reason, identity=command.identity)
+        )
     for baseline in command.baselines:
         facts += _set(state, baseline, command, policy.markets[baseline.market])
     for name in command.rescaled if command.factor is not None else ():
@@ -117,6 +119,7 @@ def _set(state: GuardState, baseline: Baseline, command: RebaselineCommand, poli
         command.checkpoint,
         mark_before=None if baseline.mark_price is None else mark_before,
         mark_after=baseline.mark_price,
+        identity=command.identity,
     )
     return [told, *start_afresh(market, command.at_ns, "rebaselined by an operator: evidence starts afresh")]
 
@@ -150,6 +153,7 @@ def _multiply(state: GuardState, market: MarketState, factor: Decimal, command: 
         factor,
         mark,
         market.trusted.mark_price,
+        command.identity,
     )
     note = f"rescaled by {factor.normalize():f} by an operator: evidence starts afresh"
     return [told, *start_afresh(market, command.at_ns, note)]

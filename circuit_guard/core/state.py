@@ -13,7 +13,7 @@ from circuit_guard.core.market import MarketState
 from circuit_guard.core.own_clock import OwnClock
 from circuit_guard.core.phase import PhaseState
 from circuit_guard.core.policy import Policy
-from circuit_guard.core.types import FOR_EVER_NS, GLOBAL_SCOPE, AllowedCheck, Decision
+from circuit_guard.core.types import GLOBAL_SCOPE, AllowedCheck, Decision
 
 
 class InvariantViolated(Exception):
@@ -22,13 +22,17 @@ class InvariantViolated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """A maintenance of the exchange, and what the last dump of its state said; None: none was validated yet."""
+    """A maintenance of the exchange, and what the last dump of its state said; None: none was validated yet.
+
+    `identity`: who the actor provably was; empty where nobody is authenticated.
+    """
 
     actor: str
     reason: str
     since_ns: int
     checkpoint: str
     validated: StateValidated | None = None
+    identity: str = ""
 
 
 @dataclass(slots=True)
@@ -58,14 +62,9 @@ class GuardState:
     """Acts that wait for a second actor, by what they would do."""
     clock: OwnClock = field(default_factory=OwnClock)
     """Whether the guard's own clock is right."""
-
-    def forget(self, remembered_max: int) -> None:
-        """Forget the oldest answers, so that no more are remembered than this."""
-        remembered, allowed = self.remembered, self.allowed
-        while len(remembered) + len(allowed) > remembered_max:
-            judged_ns = next(iter(remembered.values()))[1].at_ns if remembered else FOR_EVER_NS
-            permitted_ns = next(iter(allowed.values())).at_ns if allowed else FOR_EVER_NS
-            (remembered if judged_ns <= permitted_ns else allowed).popitem(last=False)
+    remembered_bytes: int | None = field(default=None, init=False, repr=False, compare=False)
+    unconfirmed_bytes: int | None = field(default=None, init=False, repr=False, compare=False)
+    """What `remembered`, and `unconfirmed` of all markets take; None: to be summed up. See `core/remembered.py`."""
 
     @property
     def global_halts(self) -> tuple[Halt, ...]:

@@ -17,10 +17,11 @@ from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from circuit_guard.core.state import GuardState
-from circuit_guard.journal.codec import decode_as, encode
+from circuit_guard.journal.codec import decode_as, encoded_parts
 from circuit_guard.journal.record import CheckpointContent, CheckpointNote, PackedCheckpoint
 
 _COMPRESSION = 6
+_PACKED_AT_ONCE = 65_536
 STATE_BYTES_MAX = 256 * 1024 * 1024
 """The longest state that is read: a thousand markets take a tenth of it."""
 
@@ -46,8 +47,19 @@ class Checkpoint(NamedTuple):
 
 def pack(content: CheckpointContent, covers: int) -> PackedCheckpoint:
     """Return the content of a checkpoint as it is stored. Takes a few hundred milliseconds."""
-    text = encode(content).encode()
-    return PackedCheckpoint(CheckpointNote(covers, sha256(text).hexdigest()), zlib.compress(text, _COMPRESSION))
+    digest, packer, packed, waiting = sha256(), zlib.compressobj(_COMPRESSION), [], bytearray()
+
+    def take() -> None:
+        digest.update(waiting)
+        packed.append(packer.compress(waiting))
+        waiting.clear()
+
+    for part in encoded_parts(content):
+        waiting += part
+        if len(waiting) >= _PACKED_AT_ONCE:
+            take()
+    take()
+    return PackedCheckpoint(CheckpointNote(covers, digest.hexdigest()), b"".join([*packed, packer.flush()]))
 
 
 def unpack_text(body: object, digest: str) -> str | None:

@@ -13,7 +13,7 @@ import re
 import zlib
 from binascii import a2b_base64, b2a_base64
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -25,6 +25,7 @@ import msgspec
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.market import MarketState
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
 from circuit_guard.core.policy import MARKET_FIELDS, Change, MarketPolicy, Policy
@@ -68,7 +69,7 @@ KNOWN: dict[str, type] = {
 """Everything that can be encoded, by the name that it is recorded by."""
 _NAMES = {kind: name for name, kind in KNOWN.items()}
 
-_NOT_ASCII = re.compile(r"[^ -~]+")
+_NOT_ASCII = re.compile(rb"[^ -~]+")
 
 
 class CodecError(JournalError):
@@ -85,10 +86,45 @@ def encode(value: Any) -> str:
         raise CodecError(f"a value was of type {kind.__name__}, expected one of {', '.join(KNOWN)}")
     sort = sorter_of(kind)
     try:
-        text = _ENCODER.encode({name: value if sort is None else sort(value)}).decode()
+        return _in_ascii(_ENCODER.encode({name: value if sort is None else sort(value)})).decode()
     except (TypeError, ValueError) as error:
         raise CodecError(f"a {name} cannot be written: {error}") from None
-    return text if text.isascii() and "\x7f" not in text else _NOT_ASCII.sub(_escaped, text)
+
+
+def encoded_parts(value: object) -> Iterator[bytes]:
+    """Return what `encode` gives in parts, so that a long state is never there as a whole. Raise CodecError."""
+    kind: Any = type(value)
+    if kind is ChecksAllowed:
+        yield encode(value).encode()
+        return
+    name = _NAMES[kind]
+    try:
+        yield f'{{"{name}":'.encode()
+        yield from map(_in_ascii, _parts(kind, value))
+        yield b"}"
+    except (TypeError, ValueError) as error:
+        raise CodecError(f"a {name} cannot be written: {error}") from None
+
+
+def _parts(hint: Any, value: Any) -> Iterator[bytes]:
+    """Return a value of a type in parts: a state by its fields, and what it remembers one by one."""
+    items: Iterable[tuple[str, Any, Any]]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint in (CheckpointContent, GuardState):
+        hints = get_type_hints(hint)
+        items = ((one.name, hints[one.name], getattr(value, one.name)) for one in fields(hint) if one.init)
+    elif origin in (dict, OrderedDict) and issubclass(arguments[0], str):
+        items = ((key, arguments[1], item) for key, item in value.items())
+    else:
+        sort = sorter_of(hint)
+        yield _ENCODER.encode(value if sort is None else sort(value))
+        return
+    before = b"{"
+    for key, kind, item in items:
+        yield before + _ENCODER.encode(key) + b":"
+        yield from _parts(kind, item)
+        before = b","
+    yield b"}" if before == b"," else b"{}"
 
 
 def decode(text: str) -> object:
@@ -111,10 +147,19 @@ def decode(text: str) -> object:
         value = _read(KNOWN[name], body)
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
         raise CodecError(f"a recorded {name} was {text[:80]!r}: {error}") from None
-    written = encode(value)
-    if written != text:
-        _require_same(json.loads(text)[name], json.loads(written)[name], name)
+    if not _is_written_so(value, text):
+        written = encode(value)
+        _require_same(_ENVELOPE.decode(text)[name], _ENVELOPE.decode(written)[name], name)
     return value
+
+
+def _is_written_so(value: object, text: str) -> bool:
+    place = 0
+    for part in encoded_parts(value):
+        if not text.startswith(part.decode(), place):
+            return False
+        place += len(part)
+    return place == len(text)
 
 
 def decode_as(expected: type[T], text: str) -> T:
@@ -165,15 +210,29 @@ _ENVELOPE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def _read(kind: Any, body: msgspec.Raw) -> Any:
     if kind not in (GuardState, CheckpointContent, Policy):
         return _decoder(kind).decode(body)
-    plain = msgspec.json.decode(body)
     if kind is Policy:
-        return _policy(plain)
-    for market in (plain if kind is GuardState else plain["state"])["markets"].values():
-        if "recent" in (feed := market.get("feed", {})):
-            feed["recent"] = dict(msgspec.convert(feed["recent"], _PAIRS))
+        return _policy(msgspec.json.decode(body))
     if kind is GuardState:
-        return msgspec.convert(plain, GuardState, dec_hook=_built)
-    return CheckpointContent(msgspec.convert(plain["state"], GuardState, dec_hook=_built), _policy(plain["policy"]))
+        return _state(body)
+    parts = _FIELDS.decode(body)
+    return CheckpointContent(_state(parts["state"]), _policy(msgspec.json.decode(parts["policy"])))
+
+
+def _state(body: msgspec.Raw) -> GuardState:
+    """Return a state, read field by field, and market by market: as a whole it takes ten times its text."""
+    hints, given = get_type_hints(GuardState), _FIELDS.decode(body)
+    known = {one.name for one in fields(GuardState) if one.init}
+    markets = {name: _market(market) for name, market in _FIELDS.decode(given.pop("markets")).items()}
+    read = {name: _decoder(hints[name]).decode(item) for name, item in given.items() if name in known}
+    return GuardState(markets=markets, **read)
+
+
+def _market(body: msgspec.Raw) -> MarketState:
+    plain = msgspec.json.decode(body)
+    if "recent" in (feed := plain.get("feed", {})):
+        feed["recent"] = dict(msgspec.convert(feed["recent"], _PAIRS))
+    market: MarketState = msgspec.convert(plain, MarketState, dec_hook=_built)
+    return market
 
 
 def _policy(plain: dict[str, Any]) -> Policy:
@@ -304,19 +363,38 @@ def _dataclass_sorter(kind: Any) -> Callable[[Any], Any] | None:
 _ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
 
-def _escaped(match: re.Match[str]) -> str:
-    return json.dumps(match[0])[1:-1]
+def _in_ascii(encoded: bytes) -> bytes:
+    return encoded if encoded.isascii() and b"\x7f" not in encoded else _NOT_ASCII.sub(_escaped, encoded)
 
 
-def _require_same(read: Any, written: Any, place: str) -> None:
-    """Raise CodecError where the plain values differ; fields that only `written` has are allowed."""
-    if type(read) is type(written) is dict:
-        for name, item in read.items():
-            if name not in written:
-                raise CodecError(f"{place} had the field {name}, expected one of {', '.join(written)}")
-            _require_same(item, written[name], f"{place}.{name}")
-    elif type(read) is type(written) is list and len(read) <= len(written):  # a named tuple may have got a field
-        for number, item in enumerate(read):
-            _require_same(item, written[number], f"{place}[{number}]")
-    elif type(read) is not type(written) or read != written:
-        raise CodecError(f"{place} was {str(json.dumps(read))[:80]}, expected {json.dumps(written)[:80]}")
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return json.dumps(match[0].decode())[1:-1].encode()
+
+
+_FIELDS, _ITEMS = msgspec.json.Decoder(dict[str, msgspec.Raw]), msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _require_same(read: msgspec.Raw, written: msgspec.Raw, place: str) -> None:
+    """Raise CodecError where two JSON texts differ; fields that only `written` has are allowed.
+
+    They are taken apart only where they differ: a state as a whole takes ten times its text.
+    """
+    was, expected = bytes(read), bytes(written)
+    if was == expected:
+        return
+    if was[:1] == expected[:1] == b"{":
+        fields_read, fields_written = _FIELDS.decode(read), _FIELDS.decode(written)
+        for name, item in fields_read.items():
+            if name not in fields_written:
+                raise CodecError(f"{place} had the field {name}, expected one of {', '.join(fields_written)}")
+            _require_same(item, fields_written[name], f"{place}.{name}")
+        return
+    if was[:1] == expected[:1] == b"[":
+        items_read, items_written = _ITEMS.decode(read), _ITEMS.decode(written)
+        if len(items_read) <= len(items_written):  # a named tuple may have got a field
+            for number, (item, other) in enumerate(zip(items_read, items_written, strict=False)):
+                _require_same(item, other, f"{place}[{number}]")
+            return
+    plain, other = json.loads(was), json.loads(expected)
+    if type(plain) is not type(other) or plain != other:
+        raise CodecError(f"{place} was {json.dumps(plain)[:80]}, expected {json.dumps(other)[:80]}")

@@ -28,8 +28,8 @@ from circuit_guard.journal.record import Chain, Record, chain_hashes
 from circuit_guard.journal.store import BlockHead, connect_read_only
 
 _PROGRAM = "from circuit_guard.journal.compaction import main; main()"
-BLOCK_BYTES_MAX = 16 * 1024 * 1024
-"""A block ends with the record that makes it longer: it is in memory as a whole wherever it is made or read."""
+BLOCK_BYTES_MAX = 4 * 1024 * 1024
+"""A block ends with the record that makes it longer: wherever it is made or read, it is in memory twenty times over."""
 AGAIN_AFTER_S = 10.0
 """The wait before a process that ended, or could not be started, is started again. Nothing is lost meanwhile; the
 journal only grows."""
@@ -49,6 +49,8 @@ class Block(NamedTuple):
 
     head: BlockHead
     body: bytes
+    row_bytes: int
+    """How long the payloads are that it stands for."""
 
 
 def build_block(path: Path, chain: Chain, count: int) -> Block:
@@ -66,7 +68,8 @@ def build_block(path: Path, chain: Chain, count: int) -> Block:
         raise JournalFailed(f"records {first} to {last} could not be compressed exactly; this is a defect")
     last_hash = chain_hashes(start.hash, records)[-1]
     ends = records[0].sequence, records[-1].sequence, max(record.at_ns for record in records)
-    return Block(BlockHead(chain, *ends, len(records), start.hash, last_hash), body)
+    row_bytes = sum(len(record.payload) for record in records)
+    return Block(BlockHead(chain, *ends, len(records), start.hash, last_hash), body, row_bytes)
 
 
 def _short(records: Iterable[Record]) -> Iterator[Record]:

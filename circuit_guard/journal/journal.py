@@ -24,9 +24,10 @@ from circuit_guard.journal.codec import encode
 from circuit_guard.journal.errors import CheckpointGone, JournalStalled, JournalUnusable
 from circuit_guard.journal.options import JournalOptions
 from circuit_guard.journal.permissions import refuse_writable
-from circuit_guard.journal.place import LOCK_NAME, Place, held, known_journal
+from circuit_guard.journal.place import STATE_NAMES, Place, held, known_journal
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader, Walk, read_bounds, without_anchor
 from circuit_guard.journal.record import (
+    Chain,
     CheckpointContent,
     Entry,
     JournalAdopted,
@@ -39,9 +40,6 @@ from circuit_guard.journal.record import (
 from circuit_guard.journal.retention import prune_all
 from circuit_guard.journal.store import Store, connect, sqlite_errors
 from circuit_guard.journal.writer import Appended, EntryQueue, Writer
-
-STATE_NAMES = (LOCK_NAME, JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", ANCHOR_NAME)
-"""The files of a state directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,8 @@ class JournalStatus:
     failure: str | None
     unwritten_ns: int
     """How long the oldest record that is not on the disk has waited; 0 where none waits."""
+    taken_bytes: int
+    """About how much memory the records since the start have taken while they waited."""
 
 
 class Journal:
@@ -104,6 +104,7 @@ class Journal:
             over_budget_bytes=self._writer.over_budget_bytes,
             failure=queue.failure,
             unwritten_ns=queue.unwritten_ns,
+            taken_bytes=queue.taken_bytes,
         )
 
     def stalled(self) -> str | None:
@@ -267,12 +268,17 @@ def missing(directory: Path) -> str:
         return "the journal itself"
 
 
-def _prove(connection: Connection, path: Path) -> None:
-    """Raise RecordBroken where one of the latest records, those not in a block, is not as it was written."""
+def _prove(connection: Connection, path: Path) -> dict[Chain, int]:
+    """Raise RecordBroken where one of the latest records, those not in a block, is not as it was written.
+
+    Return how long their payloads are, by chain.
+    """
+    proved = dict.fromkeys(Chain, 0)
     for chain, bounds in read_bounds(connection, path).items():
         walk = Walk(connection, chain, path, bounds)
-        for _ in walk.records(walk.block_end().sequence + 1):
-            """Reading is proving."""
+        for record in walk.records(walk.block_end().sequence + 1):  # reading is proving
+            proved[chain] += len(record.payload)
+    return proved
 
 
 def _open(directory: Path, place: Place) -> Store:
@@ -286,8 +292,7 @@ def _open(directory: Path, place: Place) -> Store:
     connection = connect(path)
     try:
         place.lock_journal()
-        _prove(connection, path)
-        store = Store(connection)
+        store = Store(connection, _prove(connection, path))
         _require_whole(store, anchor, place, path)
         _require_end(connection, anchor, path)
         if not store.identity():

@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from circuit_guard.files import KINDS
 from circuit_guard.journal.errors import JournalUnusable
 
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -30,12 +31,25 @@ def refuse_writable(directory: Path, *names: str) -> None:
             continue
         mode = path.lstat().st_mode
         _refuse_symlink(path, mode)
-        if not stat.S_ISREG(mode):
-            raise JournalUnusable(path, "is no regular file", "put back the guard's own file")
         if of_pod:
             _refuse_mode(path, mode, stat.S_IWOTH, "0660 or less", "o-w")
         else:
             _refuse_mode(path, mode, OTHERS, "0600 or 0644", "go-w")
+
+
+def refuse_irregular(directory: Path, *names: str) -> None:
+    """Raise JournalUnusable where one of the names is that of a FIFO, a socket, a device or a directory.
+
+    To open a FIFO waits for a writer, and to open a device can do something: so this comes before anything is opened.
+    """
+    for path in (directory / name for name in names):
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # whoever opens it says why
+            continue
+        if not stat.S_ISREG(mode):
+            what = KINDS.get(stat.S_IFMT(mode), "no file")
+            raise JournalUnusable(path, f"is {what}, expected a regular file", "put back the guard's own file")
 
 
 def _refuse_symlink(path: Path, mode: int) -> None:

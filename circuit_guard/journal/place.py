@@ -11,18 +11,20 @@ import fcntl
 import json
 import os
 import socket
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from circuit_guard.journal.anchor import ANCHOR_NAME, SLOT_BYTES, SLOTS, Anchor, read_anchor
 from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
-from circuit_guard.journal.reader import JOURNAL_NAME
+from circuit_guard.journal.permissions import refuse_irregular
+from circuit_guard.journal.reader import FILE_NAMES, JOURNAL_NAME
 from circuit_guard.journal.record import Chain
 from circuit_guard.journal.store import End
 
 LOCK_NAME = "lock"
+STATE_NAMES = (LOCK_NAME, *FILE_NAMES)
+"""The files of a state directory."""
 _HOLDER_BYTES_MAX = 1000
 _HELD = "stop that process, or give each guard its own directory"
 
@@ -127,6 +129,7 @@ def held(directory: Path, started_ns: int) -> Iterator[Place]:
     Raises StateDirectoryHeld with the holder; JournalUnusable where the directory cannot be used.
     """
     path = directory / LOCK_NAME
+    refuse_irregular(directory, *STATE_NAMES)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -164,8 +167,6 @@ def _holder(started_ns: int) -> dict[str, object]:
 def _lock(descriptor: int, path: Path, holder: dict[str, object]) -> dict[str, object]:
     """Take the lock, and return what its last holder left."""
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise JournalUnusable(path, "is no regular file", "remove it, and start again")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         left = _left(os.pread(descriptor, _HOLDER_BYTES_MAX, 0))
         known = {"journal": left["journal"]} if "journal" in left else {}

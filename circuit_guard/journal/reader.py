@@ -18,6 +18,7 @@ from circuit_guard.journal.block import unpack
 from circuit_guard.journal.checkpoint import Checkpoint, unpack_text
 from circuit_guard.journal.codec import CodecError, decode_as, encode
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
+from circuit_guard.journal.permissions import refuse_irregular
 from circuit_guard.journal.record import (
     Chain,
     CheckpointNote,
@@ -236,6 +237,8 @@ def _typed(row: Sequence[object], types: tuple[type, ...]) -> bool:
 
 
 JOURNAL_NAME = "journal.db"
+FILE_NAMES = (JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", ANCHOR_NAME)
+"""The files of a journal."""
 
 
 @dataclass(slots=True)
@@ -268,6 +271,7 @@ class JournalReader:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / JOURNAL_NAME
+        refuse_irregular(directory, *FILE_NAMES)
         if not self._path.exists() and (anchor := read_anchor(directory)) is not None:
             known = max(end.sequence for end in anchor.ends.values())
             raise JournalUnusable(self._path, f"the journal of {known} records that this directory held is gone", ADOPT)

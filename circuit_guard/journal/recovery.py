@@ -92,8 +92,9 @@ def recover(directory: Path) -> Rerun | None:
         checkpoint = reader.last_checkpoint()
         if checkpoint is None:
             return None
-        rerun = rerun_from(checkpoint, path)
-        for record in reader.stored(checkpoint.covers + 1, (Kind.INPUT, Kind.POLICY)):
+        rerun, covers = rerun_from(checkpoint, path), checkpoint.covers
+        del checkpoint  # and with it the text of its state
+        for record in reader.stored(covers + 1, (Kind.INPUT, Kind.POLICY)):
             with rerun_errors(record, path):
                 rerun.take(record)
     return rerun

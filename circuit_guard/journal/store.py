@@ -12,7 +12,7 @@ A step of MIGRATIONS is never changed once released: a later version adds one.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from hashlib import sha256
@@ -258,8 +258,10 @@ class CheckpointHead(NamedTuple):
 class Store:
     """Writes records, blocks and prunings. Raises sqlite3.Error where the disk or the file does not allow it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, row_bytes: Mapping[Chain, int] | None = None) -> None:
+        """`row_bytes`: how long the payloads of each chain's plain rows are, where somebody has read them all."""
         self._connection = connection
+        self.row_bytes = dict(row_bytes or {})
         rows = connection.execute("SELECT chain, last_sequence, last_hash FROM chain")
         self._ends = {Chain(chain): End(sequence, last_hash) for chain, sequence, last_hash in rows}
 
@@ -342,13 +344,6 @@ class Store:
         """Return how many plain rows a chain has."""
         [(count,)] = self._connection.execute("SELECT count(*) FROM record WHERE chain = ?", (chain.value,))
         return int(count)
-
-    def row_bytes(self, chain: Chain) -> int:
-        """Return how long the payloads of a chain's plain rows are."""
-        [(size,)] = self._connection.execute(
-            "SELECT total(length(payload)) FROM record WHERE chain = ?", (chain.value,)
-        )
-        return int(size)
 
     def bytes_used(self) -> int:
         """Return how large the file would be without its free pages."""

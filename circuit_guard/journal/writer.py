@@ -63,7 +63,7 @@ class EntryQueue:
         self._options = options
         self._changed = threading.Condition()
         self._entries: deque[tuple[int, Entry, int]] = deque()
-        self._bytes = 0
+        self._bytes = self.taken_bytes = 0
         self._oldest_ns = 0
         self._unwritten_since_ns: int | None = None
         """Since when a record is not on the disk: the oldest one's append, or the commit before it."""
@@ -109,8 +109,12 @@ class EntryQueue:
                 self._fail(f"the disk does not keep up: {len(self._entries)} records wait for it")
                 self._raise_failure()
             was_empty = not self._entries
+            drops = self._options.overflow is Overflow.DROP
             for entry in entries:
-                if _droppable(entry) and self._full and self._options.overflow is Overflow.DROP:
+                if not drops:
+                    self._put(entry)
+                    continue
+                if _droppable(entry) and self._full:
                     dropped += 1
                     self._dropped_ns = entry.at_ns
                     continue
@@ -228,6 +232,7 @@ class EntryQueue:
         size = estimated_bytes(entry)
         self._entries.append((self.last_sequence, entry, size))
         self._bytes += size
+        self.taken_bytes += size
 
     @property
     def _full(self) -> bool:
@@ -277,7 +282,8 @@ def _settle(futures: Iterable[Future[None]], failure: str | None = None) -> None
 
 
 _SWEEP_ROWS = 500
-"""Rows deleted at a time; few, so that no commit waits for long."""
+_SWEEP_BYTES = 4 * MIB
+"""Rows deleted at a time, and how long they may be; few, so that no commit waits for long."""
 
 
 class Writer:
@@ -293,7 +299,8 @@ class Writer:
         self._queue = queue
         self._options = options
         self._rows = Counter({chain: store.count_rows(chain) for chain in Chain})
-        self._row_bytes = Counter({chain: store.row_bytes(chain) for chain in Chain})
+        self._row_bytes = Counter(store.row_bytes)
+        self._swept_at_once = dict.fromkeys(Chain, _SWEEP_ROWS)
         self._asked: set[Chain] = set()
         self._sweeping = set(Chain)  # a crash may have left rows behind
         self._prune_due = False
@@ -348,6 +355,8 @@ class Writer:
                 what = f"is in a block of {head.first_sequence} to {head.last_sequence} that is not of these records"
                 raise RecordBroken(self._path, head.first_sequence, what)
             self._store.insert_block(block.head, block.body)
+            self._row_bytes[block.head.chain] -= block.row_bytes
+            self._swept_at_once[block.head.chain] = _swept_at_once(block)
             self._sweeping.add(block.head.chain)
             self._prune_due = True
         elif self._sweeping:
@@ -361,10 +370,10 @@ class Writer:
         self._queue.wake()
 
     def _sweep(self, chain: Chain) -> None:
-        swept = self._store.sweep(chain, _SWEEP_ROWS)
+        most = self._swept_at_once[chain]
+        swept = self._store.sweep(chain, most)
         self._rows[chain] -= swept
-        if swept < _SWEEP_ROWS:
-            self._row_bytes[chain] = self._store.row_bytes(chain)
+        if swept < most:
             self._sweeping.discard(chain)
             self._asked.discard(chain)
 
@@ -387,6 +396,11 @@ class Writer:
                 self._queue.fail(str(error))
             case _:
                 self._queue.fail(f"{self._path}: the writer stopped on {type(error).__name__}: {error}")
+
+
+def _swept_at_once(block: Block) -> int:
+    """Return how many rows of a block are deleted at a time."""
+    return max(1, min(_SWEEP_ROWS, _SWEEP_BYTES * block.head.records // max(block.row_bytes, 1)))
 
 
 def _encoded(sequence: int, entry: Entry) -> tuple[Record, PackedCheckpoint | None]:

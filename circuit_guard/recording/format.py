@@ -380,6 +380,13 @@ def _as_it_is(value: object) -> object:
     return value
 
 
+def _flag(body: JsonObject, key: str, where: str) -> bool:
+    value = body[key]
+    if not isinstance(value, bool):
+        refuse(body, key, where, "true or false")
+    return value
+
+
 RECORDING_VERSION = 1
 FUNDING_PERIOD_S_MAX = 366 * 24 * 3600
 VERSION = "circuit_guard_recording"
@@ -571,6 +578,7 @@ _SHAPES = {
         _word("kind", tuple(CheckKind), unwritten=CheckKind.LIQUIDATION),
         _BASIS.nested("basis", "basis", unwritten=Basis()),
         _ACCOUNT.nested("account", "account"),
+        Field("judge_anew", "judge_anew", _flag, _as_it_is, optional=True, unwritten=False),
     ),
     "fault": Shape(Fault, _name("kind"), Field("markets", "markets", required_markets, list), _time("until")),
 }

@@ -21,7 +21,7 @@ from circuit_guard.core.types import SECOND_NS
 from circuit_guard.engine.engine import Engine, EngineFailed
 from circuit_guard.journal.errors import JournalUnusable, StateDirectoryHeld
 from circuit_guard.journal.journal import Journal
-from circuit_guard.journal.options import JournalOptions, Overflow
+from circuit_guard.journal.options import MIB, JournalOptions, Overflow
 from circuit_guard.journal.record import Start
 from circuit_guard.journal.recovery import REMEDY, Rerun, recover
 from circuit_guard.threads import apart
@@ -30,6 +30,8 @@ CLOCK_BEHIND_WAITED_S = 5
 """The guard waits for a clock that is this far behind the journal; one further behind was set wrong, now or before."""
 CHECKPOINT_RECORDS_MAX = 50_000
 """After this many records the next checkpoint is due: a check makes two, and takes 0.2 ms to run again."""
+CHECKPOINT_BYTES_MAX = 64 * MIB
+"""So it is after records that take so much in memory: a check with 100 positions takes 20 ms to run again."""
 
 CLOSES_WITHIN_S = 4.0
 """How long the last checkpoint and what is queued may take: then the process ends, as `kill -9` would end it."""
@@ -133,9 +135,12 @@ async def _clock_agrees(engine: Engine, recovered: Rerun) -> bool:
 async def _checkpoints(engine: Engine, journal: Journal, interval_s: int) -> None:
     """Make a checkpoint after each interval, or earlier where what was recorded since would take long to run again."""
     while True:
-        covered = journal.status().last_sequence
+        covered = journal.status()
         for _ in range(interval_s):
             await asyncio.sleep(1)
-            if journal.status().last_sequence - covered >= CHECKPOINT_RECORDS_MAX:
+            now = journal.status()
+            if now.last_sequence - covered.last_sequence >= CHECKPOINT_RECORDS_MAX:
+                break
+            if now.taken_bytes - covered.taken_bytes >= CHECKPOINT_BYTES_MAX:
                 break
         await engine.checkpoint()

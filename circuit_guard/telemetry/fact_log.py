@@ -40,18 +40,18 @@ SHOWN_MAX = 20
 """At most this many markets are named in one line."""
 
 LINES: dict[type[Fact], tuple[str, tuple[str, ...]]] = {
-    facts.BreakerChanged: ("breaker", ("scope", "latched", "generation", "actor", "note")),
-    facts.PhaseChanged: ("phase", ("market", "before", "after", "actor", "note")),
+    facts.BreakerChanged: ("breaker", ("scope", "latched", "generation", "actor", "identity", "note")),
+    facts.PhaseChanged: ("phase", ("market", "before", "after", "actor", "identity", "note")),
     facts.HaltChanged: ("halt", ("scope", "actor", "identity", "reason")),
     facts.MarketWarm: ("market_warm", ("market",)),
     facts.MarketReopened: ("market_reopened", ("market",)),
     facts.PolicyChanged: ("policy", ("added", "removed")),
     facts.CommandRefused: ("command_refused", ("subject", "observed", "expected")),
     facts.CheckRefused: ("check_refused", ("request_id", "differing")),
-    facts.MaintenanceBegan: ("maintenance_began", ("actor", "reason", "checkpoint")),
-    facts.StateValidated: ("state_validated", ("actor",)),
-    facts.MaintenanceEnded: ("maintenance_ended", ("actor", "reason", "latched")),
-    facts.Rebaselined: ("rebaselined", ("market", "actor", "reason", "checkpoint")),
+    facts.MaintenanceBegan: ("maintenance_began", ("actor", "identity", "reason", "checkpoint")),
+    facts.StateValidated: ("state_validated", ("actor", "identity")),
+    facts.MaintenanceEnded: ("maintenance_ended", ("actor", "identity", "reason", "latched")),
+    facts.Rebaselined: ("rebaselined", ("market", "actor", "identity", "reason", "checkpoint")),
     facts.ClockChanged: ("clock", ()),
     facts.ActProposed: ("act_proposed", ("act", "scopes", "actor", "identity", "reason")),
 }

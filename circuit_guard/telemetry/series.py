@@ -10,6 +10,7 @@ from math import inf, nan
 from prometheus_client import Gauge
 
 from circuit_guard.core.breaker import Breaker
+from circuit_guard.core.evidence import key_of
 from circuit_guard.core.gates import ACCOUNT_TAINTED, BREAKER_OPEN, OPERATOR_HALT, PHASE_DENIES
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.phase import DENYING_PHASES
@@ -61,13 +62,14 @@ class MarketCosts:
         if loss is None:
             return
         self._verdicts[loss.verdict].inc()
-        self._waiting.pop(decision.account_id, None)
+        account = key_of(decision.account_id)
+        self._waiting.pop(account, None)
         if decision.verdict is Verdict.ALLOW or loss.high is None or loss.verdict is not Explanation.EXPLAINED:
             return
         if any(finding.reason == ACCOUNT_TAINTED for finding in decision.findings):
             return  # it is under water for a value that was never true
         self._denials.inc()
-        self._waiting[decision.account_id] = (decision.at_ns, -loss.high)
+        self._waiting[account] = (decision.at_ns, -loss.high)
         if len(self._waiting) > ACCOUNTS_MAX:
             del self._waiting[next(iter(self._waiting))]
 

@@ -78,7 +78,7 @@ class ObservationReconsidered(_message.Message):
     def __init__(self, market: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
 
 class BreakerChanged(_message.Message):
-    __slots__ = ("scope", "before", "after", "latched", "generation", "findings", "actor", "note")
+    __slots__ = ("scope", "before", "after", "latched", "generation", "findings", "actor", "note", "identity")
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +87,7 @@ class BreakerChanged(_message.Message):
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     scope: str
     before: _types_pb2.BreakerState
     after: _types_pb2.BreakerState
@@ -95,21 +96,24 @@ class BreakerChanged(_message.Message):
     findings: _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]
     actor: str
     note: str
-    def __init__(self, scope: _Optional[str] = ..., before: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., after: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., latched: _Optional[bool] = ..., generation: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+    identity: str
+    def __init__(self, scope: _Optional[str] = ..., before: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., after: _Optional[_Union[_types_pb2.BreakerState, str]] = ..., latched: _Optional[bool] = ..., generation: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_types_pb2.Finding, _Mapping]]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class PhaseChanged(_message.Message):
-    __slots__ = ("market", "before", "after", "actor", "note")
+    __slots__ = ("market", "before", "after", "actor", "note", "identity")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     market: str
     before: _types_pb2.Phase
     after: _types_pb2.Phase
     actor: str
     note: str
-    def __init__(self, market: _Optional[str] = ..., before: _Optional[_Union[_types_pb2.Phase, str]] = ..., after: _Optional[_Union[_types_pb2.Phase, str]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+    identity: str
+    def __init__(self, market: _Optional[str] = ..., before: _Optional[_Union[_types_pb2.Phase, str]] = ..., after: _Optional[_Union[_types_pb2.Phase, str]] = ..., actor: _Optional[str] = ..., note: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class HaltChanged(_message.Message):
     __slots__ = ("scope", "halted", "actor", "reason", "expires_at", "stays", "identity")
@@ -180,39 +184,45 @@ class MarketReopened(_message.Message):
     def __init__(self, market: _Optional[str] = ..., held: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class MaintenanceBegan(_message.Message):
-    __slots__ = ("actor", "reason", "checkpoint_name")
+    __slots__ = ("actor", "reason", "checkpoint_name", "identity")
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_NAME_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     actor: str
     reason: str
     checkpoint_name: str
-    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., checkpoint_name: _Optional[str] = ...) -> None: ...
+    identity: str
+    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., checkpoint_name: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class StateValidated(_message.Message):
-    __slots__ = ("actor", "clean_count", "not_clean")
+    __slots__ = ("actor", "clean_count", "not_clean", "identity")
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     CLEAN_COUNT_FIELD_NUMBER: _ClassVar[int]
     NOT_CLEAN_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     actor: str
     clean_count: int
     not_clean: _containers.RepeatedCompositeFieldContainer[_types_pb2.MarketOutcome]
-    def __init__(self, actor: _Optional[str] = ..., clean_count: _Optional[int] = ..., not_clean: _Optional[_Iterable[_Union[_types_pb2.MarketOutcome, _Mapping]]] = ...) -> None: ...
+    identity: str
+    def __init__(self, actor: _Optional[str] = ..., clean_count: _Optional[int] = ..., not_clean: _Optional[_Iterable[_Union[_types_pb2.MarketOutcome, _Mapping]]] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class MaintenanceEnded(_message.Message):
-    __slots__ = ("actor", "reason", "clean", "latched")
+    __slots__ = ("actor", "reason", "clean", "latched", "identity")
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CLEAN_FIELD_NUMBER: _ClassVar[int]
     LATCHED_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     actor: str
     reason: str
     clean: _containers.RepeatedScalarFieldContainer[str]
     latched: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., clean: _Optional[_Iterable[str]] = ..., latched: _Optional[_Iterable[str]] = ...) -> None: ...
+    identity: str
+    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., clean: _Optional[_Iterable[str]] = ..., latched: _Optional[_Iterable[str]] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class Rebaselined(_message.Message):
-    __slots__ = ("market", "funding_index_before", "funding_index_after", "actor", "reason", "checkpoint_id", "factor", "mark_price_before", "mark_price_after")
+    __slots__ = ("market", "funding_index_before", "funding_index_after", "actor", "reason", "checkpoint_id", "factor", "mark_price_before", "mark_price_after", "identity")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     FUNDING_INDEX_BEFORE_FIELD_NUMBER: _ClassVar[int]
     FUNDING_INDEX_AFTER_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +232,7 @@ class Rebaselined(_message.Message):
     FACTOR_FIELD_NUMBER: _ClassVar[int]
     MARK_PRICE_BEFORE_FIELD_NUMBER: _ClassVar[int]
     MARK_PRICE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     market: str
     funding_index_before: str
     funding_index_after: str
@@ -231,7 +242,8 @@ class Rebaselined(_message.Message):
     factor: str
     mark_price_before: str
     mark_price_after: str
-    def __init__(self, market: _Optional[str] = ..., funding_index_before: _Optional[str] = ..., funding_index_after: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., factor: _Optional[str] = ..., mark_price_before: _Optional[str] = ..., mark_price_after: _Optional[str] = ...) -> None: ...
+    identity: str
+    def __init__(self, market: _Optional[str] = ..., funding_index_before: _Optional[str] = ..., funding_index_after: _Optional[str] = ..., actor: _Optional[str] = ..., reason: _Optional[str] = ..., checkpoint_id: _Optional[int] = ..., factor: _Optional[str] = ..., mark_price_before: _Optional[str] = ..., mark_price_after: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class ClockChanged(_message.Message):
     __slots__ = ("off", "corrected")

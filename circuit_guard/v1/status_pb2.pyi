@@ -42,7 +42,7 @@ class GuardStatus(_message.Message):
     def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_revision: _Optional[str] = ..., shadow: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., global_breaker: _Optional[_Union[BreakerStatus, _Mapping]] = ..., global_halt: _Optional[_Union[Halt, _Mapping]] = ..., markets: _Optional[_Iterable[_Union[MarketStatus, _Mapping]]] = ..., maintenance: _Optional[_Union[MaintenanceStatus, _Mapping]] = ..., proposals: _Optional[_Iterable[_Union[_types_pb2.Proposal, _Mapping]]] = ..., other_global_halts: _Optional[_Iterable[_Union[Halt, _Mapping]]] = ..., clock: _Optional[str] = ..., refused_files: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MaintenanceStatus(_message.Message):
-    __slots__ = ("actor", "reason", "since", "checkpoint_name", "validated_at", "clean_count", "not_clean_count")
+    __slots__ = ("actor", "reason", "since", "checkpoint_name", "validated_at", "clean_count", "not_clean_count", "identity")
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class MaintenanceStatus(_message.Message):
     VALIDATED_AT_FIELD_NUMBER: _ClassVar[int]
     CLEAN_COUNT_FIELD_NUMBER: _ClassVar[int]
     NOT_CLEAN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
     actor: str
     reason: str
     since: _timestamp_pb2.Timestamp
@@ -57,7 +58,8 @@ class MaintenanceStatus(_message.Message):
     validated_at: _timestamp_pb2.Timestamp
     clean_count: int
     not_clean_count: int
-    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_name: _Optional[str] = ..., validated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., clean_count: _Optional[int] = ..., not_clean_count: _Optional[int] = ...) -> None: ...
+    identity: str
+    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_name: _Optional[str] = ..., validated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., clean_count: _Optional[int] = ..., not_clean_count: _Optional[int] = ..., identity: _Optional[str] = ...) -> None: ...
 
 class BreakerStatus(_message.Message):
     __slots__ = ("state", "latched", "since", "generation", "findings")

@@ -53,6 +53,7 @@ def _guard(status: GuardStatus) -> Json:
         "maintenance": running
         and {
             "actor": running.actor,
+            "identity": running.identity,
             "reason": running.reason,
             "since": rfc3339(running.since_ns),
             "checkpoint_name": running.checkpoint,

@@ -23,7 +23,8 @@ GRACE_S = 1
 ENDS_WITHIN_S = GRACE_S + 5
 """A guard that is told to end is gone by then, whatever has happened to it."""
 LAG_MAX_S = 0.25
-STARTS_WITHIN_S = 30
+STARTS_WITHIN_S = 300
+"""A guard that recovers runs again what came after its last checkpoint."""
 
 
 class AttackedGuard:

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from circuit_guard.core import guard
 from circuit_guard.core.facts import DecisionMade
-from circuit_guard.core.guard import ACCOUNT_FINDINGS_MAX, UNCONFIRMED_POSITIONS_MAX
+from circuit_guard.core.guard import ACCOUNT_FINDINGS_MAX
 from circuit_guard.core.inputs import POSITIONS_MAX, Account, Basis, Check, Position
+from circuit_guard.core.remembered import UNCONFIRMED_BYTES_MAX, account_bytes
 from circuit_guard.core.types import SECOND_NS, Decision, Explanation, Verdict
 from tests.core import hostile, world
 
@@ -42,12 +43,14 @@ def test_answer_when_a_thousand_positions_are_in_trouble_then_it_names_a_bounded
 def test_state_when_many_large_healthy_accounts_are_asked_about_then_the_newest_are_kept_within_the_bound() -> None:
     asking = Asking()
     large = Account(Decimal(1_000_000), (held(world.BTC),) * POSITIONS_MAX)
-    names = [f"account-{number}" for number in range(UNCONFIRMED_POSITIONS_MAX // POSITIONS_MAX + 3)]
+    names = [f"account-{number}" for number in range(UNCONFIRMED_BYTES_MAX // account_bytes(large) + 3)]
     for name in names:
         explained = asking.ask(name, large).explained
         assert explained is not None
         assert explained.verdict is Explanation.UNEXPLAINED
-    assert list(asking.state.markets[world.BTC].unconfirmed) == names[3:]
+    kept = list(asking.state.markets[world.BTC].unconfirmed)
+    assert kept == names[-len(kept) :]
+    assert UNCONFIRMED_BYTES_MAX * 3 // 4 < len(kept) * account_bytes(large) <= UNCONFIRMED_BYTES_MAX
 
 
 def test_check_when_large_accounts_wait_to_be_looked_at_again_then_it_looks_at_one_and_at_several_small_ones() -> None:

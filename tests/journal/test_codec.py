@@ -37,7 +37,7 @@ from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, CheckKind, Phase
 from circuit_guard.journal.checkpoint import copied
-from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode, sorter_of
+from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode, encoded_parts, sorter_of
 from circuit_guard.journal.record import CheckpointContent
 from tests.core import hostile, world
 
@@ -108,6 +108,7 @@ def test_value_when_encoded_and_decoded_then_it_is_exactly_the_same(kind: type, 
     value = data.draw(values(kind))
     text = encode(value)
     assert text.isascii()
+    assert b"".join(encoded_parts(value)).decode() == text
     assert exactly(decode(text)) == exactly(value)
     assert encode(decode(text)) == text
 
@@ -310,6 +311,7 @@ def texts(facts: list[Fact]) -> list[str]:
 def test_state_when_decoded_then_it_is_the_same_and_goes_on_the_same() -> None:
     policy, state, feeds, now_ns = lived_in()
     text = encode(state)
+    assert b"".join(encoded_parts(state)).decode() == text
     copy = decode_as(GuardState, text)
     assert exactly(copy) == exactly(state)
     for second in range(1, 90):

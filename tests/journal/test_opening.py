@@ -150,8 +150,8 @@ async def test_journal_when_damaged_then_the_lock_is_free_again(opened: Opened) 
     ("prepare", "told"),
     [
         (lambda at: at.write_text("a file"), "cannot be locked (File exists)"),
-        (lambda at: (at / "lock").mkdir(parents=True), "cannot be locked (Is a directory)"),
-        (lambda at: (at / JOURNAL_NAME).mkdir(parents=True), "cannot be written (Is a directory)"),
+        (lambda at: (at / "lock").mkdir(parents=True), "lock: is a directory, expected a regular file"),
+        (lambda at: (at / JOURNAL_NAME).mkdir(parents=True), "journal.db: is a directory, expected a regular file"),
         (lambda at: at.symlink_to("/proc/self/fdinfo"), "cannot be locked"),
     ],
     ids=["a file", "the lock a directory", "the journal a directory", "nobody may write"],

@@ -49,6 +49,7 @@ checks = st.builds(
     execution_price=optional,
     basis=st.builds(Basis, optional, optional),
     account=st.none() | accounts,
+    judge_anew=st.booleans(),
 )
 labelled = st.builds(LabelledCheck, checks, st.none() | st.sampled_from(Label))
 faults = st.builds(Fault, times, names, markets, st.just(TIME_NS_MAX))

@@ -229,6 +229,7 @@ VALUES = [
         "SALE",
         'check.kind was "SALE", expected one of LIQUIDATION, AUTO_DELEVERAGE, INSURANCE_TRANSFER, TRIGGER, SETTLEMENT',
     ),
+    ("check", "check.judge_anew", "true", 'check.judge_anew was "true", expected true or false'),
     ("check", "check.account", [], "check.account was [], expected a JSON object"),
     ("check", "check.account.collateral", REMOVED, f"check.account.collateral is missing, expected {DECIMAL}"),
     (

@@ -21,7 +21,7 @@ async def test_reload_when_the_policy_is_valid_then_it_says_what_changed(guard: 
     assert (response.previous_revision, response.revision) == (before, guard.engine.policy.revision)
     assert response.revision != before
     assert (list(response.added), list(response.removed)) == (["SOL-USD-PERP"], [ETH])
-    assert {"event": "policy_reload_requested", "log_level": "info"} | ACT in lines
+    assert {"event": "policy_reload_requested", "log_level": "info", "identity": ""} | ACT in lines
 
 
 async def test_reload_when_the_policy_is_not_valid_then_every_violation_is_told_and_the_old_one_stays(

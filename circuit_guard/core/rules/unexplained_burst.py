@@ -61,7 +61,7 @@ def evaluate(view: MarketView, policy: MarketPolicy) -> Iterator[Finding]:
     known = view.state.asked
     if len(known) + 1 < rule.accounts or not counted(view):  # with the one that is asking now
         return
-    accounts = known.count(view.now_ns, rule.window_ns) + (closure.account_id not in known.seen_ns)
+    accounts = known.count(view.now_ns, rule.window_ns) + (not known.knows(closure.account_id))
     if accounts >= rule.accounts and references.quorum and not view.once(_moved):
         moved = references.width / (references.prices.of(references.price) or Decimal(1))
         observed = f"{accounts} accounts within {show_seconds(rule.window_ns)} of a market that moved {moved:.3%}"

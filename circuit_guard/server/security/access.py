@@ -217,10 +217,16 @@ def recorded(actor: str) -> str:
     return f"{caller.name} (as {claimed})"
 
 
+def proven() -> str:
+    """Return the identity that the caller has proven; empty where nobody is authenticated."""
+    caller = CALLER.get()
+    return "" if caller is None else caller.name
+
+
 def signed(act: Act) -> Act:
     """Return an act of the caller's with the name that is recorded for it, and the identity by itself."""
-    caller = CALLER.get()
-    return act if caller is None else replace(act, actor=recorded(act.actor), identity=caller.name)
+    identity = proven()
+    return replace(act, actor=recorded(act.actor), identity=identity) if identity else act
 
 
 def _token(context: Context) -> str | None:

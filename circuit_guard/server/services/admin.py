@@ -13,7 +13,7 @@ from circuit_guard.core.types import GLOBAL_SCOPE
 from circuit_guard.engine.engine import Engine
 from circuit_guard.server import errors
 from circuit_guard.server.convert import events, requests, status
-from circuit_guard.server.security.access import Act, Context, recorded, signed
+from circuit_guard.server.security.access import Act, Context, proven, recorded, signed
 from circuit_guard.v1 import admin_pb2, admin_pb2_grpc
 
 ReloadPolicy = Callable[[], Awaitable[Sequence[Fact]]]
@@ -66,7 +66,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ReloadPolicyRequest, context: Context
     ) -> admin_pb2.ReloadPolicyResponse:
         actor, reason = requests.operator(request.actor, request.reason)
-        _log.info("policy_reload_requested", actor=recorded(actor), reason=reason)
+        _log.info("policy_reload_requested", actor=recorded(actor), identity=proven(), reason=reason)
         before = self._engine.policy.revision
         facts = await self._reload_policy()
         await self._engine.settled(facts)
