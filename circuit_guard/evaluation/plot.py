@@ -60,7 +60,8 @@ def plot(evaluation: Evaluation, path: Path) -> None:
         for point, height in zip(drawn, heights(drawn), strict=True):
             _draw(axes, point, height)
         kinds, recordings = len(evaluation.kinds), len(evaluation.recordings)
-        axes.set_title(f"kinds of faults: {kinds}, recordings: {recordings}, seeds: {evaluation.seeds}", loc="left")
+        counts = f"kinds of faults: {kinds}, recordings: {recordings}, seeds: {evaluation.seeds}"
+        axes.set_title(f"{counts}, dispersion: {evaluation.dispersion.value}", loc="left")
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=160, metadata=metadata)
 
