@@ -8,8 +8,8 @@ from __future__ import annotations
 import gc
 import os
 from difflib import get_close_matches
-from importlib.util import find_spec
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 

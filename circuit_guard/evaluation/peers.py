@@ -1,4 +1,4 @@
-"""Judges by the published rules of others, and by our own of 0.2.0, each with its published numbers and where they were published.
+"""Judges by the rules of others, and by our own of 0.2.0, each with its published numbers and their source.
 
 Each is told what the guard is told and asked what the guard is asked. None was tuned to the recordings. Where a rule
 leaves something open, the docstring says how it was read, and the reading that holds less is taken. The exchange whose
