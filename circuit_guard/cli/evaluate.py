@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 from difflib import get_close_matches
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +35,13 @@ PLOT_SUFFIXES = (".png", ".svg")
 SEEDS_MAX = 100_000
 
 
+class Dispersion(StrEnum):
+    """Choices of `--dispersion`; a test compares them with those of the evaluation, which is imported where it runs."""
+
+    RECORDED = "recorded"
+    REAL = "real"
+
+
 def evaluate(
     recordings: Annotated[list[Path], typer.Argument(metavar="RECORDINGS", help="Recordings without faults.")],
     faults: Annotated[
@@ -48,6 +56,10 @@ def evaluate(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Also draw the figures into a .png or .svg file; may be repeated."),
     ] = None,
+    dispersion: Annotated[
+        Dispersion,
+        typer.Option(help="How far venues part in the honest data: as recorded, or as real ones were measured to."),
+    ] = Dispersion.RECORDED,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; without it, as many as processors.")] = None,
     json: options.Json = False,
 ) -> None:
@@ -56,6 +68,7 @@ def evaluate(
     Each recording and seed gives 16 minutes of at most 8 markets with accounts. Every fault is put into these, and the
     guard and the published rules of others judge the result. Equal arguments give equal figures, whatever --jobs is.
     """
+    from circuit_guard.evaluation.dispersion import Dispersion as Parting
     from circuit_guard.evaluation.jobs import GARBAGE_THRESHOLD, Plan
     from circuit_guard.evaluation.jobs import evaluate as run
     from circuit_guard.evaluation.table import render
@@ -72,6 +85,7 @@ def evaluate(
         read_policy_file(policy or bundled("policy.toml")),
         None if against is None else read_policy_file(against),
         jobs or os.cpu_count() or 1,
+        Parting(dispersion.value),
     )
     with progress(MofNCompleteColumn()) as bar:
         task = bar.add_task("evaluating", total=None)

@@ -9,14 +9,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from decimal import Context, Decimal, localcontext
-from math import exp, log
+from decimal import Decimal, localcontext
 from operator import attrgetter
 from random import Random
 from typing import Any
 
 from circuit_guard.core.inputs import Observation, PhaseCommand, Reference
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS, Phase
+from circuit_guard.evaluation.dispersion import VENUES_MIN, parted
+from circuit_guard.evaluation.draws import seconds_ns, short
 from circuit_guard.evaluation.feed import FaultedFeed, Feed, FeedEntry, Values, worst_minute_ns
 from circuit_guard.recording.format import Fault
 
@@ -24,7 +25,6 @@ HOUR_NS = 3_600 * SECOND_NS
 FUNDING_PERIOD_NS = 8 * HOUR_NS
 PREMIUM_SHARE_MIN = Decimal("0.0001")
 """0.01 % in 8 hours, the interest rate that perpetuals revert to: what an index grows by where nothing is special."""
-_DIGITS = Context(prec=28)
 
 Change = Callable[[Observation], Observation]
 ReferenceChange = Callable[[Reference], Reference | None]
@@ -91,16 +91,11 @@ class Site:
 
     def seconds_ns(self, low: float, high: float) -> int:
         """Return a duration between two numbers of seconds, each order of magnitude as likely."""
-        return int(exp(self.random.uniform(log(low), log(high))) * SECOND_NS)
+        return seconds_ns(self.random, low, high)
 
     def sign(self) -> int:
         """Return 1 or -1."""
         return self.random.choice((1, -1))
-
-
-def short(value: Decimal) -> Decimal:
-    """Return a value with no more digits than an exchange would publish."""
-    return _DIGITS.plus(value)
 
 
 def scaled(value: Decimal | None, factor: Decimal) -> Decimal | None:
@@ -507,53 +502,11 @@ def unreferenced_half(site: Site) -> FaultedFeed:
     return site.faulted(published)
 
 
-_SPLIT_STEP_NS = SECOND_NS
-
-
 def references_split(site: Site) -> FaultedFeed:
-    """Have all venues part as real ones do, all along: steadily, slowly to and fro, and by prices polled late.
-
-    Sizes and times are those that `python -m benchmarks.dispersion` measures in five real recordings of 2018 and 2023
-    (docs/evaluation.md). The mark is a mean of the venues, with weights of its own.
-    """
+    """Have all venues part as real ones do, all along (`dispersion.parted`)."""
     everywhere = replace(site, at_ns=site.feed.start_ns, until_ns=site.feed.end_ns + 1)
-    size, lasting_ns = site.seconds_ns(0.0015, 0.007) / SECOND_NS, site.seconds_ns(500, 3_600)
-    basis, polled_ns = site.seconds_ns(0.0002, 0.009) / SECOND_NS, site.seconds_ns(1, 28)
-    paths = {market: _split(everywhere, size, lasting_ns, basis) for market in site.markets}
-    polled: dict[tuple[str, str], tuple[int, Decimal]] = {}
-
-    def change(entry: Reference) -> Reference:
-        key = entry.market, entry.source
-        last_ns, last = polled.get(key, (entry.at_ns - site.random.randint(0, polled_ns), entry.price))
-        if key not in polled or entry.at_ns - last_ns >= polled_ns:
-            place = (entry.at_ns - everywhere.at_ns) // _SPLIT_STEP_NS
-            last_ns = last_ns if key not in polled else entry.at_ns
-            last = short(entry.price * paths[entry.market][entry.source][place])
-            polled[key] = last_ns, last
-        return replace(entry, price=last)
-
+    change = parted(site.feed, site.random)
     return site.faulted(everywhere.referred(change, site.feed.entries), harmless=True)
-
-
-def _split(site: Site, size: float, lasting_ns: int, basis: float) -> dict[str, list[Decimal]]:
-    """Return each venue's factor, second by second: a steady basis and an Ornstein-Uhlenbeck process.
-
-    Their weighted mean is 1 all along.
-    """
-    random, sources = site.random, site.feed.sources
-    weights = [random.expovariate(1) for _ in sources]
-    bases = [random.gauss(0, basis) for _ in sources]
-    apart = [random.gauss(0, size) for _ in sources]
-    kept = exp(-_SPLIT_STEP_NS / lasting_ns)
-    fresh = size * (1 - kept**2) ** 0.5
-    paths: dict[str, list[Decimal]] = {source: [] for source in sources}
-    for _ in range((site.until_ns - site.at_ns) // _SPLIT_STEP_NS + 1):
-        apart = [value * kept + random.gauss(0, fresh) for value in apart]
-        offsets = [own + value for own, value in zip(bases, apart, strict=True)]
-        centre = sum(weight * offset for weight, offset in zip(weights, offsets, strict=True)) / sum(weights)
-        for source, offset in zip(sources, offsets, strict=True):
-            paths[source].append(Decimal(f"{exp(offset - centre):.7f}"))
-    return paths
 
 
 LATENESS_NS = 10 * SECOND_NS
@@ -831,7 +784,7 @@ CATALOGUE: dict[str, Kind] = {
     "rejected_lineage": Kind(rejected_lineage),
     "mark_against_crash": Kind(mark_against_crash, lasting_s=_LONG, aimed=True),
     "unreferenced_half": Kind(unreferenced_half, markets=(1, 1), lasting_s=_LONG, other_markets=1),
-    "references_split": Kind(references_split, markets=None, venues=3),
+    "references_split": Kind(references_split, markets=None, venues=VENUES_MIN),
     "venue_down_restart": Kind(venue_down_restart, markets=None, lasting_s=_LONG, aimed=True, venues=3),
     "dust_in_trouble": Kind(dust_in_trouble, markets=(1, 1), other_markets=1),
     "odd_stamps_after_trip": Kind(odd_stamps_after_trip),
@@ -861,8 +814,7 @@ def _site(kind: str, feed: Feed, seed: int) -> Site:
         markets = tuple(random.sample(markets, random.randint(fewest, min(most, len(markets)))))
     earliest_ns, latest_ns = feed.fault_zone_ns
     low_s, high_s = needs.lasting_s
-    drawn_ns = int(exp(random.uniform(log(low_s), log(high_s))) * SECOND_NS)
-    length_ns = min(drawn_ns, latest_ns - earliest_ns)
+    length_ns = min(seconds_ns(random, low_s, high_s), latest_ns - earliest_ns)
     at_ns = random.randint(earliest_ns, latest_ns - length_ns)
     if needs.aimed:
         observations = (entry for own in feed.observations.values() for entry in own)

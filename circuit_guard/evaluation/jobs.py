@@ -24,6 +24,7 @@ from pathlib import Path
 from circuit_guard.config.policy import PolicyFile
 from circuit_guard.core.policy import Policy
 from circuit_guard.errors import RecordingError
+from circuit_guard.evaluation.dispersion import Dispersion, dispersed
 from circuit_guard.evaluation.faults import applicable, lay
 from circuit_guard.evaluation.feed import Feed, window
 from circuit_guard.evaluation.judge import GuardJudge, hidden_max
@@ -50,7 +51,8 @@ Progress = Callable[[int, int], None]
 class Plan:
     """What to evaluate: recordings without a fault, kinds of faults, and seeds 0 to `seeds` - 1.
 
-    `against` is a second policy to judge by, on the same runs; `jobs` the number of processes.
+    `against` is a second policy to judge by, on the same runs; `jobs` the number of processes; `dispersion` how far
+    venues part in the honest data that faults are laid into.
     """
 
     recordings: tuple[Path, ...]
@@ -59,6 +61,7 @@ class Plan:
     policy: PolicyFile
     against: PolicyFile | None = None
     jobs: int = 1
+    dispersion: Dispersion = Dispersion.RECORDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Outcome:
 
     tallies: dict[tuple[str, str], Tally]
     differences: dict[str, Difference]
+    as_recorded: bool
+    """Whether its venues are as recorded."""
 
 
 def evaluate(plan: Plan, progress: Progress | None = None) -> Evaluation:
@@ -85,7 +90,10 @@ def evaluate(plan: Plan, progress: Progress | None = None) -> Evaluation:
     jobs = [Job(path, seed, plan) for path in plan.recordings for seed in range(plan.seeds)]
     tallies: defaultdict[tuple[str, str], list[Tally]] = defaultdict(list)
     differences: defaultdict[str, list[Difference]] = defaultdict(list)
-    for done, outcome in enumerate(_outcomes(jobs, plan.jobs), start=1):
+    as_recorded: dict[str, None] = {}
+    for done, (job, outcome) in enumerate(zip(jobs, _outcomes(jobs, plan.jobs), strict=True), start=1):
+        if outcome.as_recorded:
+            as_recorded[job.recording.name] = None
         for key, tally in outcome.tallies.items():
             tallies[key].append(tally)
         for kind, difference in outcome.differences.items():
@@ -97,6 +105,8 @@ def evaluate(plan: Plan, progress: Progress | None = None) -> Evaluation:
         recordings=tuple(path.name for path in plan.recordings),
         kinds=plan.kinds,
         seeds=plan.seeds,
+        dispersion=plan.dispersion,
+        as_recorded=tuple(as_recorded),
         policies=_policies(plan),
         guards=tuple(
             GuardResult(name, {kind: total(tallies[name, kind]) for kind in plan.kinds if (name, kind) in tallies})
@@ -107,28 +117,33 @@ def evaluate(plan: Plan, progress: Progress | None = None) -> Evaluation:
 
 
 def run_job(job: Job) -> Outcome:
-    """Lay every kind of fault into one window of one recording, and have every judge judge it."""
+    """Lay every kind of fault into one window of one recording, and have every judge judge it.
+
+    `references_split` parts the venues itself, so it is laid into the recorded window whatever the dispersion is.
+    """
     plan = job.plan
     header, entries = _recording(job.recording)
     tallies: dict[tuple[str, str], Tally] = {}
     differences: dict[str, Difference] = {}
     name = job.recording.name
     try:
-        feed = window(entries, seed_of(name, job.seed))
+        recorded = window(entries, seed_of(name, job.seed))
     except RecordingError as error:
         raise RecordingError(str(job.recording), error.line, error.problem) from error
+    feed = recorded if plan.dispersion is Dispersion.RECORDED else dispersed(recorded, seed_of(name, job.seed))
     policies = [_policy(header, file, feed) for file in (plan.policy, plan.against) if file is not None]
     population = accounts(feed, seed_of(name, job.seed), ACCOUNTS)
     for kind in plan.kinds:
         if not applicable(kind, feed):
             continue
-        faulted = lay(kind, feed, seed_of(name, kind, job.seed))
+        honest = recorded if kind == "references_split" else feed
+        faulted = lay(kind, honest, seed_of(name, kind, job.seed))
         run = Run.of(name, job.seed, faulted, closures(faulted, population))
         trials = list(_trials(run, policies))
         tallies |= {(guard, kind): trial.tally for guard, trial in trials}
         if plan.against is not None:
             differences[kind] = trials[0][1].difference(trials[1][1])
-    return Outcome(tallies, differences)
+    return Outcome(tallies, differences, as_recorded=feed is recorded)
 
 
 def seed_of(*parts: object) -> int:

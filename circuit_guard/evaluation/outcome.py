@@ -3,6 +3,8 @@
     recordings  their names
     faults      the kinds that were laid
     seeds       how many seeds each recording was run with
+    dispersion  how far venues part: recorded, or real
+    as_recorded with real dispersion: the recordings of which a window kept its venues, as it has fewer than three
     policies    {guard: {file, revision}} of the guards that have one
     guards      [{guard, source, total, faults: {kind: tally}, examples}], the guard under evaluation first
     difference  with --against: {kind: {wrongful, genuine: {asked, allowed_only_by_policy, allowed_only_by_against},
@@ -20,6 +22,7 @@ from statistics import median
 from typing import Any
 
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS
+from circuit_guard.evaluation.dispersion import Dispersion
 from circuit_guard.evaluation.peers import PEERS
 from circuit_guard.recording.format import JsonObject, Label
 from circuit_guard.recording.score import add_to
@@ -226,6 +229,9 @@ class Evaluation:
     guards: tuple[GuardResult, ...]
     differences: Mapping[str, Difference]
     """Empty where there was no second policy."""
+    dispersion: Dispersion = Dispersion.RECORDED
+    as_recorded: tuple[str, ...] = ()
+    """The recordings of which a window has its venues as recorded."""
 
     def as_json(self) -> JsonObject:
         """Return the JSON object of an evaluation; equal plans give equal objects."""
@@ -233,9 +239,12 @@ class Evaluation:
             "recordings": list(self.recordings),
             "faults": list(self.kinds),
             "seeds": self.seeds,
+            "dispersion": self.dispersion.value,
             "policies": {used.guard: {"file": used.file, "revision": used.revision} for used in self.policies},
             "guards": [guard.as_json() for guard in self.guards],
         }
+        if self.dispersion is Dispersion.REAL:
+            result["as_recorded"] = list(self.as_recorded)
         if self.differences:
             result["difference"] = {kind: difference.as_json() for kind, difference in self.differences.items()}
         return result

@@ -1,4 +1,4 @@
-"""Judges by the published rules of others, each with its published numbers and where they were published.
+"""Judges by the rules of others, and by our own of 0.2.0, each with its published numbers and their source.
 
 Each is told what the guard is told and asked what the guard is asked. None was tuned to the recordings. Where a rule
 leaves something open, the docstring says how it was read, and the reading that holds less is taken. The exchange whose
@@ -397,6 +397,97 @@ class ClosureVolumeCap(Peer):
         return ""
 
 
+class ReleasedDivergence(Peer):
+    """circuit_guard 0.2.0: the mark price within fixed limits round what the median has been in the last 30 s.
+
+    1 % of the price and twice the range of that median, from three sources not older than 10 s; with fewer, near every
+    one of them. 20 % and three ranges off, or off for 30 s, trips until 60 s have passed and the mark has been inside
+    for 30 s. Read here: its rule `divergence` alone, without the ramp after a trip.
+    """
+
+    name = "divergence_0_2"
+    source = "circuit_guard 0.2.0 (commit 03426b3), core/rules/divergence.py and core/references.py"
+    hears_references = True
+
+    BASE, WIDTHS = 0.01, 2
+    FAR_BASE, FAR_WIDTHS = 0.20, 3
+    AGE_MAX_NS = 10 * SECOND_NS
+    QUORUM = 3
+    WINDOW_NS = 30 * SECOND_NS
+    TRIPS_AFTER_NS = 30 * SECOND_NS
+    SETTLE_NS = 15 * SECOND_NS
+    COOLDOWN_NS = 60 * SECOND_NS
+    HEALTHY_NS = 30 * SECOND_NS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._medians: defaultdict[str, deque[tuple[int, float]]] = defaultdict(deque)
+        self._out_since_ns: dict[str, int] = {}
+        self._in_since_ns: dict[str, int] = {}
+        self._tripped_ns: dict[str, int] = {}
+
+    def tell(self, told: Told) -> bool:
+        """Keep the medians of the window, and judge an observation."""
+        believed = super().tell(told)
+        if isinstance(told, Reference):
+            fresh = self.references.prices(told.market, self.now_ns - self.AGE_MAX_NS)
+            if len(fresh) >= self.QUORUM:
+                self._medians[told.market].append((self.now_ns, median(fresh)))
+        return believed
+
+    def observe(self, observation: Observation) -> str:
+        """Deny a mark price outside, trip where it is far off or stays so, and let a trip end."""
+        if observation.mark_price is None:
+            return ""
+        market, mark = observation.market, float(observation.mark_price)
+        if self._inside(market, mark, self.BASE, self.WIDTHS):
+            if self._out_since_ns.pop(market, None) is not None:
+                self._in_since_ns[market] = self.now_ns
+            self._reopen(market)
+            return ""
+        since_ns = self._out_since_ns.setdefault(market, self.now_ns)
+        far = not self._inside(market, mark, self.FAR_BASE, self.FAR_WIDTHS)
+        if self._quorum(market) and (far or self.now_ns - since_ns >= self.TRIPS_AFTER_NS):
+            self.paused.add(market)
+            self._tripped_ns[market] = self.now_ns
+        return "mark_divergence"
+
+    def judge(self, market: str, mark: float | None) -> str:
+        """Deny after a trip, while the published mark price is out and shortly after, and a mark price that is out."""
+        if market in self.paused:
+            return "breaker_open"
+        if market in self._out_since_ns:
+            return "mark_divergence"
+        if self.now_ns - self._in_since_ns.get(market, -self.SETTLE_NS) < self.SETTLE_NS:
+            return "mark_reverted"
+        return "" if mark is None or self._inside(market, mark, self.BASE, self.WIDTHS) else "mark_divergence"
+
+    def _reopen(self, market: str) -> None:
+        healthy = self.now_ns - self._in_since_ns.get(market, 0) >= self.HEALTHY_NS
+        if market in self.paused and healthy and self.now_ns - self._tripped_ns[market] >= self.COOLDOWN_NS:
+            self.paused.discard(market)
+
+    def _quorum(self, market: str) -> bool:
+        return len(self.references.prices(market, self.now_ns - self.AGE_MAX_NS)) >= self.QUORUM
+
+    def _inside(self, market: str, mark: float, base: float, widths: float) -> bool:
+        """Return whether a mark price is within the limits; it is where there are none."""
+        fresh = self.references.prices(market, self.now_ns - self.AGE_MAX_NS)
+        if not fresh:
+            return True
+        medians = self._medians[market]
+        while len(medians) > 1 and medians[1][0] <= self.now_ns - self.WINDOW_NS:
+            medians.popleft()
+        known = [price for _, price in medians]
+        low, high = max(fresh), min(fresh)
+        width = max(known) - min(known) if known else 0.0
+        if len(fresh) >= self.QUORUM:
+            seen = [*known, median(fresh)]
+            low, high = min(seen), max(seen)
+            width = high - low
+        return low - abs(low) * base - width * widths <= mark <= high + abs(high) * base + width * widths
+
+
 class DriftGuardRails(Peer):
     """Drift: liquidations pause on an invalid oracle, and where mark and oracle are more than 10 % apart.
 
@@ -489,6 +580,7 @@ class OsmBreaker(Peer):
 PEERS: tuple[type[Peer], ...] = (
     Nothing,
     FundingCap,
+    ReleasedDivergence,
     FixedThresholds,
     IndexExclusion,
     LuldBand,

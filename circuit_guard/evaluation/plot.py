@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -21,6 +22,8 @@ MERGED_WITHIN = 0.004
 LABEL_GAP = 0.052
 """Height of a label line, as a share of the axes."""
 LABEL_X = 1.03
+LABEL_LINE_MAX = 50
+"""Characters; a longer label leaves no room for the axes."""
 
 
 class Point(NamedTuple):
@@ -30,6 +33,11 @@ class Point(NamedTuple):
     recall: float
     guards: tuple[str, ...]
     ours: bool
+
+    @property
+    def label(self) -> list[str]:
+        """Return the guards as lines of a label."""
+        return wrap(", ".join(self.guards), LABEL_LINE_MAX)
 
 
 def points(evaluation: Evaluation) -> list[Point]:
@@ -60,7 +68,8 @@ def plot(evaluation: Evaluation, path: Path) -> None:
         for point, height in zip(drawn, heights(drawn), strict=True):
             _draw(axes, point, height)
         kinds, recordings = len(evaluation.kinds), len(evaluation.recordings)
-        axes.set_title(f"kinds of faults: {kinds}, recordings: {recordings}, seeds: {evaluation.seeds}", loc="left")
+        counts = f"kinds of faults: {kinds}, recordings: {recordings}, seeds: {evaluation.seeds}"
+        axes.set_title(f"{counts}\ndispersion: {evaluation.dispersion.value}", loc="left")
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=160, metadata=metadata)
 
@@ -79,12 +88,15 @@ def _scale(axes: Axes, drawn: list[Point]) -> None:
 
 
 def heights(drawn: list[Point]) -> list[float]:
-    """Return where each label stands, as a share of the axes: beside its point, or under the label above."""
+    """Return where each label's middle is, as a share of the axes: beside its point, or under the label above."""
     low, high = -0.03, 1.03
     heights: list[float] = []
+    above = 0
     for point in drawn:
         wanted = (point.recall - low) / (high - low)
-        heights.append(min(wanted, heights[-1] - LABEL_GAP) if heights else wanted)
+        gap = LABEL_GAP * (above + len(point.label)) / 2
+        heights.append(min(wanted, heights[-1] - gap) if heights else wanted)
+        above = len(point.label)
     lift = max(0.0, 0.01 - heights[-1]) if heights else 0.0
     return [height + lift for height in heights]
 
@@ -93,7 +105,7 @@ def _draw(axes: Axes, point: Point, height: float) -> None:
     colour = OURS if point.ours else OTHERS
     axes.scatter([point.held], [point.recall], s=70 if point.ours else 40, color=colour, zorder=3, clip_on=False)
     axes.annotate(
-        ", ".join(point.guards),
+        "\n".join(point.label),
         (point.held, point.recall),
         xytext=(LABEL_X, height),
         textcoords="axes fraction",

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuit_guard.core.types import SECOND_NS
+from circuit_guard.evaluation.dispersion import Dispersion
 from circuit_guard.evaluation.outcome import Evaluation, Tally
 from circuit_guard.recording.format import Label
 
@@ -48,10 +49,18 @@ def render(evaluation: Evaluation) -> RenderableType:
 
 def _guards(evaluation: Evaluation) -> Table:
     recordings = ", ".join(evaluation.recordings)
-    table = _table(f"All faults, seeds for each: {evaluation.seeds}, on {recordings}", "guard", COLUMNS)
+    title = f"All faults, seeds for each: {evaluation.seeds}, dispersion: {_dispersion(evaluation)}, on {recordings}"
+    table = _table(title, "guard", COLUMNS)
     for guard in evaluation.guards:
         table.add_row(escape(guard.guard), *_cells(guard.total()))
     return table
+
+
+def _dispersion(evaluation: Evaluation) -> str:
+    if evaluation.dispersion is Dispersion.RECORDED or not evaluation.as_recorded:
+        return evaluation.dispersion.value
+    kept = ", ".join(evaluation.as_recorded)
+    return f"{evaluation.dispersion.value} (as recorded where a window has fewer than three venues: {kept})"
 
 
 def _by_fault(evaluation: Evaluation) -> Iterator[Table]:

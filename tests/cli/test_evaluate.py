@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from circuit_guard.cli.evaluate import FAULTS
+from circuit_guard.cli.evaluate import Dispersion as Choice
+from circuit_guard.evaluation.dispersion import Dispersion
 from circuit_guard.evaluation.faults import KINDS
 from circuit_guard.evaluation.peers import PEERS
 from tests.cli.running import run
@@ -32,11 +34,12 @@ def evaluate(recording: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_evaluate_when_asked_for_json_then_standard_output_is_that_one_object(recording: Path) -> None:
-    code, stdout, stderr = evaluate(recording, "--faults", "none, reset,none", "--json")
+    code, stdout, stderr = evaluate(recording, "--faults", "none, reset,none", "--dispersion", "real", "--json")
 
     result = json.loads(stdout)
     assert (code, stderr) == (0, "")
     assert result["faults"] == ["none", "reset"]
+    assert (result["dispersion"], result["as_recorded"]) == ("real", [])
     assert result["policies"]["circuit_guard"]["file"].endswith("policy.toml"), "the bundled one"
     assert len(result["guards"]) == 1 + len(PEERS)
 
@@ -71,6 +74,7 @@ def test_evaluate_when_a_plot_is_wanted_then_it_is_written(recording: Path, tmp_
         (("--faults", "none,"), "circuit-guard: --faults has an empty name, expected all or some of none, "),
         (("--seeds", "0"), "--seeds"),
         (("--jobs", "0"), "--jobs"),
+        (("--dispersion", "reel"), "--dispersion"),
         (("--policy", "none.toml"), "circuit-guard: none.toml: the policy has 1 problem\n"),
         (("--against", "none.toml"), "circuit-guard: none.toml: the policy has 1 problem\n"),
         (("--plot", "plot.jpg"), "circuit-guard: --plot was plot.jpg, expected a file that ends in .png or .svg\n"),
@@ -147,4 +151,5 @@ def test_evaluate_when_help_is_wanted_then_the_faults_are_listed() -> None:
 
     assert result.exit_code == 0
     assert FAULTS.split(", ") == [*KINDS]
+    assert [each.value for each in Choice] == [each.value for each in Dispersion]
     assert "single_venue_wick_followed" in result.stdout

@@ -7,14 +7,14 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from circuit_guard.core.inputs import Check
+from circuit_guard.core.inputs import Check, Reference
 from circuit_guard.evaluation.faults import lay
 from circuit_guard.evaluation.judge import Answer, Told
 from circuit_guard.evaluation.population import Closure, accounts, closures
 from circuit_guard.evaluation.trial import Run
 from circuit_guard.recording.file import write_recording
 from circuit_guard.recording.format import Entry, Header
-from tests.evaluation.honest_feed import MARKETS, honest_entries, honest_feed
+from tests.evaluation.honest_feed import MARKETS, VENUES, honest_entries, honest_feed
 
 FEED = honest_feed(markets=3)
 POPULATION = accounts(FEED, 1, 80)
@@ -62,9 +62,16 @@ def moved(closure: Closure, **values: object) -> Closure:
     return replace(closure, **values)  # type: ignore[arg-type]
 
 
-def write_honest(folder: Path, name: str = "honest.jsonl", seed: int = 1, extra: Iterable[Entry] = ()) -> Path:
+def write_honest(
+    folder: Path, name: str = "honest.jsonl", seed: int = 1, extra: Iterable[Entry] = (), venues: int = len(VENUES)
+) -> Path:
     """Write a recording of three markets, ten minutes, without a fault, and return its path."""
     path = folder / name
-    entries = sorted((*honest_entries(seed, markets=3, seconds=600), *extra), key=lambda entry: entry.at_ns)
+    heard = [
+        entry
+        for entry in honest_entries(seed, markets=3, seconds=600)
+        if not isinstance(entry, Reference) or entry.source in VENUES[:venues]
+    ]
+    entries = sorted((*heard, *extra), key=lambda entry: entry.at_ns)
     write_recording(path, Header(markets=dict.fromkeys(MARKETS[:3], Decimal("0.02"))), entries)
     return path

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from circuit_guard.config.policy import PolicyFile, parse_policy_file
 from circuit_guard.errors import RecordingError
+from circuit_guard.evaluation.dispersion import Dispersion
 from circuit_guard.evaluation.jobs import AGAINST, GUARD, Plan, evaluate, seed_of
 from circuit_guard.evaluation.outcome import Evaluation
 from circuit_guard.evaluation.peers import PEERS
@@ -43,6 +44,12 @@ def figures(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
 def guard_of(evaluation: Evaluation, name: str) -> dict[str, Any]:
     return next(guard for guard in evaluation.as_json()["guards"] if guard["guard"] == name)  # type: ignore[attr-defined]
+
+
+def shown(evaluation: Evaluation) -> str:
+    screen = StringIO()
+    Console(width=400, file=screen).print(render(evaluation))
+    return screen.getvalue()
 
 
 @pytest.mark.system
@@ -115,6 +122,35 @@ def test_evaluate_when_there_is_no_other_policy_then_there_is_no_difference(
     assert told == [(1, 2), (2, 2)]
 
 
+def test_evaluate_when_dispersion_is_real_then_the_same_closures_are_asked_for_and_the_output_says_so(
+    recordings: tuple[Path, Path], policy_file: PolicyFile
+) -> None:
+    kinds = ("none", "slow_walk", "references_split")
+    as_recorded, as_real = (
+        evaluate(Plan(recordings[:1], kinds, 1, policy_file, dispersion=dispersion)) for dispersion in Dispersion
+    )
+
+    recorded, real = figures(as_recorded), figures(as_real)
+    assert real["nothing"]["none"]["genuine"] == recorded["nothing"]["none"]["genuine"]
+    assert real["nothing"]["slow_walk"]["wrongful"]["asked"] == recorded["nothing"]["slow_walk"]["wrongful"]["asked"]
+    assert real[GUARD]["slow_walk"] != recorded[GUARD]["slow_walk"]
+    assert real[GUARD]["references_split"] == recorded[GUARD]["references_split"], "it parts the venues itself"
+    assert as_recorded.as_json()["dispersion"] == "recorded"
+    assert (as_real.as_json()["dispersion"], as_real.as_json()["as_recorded"]) == ("real", [])
+    assert "dispersion: real, on one.jsonl" in shown(as_real)
+
+
+def test_evaluate_when_a_recording_has_two_venues_then_it_is_named_as_one_that_stays_as_recorded(
+    tmp_path: Path, policy_file: PolicyFile
+) -> None:
+    path = write_honest(tmp_path, "two.jsonl", venues=2)
+
+    evaluation = evaluate(Plan((path,), ("none",), 1, policy_file, dispersion=Dispersion.REAL))
+
+    assert evaluation.as_json()["as_recorded"] == ["two.jsonl"]
+    assert "real (as recorded where a window has fewer than three venues: two.jsonl)" in shown(evaluation)
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_evaluate_when_a_recording_holds_a_fault_then_it_is_refused_by_name(
     tmp_path: Path, policy_file: PolicyFile, jobs: int
@@ -143,9 +179,7 @@ def test_seed_when_the_parts_are_the_same_then_it_is_the_same_on_every_machine()
 
 
 def test_table_when_shown_then_it_says_what_the_json_says(evaluation: Evaluation) -> None:
-    screen = StringIO()
-    Console(width=400, file=screen).print(render(evaluation))
-    text = screen.getvalue()
+    text = shown(evaluation)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if "│" in line]
 
     ours = guard_of(evaluation, GUARD)["total"]
@@ -153,4 +187,5 @@ def test_table_when_shown_then_it_says_what_the_json_says(evaluation: Evaluation
     assert row[1:3] == [str(ours["runs"]), str(ours["wrongful"]["asked"])]
     assert "circuit_guard under policy.toml, by fault" in text
     assert "What --against would change" in text
-    assert sum(row[0] == "mark_zero" and len(row) == 12 for row in rows) == 2, "side by side, twice"
+    columns = 1 + len(evaluation.guards)
+    assert sum(row[0] == "mark_zero" and len(row) == columns for row in rows) == 2, "side by side, twice"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from decimal import Decimal
 from functools import lru_cache
+from hashlib import sha256
 from itertools import pairwise
 
 import pytest
@@ -473,6 +474,12 @@ def test_references_split_when_laid_then_the_mark_stays_within_their_range() -> 
             assert -Decimal("0.002") < max(own) < Decimal("0.06")
             wide += max(own) - min(own) > Decimal("0.005")
     assert wide >= 6
+
+
+def test_references_split_when_laid_then_the_prices_are_those_that_older_figures_were_measured_with() -> None:
+    text = repr(lay("references_split", FEED, 0).published)
+
+    assert sha256(text.encode()).hexdigest().startswith("8e47e7b3173bd7ed")
 
 
 def test_venue_down_when_the_publisher_restarts_then_a_new_epoch_follows_a_pause() -> None:

@@ -21,6 +21,7 @@ from circuit_guard.evaluation.peers import (
     Nothing,
     OsmBreaker,
     Peer,
+    ReleasedDivergence,
     peers,
     share_of,
 )
@@ -68,8 +69,9 @@ class Exchange:
 def test_peers_when_listed_then_each_has_a_name_and_a_source(policy_file: PolicyFile) -> None:
     judges = peers(policy_file.policy())
 
-    assert len({judge.name for judge in judges}) == len(PEERS) == 9
-    assert all(judge.source.startswith("https://") for judge in judges if judge.name != "nothing")
+    assert len({judge.name for judge in judges}) == len(PEERS) == 10
+    published = [judge for judge in judges if not isinstance(judge, Nothing | ReleasedDivergence)]
+    assert all(judge.source.startswith("https://") for judge in published)
 
 
 @pytest.mark.parametrize("kind", PEERS, ids=lambda kind: kind.name)
@@ -84,6 +86,55 @@ def test_peer_when_prices_stand_still_then_nothing_is_held(kind: type[Peer]) -> 
 
 def test_nothing_when_asked_then_allows_whatever_it_is() -> None:
     assert Exchange(Nothing()).allowed(0, price=0)
+
+
+def test_divergence_0_2_when_the_mark_is_over_1_percent_off_then_denies_until_15_s_after_it_is_back() -> None:
+    exchange = Exchange(ReleasedDivergence())
+    exchange.run(0, 60)
+
+    assert exchange.publish(60, price=1009.9)
+    assert not exchange.publish(61, price=1010.1)
+    assert not exchange.allowed(62), "the published mark price is out"
+    exchange.run(65, 80)
+    assert not exchange.allowed(79)
+    assert exchange.allowed(80)
+    assert not exchange.allowed(80, price=989.9)
+
+
+def test_divergence_0_2_when_the_median_has_moved_then_the_limits_are_wider_by_twice_that_for_30_s() -> None:
+    exchange = Exchange(ReleasedDivergence())
+    exchange.run(0, 60)
+    exchange.refer(60, price=990)
+
+    assert exchange.allowed(61, price=961)
+    exchange.refer(89, price=990)
+    assert exchange.allowed(89, price=961)
+    assert not exchange.allowed(91, price=979)
+
+
+def test_divergence_0_2_when_it_lasts_30_s_then_trips_and_a_minute_later_a_mark_inside_reopens_it() -> None:
+    exchange = Exchange(ReleasedDivergence())
+    exchange.run(0, 60)
+    for at_s in range(60, 95, 5):
+        exchange.refer(at_s)
+        assert exchange.peer.halted(BTC) == (at_s > 90)
+        exchange.publish(at_s, price=980)
+    assert exchange.peer.halted(BTC)
+
+    exchange.run(95, 150)
+    assert not exchange.allowed(149)
+    exchange.run(150, 155)
+    assert exchange.allowed(151)
+
+
+def test_divergence_0_2_when_20_percent_off_then_trips_at_once_and_without_three_sources_it_does_not() -> None:
+    exchange, two = Exchange(ReleasedDivergence()), Exchange(ReleasedDivergence(), VENUES[:2])
+    for each in (exchange, two):
+        each.run(0, 60)
+        assert not each.publish(60, price=790)
+
+    assert exchange.peer.halted(BTC)
+    assert not two.peer.halted(BTC)
 
 
 @pytest.mark.parametrize(
