@@ -77,7 +77,7 @@ def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inpu
 _PLAIN = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?"
 _NAME = f"[!-~]{{1,{fields.NAME_CHARACTERS_MAX}}}"
 _PLAIN_CHECK = re.compile(rf"{_NAME} {_NAME} (?!-?0(?:\.0+)? ){_PLAIN} (?:{_PLAIN})? {_PLAIN} (?:{_PLAIN})?", re.ASCII)
-"""Request and account, size, execution price, mark price and funding index as nearly all engines write them: there is no
+"""Request, account, size, execution price, mark price and funding index as nearly all engines write them: there is no
 space in any of them, and the size is not zero."""
 
 
