@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import Result
 
 from circuit_guard.cli.demo import Score, StoryClock
 from circuit_guard.cli.output import CommandError, bundled
@@ -16,26 +15,24 @@ from circuit_guard.core.inputs import Check, Observation
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.recording.format import Fault, Label, LabelledCheck
 from circuit_guard.recording.replay import replay_files
+from tests.cli.running import run
 from tests.driver import BTC, START_NS, ManualClock
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
-def told() -> subprocess.CompletedProcess[str]:
+def told() -> Result:
     """Return the demo's end, played as fast as this machine can."""
-    command = [sys.executable, "-m", "circuit_guard", "demo", "--speed", "10000"]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=110)
+    return run("demo", "--speed", "10000")
 
 
-@pytest.mark.system
-def test_demo_when_played_then_no_wrongful_closure_is_allowed(told: subprocess.CompletedProcess[str]) -> None:
+def test_demo_when_played_then_no_wrongful_closure_is_allowed(told: Result) -> None:
     assert told.stderr == ""
-    assert told.returncode == 0
+    assert told.exit_code == 0
 
 
-@pytest.mark.system
-def test_demo_when_played_then_its_score_is_the_replays(told: subprocess.CompletedProcess[str]) -> None:
+def test_demo_when_played_then_its_score_is_the_replays(told: Result) -> None:
     replayed: dict[str, Any] = replay_files([bundled("incident.jsonl.gz")], read_policy_file(bundled("policy.toml")))
     wrongful, genuine = replayed["labelled"]["wrongful"], replayed["labelled"]["genuine"]
     asked = replayed["checks"] + replayed["retries"]
@@ -46,7 +43,6 @@ def test_demo_when_played_then_its_score_is_the_replays(told: subprocess.Complet
     assert f" {genuine['allow'] + genuine['allow_on_retry']}/{sum(genuine.values())} " in rows["genuine allowed"]
 
 
-@pytest.mark.system
 @pytest.mark.parametrize(
     "line",
     [
@@ -67,7 +63,7 @@ def test_demo_when_played_then_its_score_is_the_replays(told: subprocess.Complet
         "funding_restore  BTC-USD-PERP, BERA-USD-PERP  denied already",
     ],
 )
-def test_demo_when_played_then_the_story_has_this_line(told: subprocess.CompletedProcess[str], line: str) -> None:
+def test_demo_when_played_then_the_story_has_this_line(told: Result, line: str) -> None:
     assert any(found.startswith(line) for found in told.stdout.splitlines()), told.stdout
 
 

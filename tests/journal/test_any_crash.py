@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
@@ -105,7 +104,7 @@ class AnyCrash(AnySequence):
         assert invariants.broken_in(rerun.state) == []
 
 
-TestAnyCrash = pytest.mark.system(AnyCrash.TestCase)
+TestAnyCrash = AnyCrash.TestCase
 TestAnyCrash.settings = settings(
     max_examples=25,
     stateful_step_count=25,
