@@ -75,7 +75,6 @@ def test_watch_when_piped_then_it_prints_one_line_an_event_and_ctrl_c_ends_it_wi
     assert watch.interrupt() == 0
 
 
-@pytest.mark.system
 def test_watch_when_asked_for_json_then_every_line_is_an_event(guard: Guard) -> None:
     guard.observe(times=3)
     watch = Watch("--json", "--include-allowed", "--address", guard.address)
@@ -89,7 +88,6 @@ def test_watch_when_asked_for_json_then_every_line_is_an_event(guard: Guard) -> 
     assert watch.interrupt() == 0
 
 
-@pytest.mark.system
 def test_watch_when_on_a_terminal_then_the_table_is_live(guard: Guard) -> None:
     guard.latch(BTC)
     controller, terminal = pty.openpty()
