@@ -200,7 +200,9 @@ def question(number: int, positions: int) -> liquidation_pb2.LiquidationCheck:
 
 @pytest.mark.system
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("checks", "positions"), [(10_000, 100), (100, 1_000)])
+@pytest.mark.parametrize(
+    ("checks", "positions"), [(3_000, 100), (100, 1_000), pytest.param(10_000, 100, marks=pytest.mark.slow)]
+)
 async def test_guard_when_asked_about_long_accounts_then_it_and_its_next_start_stay_below_half_the_shipped_limit(
     tmp_path: Path, checks: int, positions: int
 ) -> None:
