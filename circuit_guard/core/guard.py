@@ -12,7 +12,7 @@ from decimal import getcontext, localcontext, setcontext
 from circuit_guard.core import commands, explained, gates, names, orders, remembered, reopening, taint
 from circuit_guard.core import permit as permits
 from circuit_guard.core.envelope import FundingParameters
-from circuit_guard.core.evidence import doubted, relieved, thin
+from circuit_guard.core.evidence import thin
 from circuit_guard.core.facts import CheckRefused, DecisionMade, Fact, ShadowWould
 from circuit_guard.core.feed import observe, refer
 from circuit_guard.core.gates import ACCOUNT_MARKET_HALTED, OPERATOR_HALT
@@ -98,26 +98,35 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
         if not _outlived(state, check, decision, policy):
             return [*facts, DecisionMade(check.at_ns, decision, repeated=True)]
         remembered.forget(state, check.request_id)  # what is remembered next is the newest
-    outside = getcontext()
+    outside, waiting = getcontext(), _waiting(state, check)
     setcontext(ARITHMETIC)  # `localcontext` would copy it, which a check would feel
     try:
         facts += _decide(state, check, policy)
     finally:
         setcontext(outside)
-    _withdraw_permits(state, check, facts)
+    _withdraw_permits(state, check, facts, waiting)
     return facts
 
 
-def _withdraw_permits(state: GuardState, check: Check, facts: Sequence[Fact]) -> None:
-    """Have permits worked out anew after a check that was more than allowed: it may have changed what they rest on."""
+def _withdraw_permits(state: GuardState, check: Check, facts: Sequence[Fact], waiting: int) -> None:
+    """Have permits worked out anew that rest on what a check has changed.
+
+    One without an account changes a breaker, which is a fact, or looks again at some of the accounts that were
+    `waiting` for it; one with an account may have added to them.
+    """
     changed = len(facts) > 1
-    quiet = not changed and isinstance(made := facts[0], DecisionMade) and not made.decision.findings
-    if quiet and check.account is None:
+    if not changed and check.account is None and waiting == _waiting(state, check):
         return
     for name in state.markets if changed else (check.market,):
         known = state.markets.get(name)
         if known is not None and known.outlook is not None:
             known.outlook.withdraw()
+
+
+def _waiting(state: GuardState, check: Check) -> int:
+    """Return how many accounts wait in a check's market to be looked at again."""
+    market = state.markets.get(check.market)
+    return 0 if market is None else len(market.unconfirmed)
 
 
 def decide_orders(state: GuardState, check: OrdersCheck, policy: Policy) -> list[Fact]:
@@ -301,7 +310,7 @@ def _answer(
 
 
 def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPolicy, check: Check) -> None:
-    """Keep count of callers computing with unpublished values; clean ones take from it, and silence ends it.
+    """Keep count of callers computing with unpublished values.
 
     While the feed itself is rejected, callers that use it are no separate fault. What one of them computes with denies
     its own checks. It taints accounts only once it lasts, for different accounts alike: then the engine itself has it.
@@ -310,14 +319,7 @@ def _doubt_basis(market: MarketState, findings: list[Finding], policy: MarketPol
     if not findings and doubt.since_ns is None:
         return
     wrong = not market.rejections and any(f.reason in (BASIS_MARK, BASIS_FUNDING) for f in findings)
-    silent = now_ns - doubt.last_ns > policy.of(BasisParameters).window_ns
-    before = None if silent else doubt.run()
-    after = doubted(before, now_ns) if wrong else before and relieved(before, now_ns)
-    if after is None:
-        doubt.since_ns, doubt.count, doubt.claimed, doubt.accounts = None, 0, None, ()
-        return
-    doubt.since_ns, doubt.last_ns, doubt.holds = after
-    doubt.count = (0 if before is None else doubt.count) + wrong
+    doubt.note(now_ns, policy.of(BasisParameters).window_ns, wrong=wrong)
     if wrong and any(finding.reason == BASIS_FUNDING for finding in findings):
         lasting_ns = policy.of(BasisParameters).trip_after_ns
         taint.claim(market, check.basis.funding_index, check.account_id, now_ns, lasting_ns)

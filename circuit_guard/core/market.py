@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from circuit_guard.core import halts
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.envelope import NO_TERMS, FundingParameters, GapMode, Interval, Terms, funding_price
-from circuit_guard.core.evidence import Accounts, Run
+from circuit_guard.core.evidence import Accounts, Run, doubted, relieved
 from circuit_guard.core.funding import FundingPath
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.inputs import Account, Observation
@@ -156,6 +156,16 @@ class BasisDoubt:
     def run(self) -> Run | None:
         """Return for how long they have come, by shares of time; None where there is no doubt."""
         return None if self.since_ns is None else Run(self.since_ns, self.last_ns, self.holds)
+
+    def note(self, now_ns: int, window_ns: int, *, wrong: bool) -> None:
+        """Take a check that is one of them or clean: clean ones take from the doubt, and silence ends it."""
+        before = None if now_ns - self.last_ns > window_ns else self.run()
+        after = doubted(before, now_ns) if wrong else before and relieved(before, now_ns)
+        if after is None:
+            self.since_ns, self.count, self.claimed, self.accounts = None, 0, None, ()
+            return
+        self.since_ns, self.last_ns, self.holds = after
+        self.count = (0 if before is None else self.count) + wrong
 
 
 @dataclass(slots=True)

@@ -16,10 +16,12 @@ from circuit_guard.core.envelope import FundingParameters, Interval
 from circuit_guard.core.evidence import thin
 from circuit_guard.core.inputs import Basis, Check
 from circuit_guard.core.market import FeedParameters, MarketState
-from circuit_guard.core.policy import Policy
+from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import ASK_REMEMBERED_NS, at_rest, view_for_check
 from circuit_guard.core.rulebook import closure_rules
+from circuit_guard.core.rules.basis import BasisParameters
 from circuit_guard.core.rules.unexplained_burst import BurstParameters
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import (
     ARITHMETIC,
@@ -54,6 +56,8 @@ class Permit(NamedTuple):
     """Fewer different accounts than this may be asked about within the window; 0: any number."""
     counted: bool
     """Whether accounts are counted at all."""
+    doubt_ns: int
+    """After this long without a caller that computed with unpublished values, no such doubt is left."""
     phase: Phase
     policy: Policy
     """The policy in force, with all that it changes when."""
@@ -91,13 +95,15 @@ def permit_of(state: GuardState, market: MarketState, whole: Policy, now_ns: int
     received_ns, policy = market.feed.received_ns, whole.at(now_ns).markets.get(market.market)
     if policy is None or received_ns is None or not at_rest(market):
         return None
-    if market.unconfirmed or market.basis_doubt.since_ns is not None:
+    looked_at_ns = _looked_at_ns(market, policy)
+    if looked_at_ns <= now_ns:
         return None
     view = view_for_check(market, policy, now_ns)
     if next(gates.evaluate(view, policy, state), None) is not None:
         return None
     marks = executions = indices = ANYWHERE
     until_ns = min(
+        looked_at_ns,
         received_ns + policy.of(FeedParameters).recovering_after_ns + 1,  # then the feed counts as silent
         min((change.from_ns for change in policy.changes if change.from_ns > now_ns), default=FOR_EVER_NS),
     )
@@ -125,6 +131,7 @@ def permit_of(state: GuardState, market: MarketState, whole: Policy, now_ns: int
         accounts,
         window_ns,
         bool(policy.of(BurstParameters).accounts),
+        policy.of(BasisParameters).window_ns,
         view.phase,
         whole,
     )
@@ -135,19 +142,8 @@ def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> Allow
 
     Time must not go back. What is allowed is remembered and counted as a check that all rules have seen.
     """
-    (
-        request_id,
-        account_id,
-        name,
-        kind,
-        size,
-        execution_price,
-        mark_price,
-        funding_index,
-        execution,
-        mark,
-        funding,
-    ) = asked
+    request_id, account_id, name, kind = asked[:4]
+    execution, mark, funding = asked[8:]
     market = state.markets.get(name)
     if market is None or now_ns < state.now_ns or _all_held(state):
         return None
@@ -160,30 +156,13 @@ def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> Allow
     short = len(request_id) + len(account_id) <= NAMES_CHARACTERS_MAX and request_id.isascii() and account_id.isascii()
     if not short or request_id in state.allowed or request_id in state.remembered:
         return None  # what it was answered then counts
-    if permit.counted and kind is CheckKind.LIQUIDATION:
-        known = market.asked
-        if permit.accounts and len(known.seen_ns) + 1 >= permit.accounts:
-            accounts = known.count(now_ns, permit.window_ns) + (not known.knows(account_id))
-            if accounts >= permit.accounts:
-                return None
-        if known.note(account_id, now_ns, ASK_REMEMBERED_NS):
-            thin((one.asked for one in state.markets.values()), now_ns - ASK_REMEMBERED_NS)
+    if permit.counted and kind is CheckKind.LIQUIDATION and not _counted(state, market, permit, account_id, now_ns):
+        return None
+    if market.basis_doubt.since_ns is not None:
+        market.basis_doubt.note(now_ns, permit.doubt_ns, wrong=False)
     state.now_ns = now_ns
     state.decisions = number = state.decisions + 1
-    allowed = AllowedCheck(  # by position, as a decision is
-        now_ns,
-        number,
-        request_id,
-        account_id,
-        name,
-        kind,
-        size,
-        execution_price,
-        mark_price,
-        funding_index,
-        permit.phase,
-        permit.policy.revision,
-    )
+    allowed = AllowedCheck(now_ns, number, *asked[:8], permit.phase, permit.policy.revision)
     state.allowed[request_id] = allowed
     if len(state.allowed) + len(state.remembered) > policy.remembered_requests_max:
         remembered.shorten(state, policy.remembered_requests_max)
@@ -221,6 +200,24 @@ def decision_of(allowed: AllowedCheck) -> Decision:
         BreakerState.CLOSED,
         allowed.policy_revision,
     )
+
+
+def _counted(state: GuardState, market: MarketState, permit: Permit, account_id: str, now_ns: int) -> bool:
+    """Take note of an account, unless it may be one too many within the window: then nothing is noted."""
+    known = market.asked
+    if permit.accounts and len(known.seen_ns) + 1 >= permit.accounts:
+        accounts = known.count(now_ns, permit.window_ns) + (not known.knows(account_id))
+        if accounts >= permit.accounts:
+            return False
+    if known.note(account_id, now_ns, ASK_REMEMBERED_NS):
+        thin((one.asked for one in state.markets.values()), now_ns - ASK_REMEMBERED_NS)
+    return True
+
+
+def _looked_at_ns(market: MarketState, policy: MarketPolicy) -> int:
+    """Return when a check next looks again at an account that seemed healthy: all rules have to see that one."""
+    oldest = next(iter(market.unconfirmed.values()), None)
+    return FOR_EVER_NS if oldest is None else oldest[0] + policy.of(ExplainedLossParameters).confirm_after_ns
 
 
 def _all_held(state: GuardState) -> bool:

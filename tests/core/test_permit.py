@@ -20,6 +20,7 @@ from circuit_guard.core.permit import Asked, admit, check_of, decision_of
 from circuit_guard.core.progress import view_of
 from circuit_guard.core.rule import Judges, no_closure
 from circuit_guard.core.rulebook import RULES
+from circuit_guard.core.rules.unexplained_loss import ExplainedLossParameters
 from circuit_guard.core.settlement import Steps
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import ARITHMETIC, SECOND_NS, AllowedCheck, BreakerState, CheckKind, Phase
@@ -184,14 +185,34 @@ def test_permit_when_closures_are_held_then_it_allows_nothing(opened: Guard, wha
     assert allowed(opened, 2) is None
 
 
-def test_permit_when_an_account_looks_healthy_then_nothing_is_permitted_until_that_is_settled(opened: Guard) -> None:
-    feed = opened.feeds[BTC]
+def test_permit_when_an_account_looks_healthy_then_it_ends_when_that_one_is_to_be_looked_at_again(
+    opened: Guard,
+) -> None:
+    feed, confirm_ns = opened.feeds[BTC], ExplainedLossParameters().confirm_after_ns
     held = (i.Position(BTC, Decimal(2), feed.mark, feed.funding, Decimal("0.01")),)
-    check = replace(question(asked_of(opened, 1, near()), opened.now_ns), account=i.Account(Decimal(90000), held))
+    healthy = replace(question(asked_of(opened, 1, near()), opened.now_ns), account=i.Account(Decimal(90000), held))
+    guard.decide(opened.state, healthy, opened.policy)
 
-    guard.decide(opened.state, check, opened.policy)
+    before, due_ns = allowed(opened, 2), opened.now_ns + confirm_ns
+    while opened.now_ns < due_ns:
+        opened.now_ns += SECOND_NS
+        opened.play("honest", BTC, Decimal(0))
+    due, judged = allowed(opened, 3), question(asked_of(opened, 3, near()), opened.now_ns)
+    guard.decide(opened.state, judged, opened.policy)
 
-    assert allowed(opened, 2) is None
+    assert before is not None
+    assert due is None, "all rules look at the account again with this check"
+    assert allowed(opened, 4) is not None
+
+
+def test_permit_when_some_callers_compute_with_unpublished_values_then_all_others_keep_it(opened: Guard) -> None:
+    wrong = (*near()[:3], "0.03", "0", "0", True)
+
+    for number in range(0, 40, 2):
+        assert allowed(opened, number, wrong) is None
+        guard.decide(opened.state, question(asked_of(opened, number, wrong), opened.now_ns), opened.policy)
+        assert allowed(opened, number + 1) is not None
+        opened.now_ns += SECOND_NS // 10
 
 
 def test_permit_when_as_many_accounts_are_asked_about_as_make_a_burst_then_the_rules_judge(opened: Guard) -> None:
