@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -93,7 +94,7 @@ class OpenStream:
         self.to_send.put_nowait(question)
 
 
-class BaseStream:
+class BaseStream(ABC):
     """What both kinds of streams share: which check owes what, and what an answer or the end of a stream means.
 
     `opens` makes the channel of the streams, `unary` asks one check by itself. Times are monotonic seconds.
@@ -128,13 +129,13 @@ class BaseStream:
         method: Any = liquidation_pb2_grpc.LiquidationGuardServiceStub(self.channel).CheckLiquidationStream
         return method(requests, metadata=metadata, wait_for_ready=False)
 
+    @abstractmethod
     def _opened(self, metadata: Metadata) -> OpenStream:
         """Open a stream, and have its answers read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release(self) -> None:
         """Give back the room of a question."""
-        raise NotImplementedError
 
     def _sends(self, stream: OpenStream, question: Question) -> bool:
         """Return whether a question is sent now: not where nobody waits for it any more."""

@@ -1,6 +1,6 @@
 """Permits: the closures without an account that a market allows now, as intervals, so that few comparisons answer most.
 
-A permit is what all rules permit (`Rule.permits`) while every gate is open and nothing is held, limited or in doubt. It
+A permit is what all rules permit (`Rule.permits`) while every gate is open and nothing is held or limited. It
 is worked out once for the data of a market and is gone with the next input that may change them. A check inside it is
 allowed with no finding, as all rules together would decide; any other is shown to them. So a permit never decides
 differently, only sooner. It holds trusted values only: a corrupt value is outside, whatever it is.

@@ -110,7 +110,7 @@ class FactLog:
         """Log what permits allowed: a line each, as many as there are lines for."""
         left = self._decisions[Verdict.ALLOW].left(checks[-1].at_ns)
         for check in checks[:left]:
-            self._decision(facts.DecisionMade(check.at_ns, decision_of(check)), 0)
+            self._decision(facts.DecisionMade(check.at_ns, decision_of(check)), None)
         self._decisions[Verdict.ALLOW].leave_out(len(checks) - left)
 
     def _write(self, fact: Fact, took_ns: int) -> None:
@@ -131,7 +131,8 @@ class FactLog:
             case _:
                 self._rare(fact)
 
-    def _decision(self, fact: facts.DecisionMade, took_ns: int) -> None:
+    def _decision(self, fact: facts.DecisionMade, took_ns: int | None) -> None:
+        """Log a decision and how long the rules took; None: a permit made it, too soon to be timed."""
         decision = fact.decision
         denied = decision.verdict is Verdict.DENY
         level = logging.WARNING if denied else logging.INFO
@@ -154,7 +155,7 @@ class FactLog:
             "phase": decision.phase,
             "breaker": _breaker(decision.breaker),
             "policy_revision": decision.policy_revision,
-            "took_us": took_ns // 1000,
+            **({"by_permit": True} if took_ns is None else {"took_us": took_ns // 1000}),
             "repeated": fact.repeated,
             "suppressed": left_out,
             **_explained_loss(decision.explained),

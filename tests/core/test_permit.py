@@ -69,7 +69,7 @@ soon_ns = st.sampled_from((0, 1, SECOND_NS // 2, SECOND_NS, SECOND_NS, 2 * SECON
 moments = st.one_of(*(st.tuples(soon_ns, calm) for _ in range(4)), st.tuples(passed_ns, steps))
 
 
-@settings(QUIET, max_examples=40)
+@settings(QUIET, max_examples=150)
 @given(played=st.lists(st.tuples(moments, st.lists(closures, min_size=1, max_size=4)), min_size=3, max_size=25))
 def test_permit_when_it_allows_then_all_rules_do_with_no_finding_and_leave_the_same_state(
     played: list[tuple[Played, list[Closure]]],

@@ -19,7 +19,8 @@ from circuit_guard.core.inputs import (
     ResumeCommand,
     Side,
 )
-from circuit_guard.core.types import Phase
+from circuit_guard.core.types import AllowedCheck, CheckKind, Phase
+from circuit_guard.telemetry.fact_log import DECISIONS_PER_S, FactLog
 from tests.driver import BTC, ETH, INDEX, PRICE, policy_of
 from tests.telemetry.observed import SOL, Logged
 
@@ -64,6 +65,26 @@ def test_decision_when_it_is_allowed_then_one_line_says_everything(warm: Logged)
         "suppressed": 0,
         "sentence": f"ALLOW {BTC} [LIQUIDATION of account-1, request-7]",
     }
+
+
+def test_decisions_when_permits_made_them_then_the_lines_say_so_and_no_more_come_than_of_others(warm: Logged) -> None:
+    checks = [
+        AllowedCheck(
+            warm.driver.clock.wall, n, f"r{n}", f"a{n}", BTC, CheckKind.TRIGGER, "-1", "", "1", "2", Phase.OPEN, "rev"
+        )
+        for n in range(DECISIONS_PER_S + 20)
+    ]
+
+    log = FactLog([BTC])
+    log.on_allowed(checks)
+    lines = warm.lines()
+    warm.driver.clock.advance(1)
+    log.on_allowed([checks[0]._replace(at_ns=warm.driver.clock.wall)])
+
+    assert len(lines) == DECISIONS_PER_S
+    assert (lines[3]["request_id"], lines[3]["verdict"], lines[3]["by_permit"]) == ("r3", "ALLOW", True)
+    assert "took_us" not in lines[3]
+    assert warm.lines()[0]["suppressed"] == 20
 
 
 def test_decision_when_it_is_denied_then_the_line_explains_why(warm: Logged) -> None:

@@ -28,6 +28,7 @@ from circuit_guard.core.inputs import (
     Side,
     ValidateState,
 )
+from circuit_guard.core.permit import Asked
 from circuit_guard.core.reasons import REASONS
 from circuit_guard.core.types import CheckKind, Explanation
 from circuit_guard.telemetry.metrics import Vitals
@@ -329,3 +330,18 @@ def test_reasons_when_none_was_seen_then_each_has_its_series(cold: Measured, rea
     assert cold.value("order_denials_by_reason_total", reason=reason) == 0
     assert cold.value("rejections_by_reason_total", input="observation", reason=reason) == 0
     assert cold.value("decision_findings_total", reason=reason, shadow="true") == 0
+
+
+async def test_decisions_when_permits_make_them_then_they_are_counted_as_others_are_and_as_theirs(
+    warm: Measured,
+) -> None:
+    engine = warm.driver.engine
+    for number, market in enumerate((BTC, BTC, ETH)):
+        price, index = str(PRICE), str(INDEX)
+        values = "-1", price, price, index, PRICE, PRICE, INDEX
+        assert engine.admit(Asked(f"r{number}", f"a{number}", market, CheckKind.TRIGGER, *values)) is not None
+    await engine.durable()
+
+    assert warm.value("decisions_total", market=BTC, kind="TRIGGER", verdict="ALLOW") == 2
+    assert warm.value("decisions_total", market=ETH, kind="TRIGGER", verdict="ALLOW") == 1
+    assert warm.value("decisions_by_permit_total") == 3

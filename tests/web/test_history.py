@@ -12,7 +12,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 from circuit_guard.core.inputs import Basis
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, Verdict
+from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, AllowedCheck, CheckKind, Phase, Verdict
 from circuit_guard.web import history as histories
 from circuit_guard.web.history import (
     ALLOWED_MAX,
@@ -25,7 +25,7 @@ from circuit_guard.web.history import (
     Ring,
     Sample,
 )
-from tests.driver import BTC, ETH, INDEX, PRICE, Driver, policy_of
+from tests.driver import BTC, ETH, INDEX, PRICE, START_NS, Driver, policy_of
 
 BYTES_PER_MARKET_MAX = 80_000
 """docs/status_page.md: at most 80 MB with 1,000 markets that have all tripped."""
@@ -263,3 +263,17 @@ def size_of(root: object) -> int:
         seen[id(one)] = one
         left += gc.get_referents(one)
     return sum(map(sys.getsizeof, seen.values()))
+
+
+def test_decisions_when_permits_made_them_then_the_page_has_the_latest_of_them() -> None:
+    guard = Remembering()
+    checks = [
+        AllowedCheck(START_NS + n, n, f"r{n}", f"a{n}", BTC, CheckKind.LIQUIDATION, "-1", "", "1", "2", Phase.OPEN, "r")
+        for n in range(LATEST_MAX + 50)
+    ]
+
+    guard.history.on_allowed(checks)
+
+    assert [one.request_id for one in guard.history.latest()[:2]] == ["r149", "r148"]
+    assert len(guard.history.latest()) == LATEST_MAX
+    assert guard.history.of(BTC).allowed[-1].request_id == "r149"
