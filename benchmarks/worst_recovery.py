@@ -42,7 +42,7 @@ from circuit_guard.journal.recovery import recover
 
 SHIPPED_BYTES = 1024 * MIB
 """The memory limit of deploy/kubernetes and deploy/systemd."""
-KEPT_AS_ROWS = JournalOptions(rows_bytes_max=10**15, block_records=10**9, unwritten_max_ns=10**15)
+KEPT_AS_ROWS = JournalOptions(rows_bytes_max=10**15, block_records=10**9)
 POSITIONS = 100
 LONGEST = "\N{CJK UNIFIED IDEOGRAPH-20000}" * (NAME_CHARACTERS_MAX - 10)
 

@@ -30,8 +30,11 @@ class JournalOptions:
     """What they may take in memory, as estimated, before the queue counts as full; at four times that it fails too."""
     commit_within_ns: int = 10_000_000
     """The longest time from append to commit. A record that a caller waits for is committed at once."""
-    unwritten_max_ns: int = 3 * SECOND_NS
-    """How long a record may wait for the disk. Beyond that nothing more is taken in until it is written."""
+    unwritten_max_ns: int | None = None
+    """How long a record may wait for the disk. Beyond that nothing more is taken in until it is written.
+
+    None waits as long as it takes, which is right where nobody is answered meanwhile. A guard's settings have a limit.
+    """
     inputs_kept_ns: int = DAY_NS
     """Younger inputs are never pruned, whatever `bytes_max` says."""
     audit_kept_ns: int = 90 * DAY_NS

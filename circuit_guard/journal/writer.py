@@ -89,9 +89,10 @@ class EntryQueue:
 
     def stalled(self) -> str | None:
         """Return what is wrong while records have waited for the disk for too long."""
-        if (waited_ns := self.unwritten_ns) <= self._options.unwritten_max_ns:
+        most_ns = self._options.unwritten_max_ns
+        if most_ns is None or (waited_ns := self.unwritten_ns) <= most_ns:
             return None
-        waited_s, most_s = waited_ns / SECOND_NS, self._options.unwritten_max_ns / SECOND_NS
+        waited_s, most_s = waited_ns / SECOND_NS, most_ns / SECOND_NS
         return f"the journal's disk has not written a record for {waited_s:.1f} s, expected at most {most_s:g} s"
 
     def __len__(self) -> int:
