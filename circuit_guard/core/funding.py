@@ -117,7 +117,11 @@ class FundingPath:
     def anchors(self) -> list[Anchor]:
         """Return what an index is held against: the one trusted last, those of 1 min, 10 min and 1 h ago."""
         known = [self.last, *(older for older, _ in self.nearer), *self.hour[:1]]
-        return list(dict.fromkeys(anchor for anchor in known if anchor is not None))
+        found: list[Anchor] = []
+        for anchor in known:
+            if anchor is not None and anchor not in found:
+                found.append(anchor)
+        return found
 
     def reject(self, index: Decimal) -> None:
         """Note that the index of the last observation jumped."""

@@ -62,20 +62,28 @@ def step(state: GuardState, input_: Input, policy: Policy) -> list[Fact]:
     facts = _move_time(state, input_.at_ns)
     policy = policy.at(input_.at_ns)
     _drop_outlooks(state, input_)
-    with localcontext(ARITHMETIC):
-        match input_:
-            case Observation():
-                return facts + observe(state, input_, policy)
-            case Reference():
-                return facts + refer(state, input_, policy)
-            case Tick():
-                return facts + [
-                    fact
-                    for market, market_policy in policy.markets.items()
-                    for fact in advance(state, state.markets[market], market_policy, input_.at_ns)
-                ]
-            case _:
-                return facts + commands.apply(state, input_, policy)
+    outside = getcontext()
+    setcontext(ARITHMETIC)  # `localcontext` would copy it, which every reference would feel
+    try:
+        return facts + _step(state, input_, policy)
+    finally:
+        setcontext(outside)
+
+
+def _step(state: GuardState, input_: Input, policy: Policy) -> list[Fact]:
+    match input_:
+        case Observation():
+            return observe(state, input_, policy)
+        case Reference():
+            return refer(state, input_, policy)
+        case Tick():
+            return [
+                fact
+                for market, market_policy in policy.markets.items()
+                for fact in advance(state, state.markets[market], market_policy, input_.at_ns)
+            ]
+        case _:
+            return commands.apply(state, input_, policy)
 
 
 def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:

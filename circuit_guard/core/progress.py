@@ -7,6 +7,7 @@ from circuit_guard.core import halts, reopening
 from circuit_guard.core import phase as phases
 from circuit_guard.core.breaker import BreakerParameters
 from circuit_guard.core.facts import Fact, HaltChanged
+from circuit_guard.core.hours import session_of
 from circuit_guard.core.market import BasisDoubt, Feed, FeedParameters, MarketState
 from circuit_guard.core.outlook import Outlook, outlook_of
 from circuit_guard.core.phase import PhaseParameters
@@ -20,9 +21,9 @@ ASK_REMEMBERED_NS = 600 * SECOND_NS
 
 
 def view_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:
-    """Return the market as rules see it now."""
-    outlook = outlook_of(market.references, policy, now_ns)
-    return _view(market, now_ns, outlook)
+    """Return the market as rules see it now, and for no longer: data are judged once."""
+    session = session_of(policy, now_ns)
+    return _view(market, now_ns, Outlook(policy, market.references.view(now_ns, policy), now_ns, session))
 
 
 def view_for_check(market: MarketState, policy: MarketPolicy, now_ns: int) -> MarketView:

@@ -710,14 +710,16 @@ class ReferenceBook:
     def _lasted(self, now_ns: int, policy: MarketPolicy) -> Interval:
         """Return where the median has been within the window, without what it exceeded for less than `lasted_ns`."""
         rule = policy.of(HullParameters)
-        start_ns = now_ns - rule.window_ns
-        ends_ns = [*[point.since_ns for point in self.points][1:], now_ns]
-        spans = sorted(
-            (point.price, end_ns - max(point.since_ns, start_ns))
-            for point, end_ns in zip(self.points, ends_ns, strict=True)
-            if end_ns >= start_ns
-        )
-        low, high = _exceeded(spans, rule.lasted_ns), _exceeded(spans[::-1], rule.lasted_ns)
+        begun_ns = [since_ns for since_ns, _ in self.points]
+        begun_ns[0] = max(begun_ns[0], now_ns - rule.window_ns)  # only the oldest can have begun before the window
+        spans = [
+            (price, end_ns - since_ns)
+            for (_, price), since_ns, end_ns in zip(self.points, begun_ns, [*begun_ns[1:], now_ns], strict=True)
+        ]
+        spans.sort()
+        low = _exceeded(spans, rule.lasted_ns)
+        spans.reverse()
+        high = _exceeded(spans, rule.lasted_ns)
         return Interval(min(low, high), max(low, high))
 
     def _expire(self, start_ns: int) -> None:

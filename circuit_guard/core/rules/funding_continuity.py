@@ -119,8 +119,8 @@ class _Judged:
             limit = f"a value that goes on from {show(self.last.value)}: rejected until an operator rebaselines it"
             return Finding(reason, severity, "funding_index", observed, limit)
         for anchor in self.anchors:
-            bound = self._bound(anchor)
-            if abs(self.index - anchor.value) > bound:
+            moved, reach = abs(self.index - anchor.value), self.here.reach - anchor.point.reach
+            if moved > reach and moved > (bound := self._bound(anchor)):
                 limit = f"{show(anchor.value)} +/- {show(bound)}{self._ago(anchor)}"
                 return Finding(reason, severity, "funding_index", observed, limit)
         if self._is_reset():
@@ -132,8 +132,11 @@ class _Judged:
         """Return a denial where the premiums do not predict the move from an anchor."""
         for anchor in self.anchors:
             step, predicted = self.index - anchor.value, self._predicted(anchor)
+            missed = predicted.distance(step)
+            if missed <= self._of_step(anchor, predicted):  # as nearly always
+                continue
             tolerance = self._tolerance(anchor, predicted)
-            if predicted.distance(step) > tolerance:
+            if missed > tolerance:
                 limit = f"a step of {_about(predicted)} +/- {show(tolerance)}"
                 return self._lasting(FUNDING_STEP_UNPREDICTED, f"{show(step)}{self._ago(anchor)}", limit)
         return None
@@ -142,13 +145,16 @@ class _Judged:
         """Return a denial where, over an hour, mark and index price explain neither the move nor its premium."""
         if self.here.premium is None:
             return None
+        share_per_h = _basis_share_per_h(self.funding, self.rule)
         for anchor in self.view.state.funding.hour:
-            here, since = self.here, anchor.point
+            here, since, step = self.here, anchor.point, self.index - anchor.value
             low, high = here.explained_low - since.explained_low, here.explained_high - since.explained_high
-            explained = Interval(min(low, Decimal(0)), max(high, Decimal(0)))
-            tolerance = _basis_share_per_h(self.funding, self.rule) * self._price_hours(anchor)
-            step = self.index - anchor.value
-            if explained.distance(step) > tolerance:
+            explained = Interval(min(low, _ZERO), max(high, _ZERO))
+            missed = explained.distance(step)
+            if missed <= share_per_h * self.price:  # as nearly always
+                continue
+            tolerance = share_per_h * self._price_hours(anchor)
+            if missed > tolerance:
                 limit = f"a step of {_about(explained)} +/- {show(tolerance)}"
                 elapsed = short_seconds(here.accrual_ns - since.accrual_ns)
                 return self._lasting(FUNDING_UNEXPLAINED, f"{show(step)} in {elapsed}", limit)
@@ -203,9 +209,13 @@ class _Judged:
         share = self.rule.bound_share
         unseen = min(self.here.unseen - anchor.point.unseen, _unseen_at_most(self.funding, share, self.price))
         tolerance = jitter + max((self.here.reach - anchor.point.reach) * share, unseen) + self._rounding(anchor)
-        if anchor is self.last:
-            tolerance += max(abs(predicted.low), abs(predicted.high)) * self.rule.predicted_step_share
-        return tolerance
+        return tolerance + self._of_step(anchor, predicted)
+
+    def _of_step(self, anchor: Anchor, predicted: Interval) -> Decimal:
+        """Return the part of the tolerance that grows with the predicted step; over many steps that averages out."""
+        if anchor is not self.last:
+            return _ZERO
+        return max(abs(predicted.low), abs(predicted.high)) * self.rule.predicted_step_share
 
     def _rounding(self, anchor: Anchor) -> Decimal:
         return rounding_of(self.price, self.index, anchor.value)
@@ -300,7 +310,7 @@ def _about(interval: Interval) -> str:
 SPANS_S = (5, 60, 600, 3600, 28_800)
 """Seconds since the funding index was trusted last: an observation, a hiccup, an outage, a funding period."""
 
-_ONE = Decimal(1)
+_ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
