@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from circuit_guard.cli import lines, options, state_dump
+from circuit_guard.cli import options, record_lines, state_dump
 from circuit_guard.cli.output import CommandError, ExitCode, display, print_json, screen, table
 from circuit_guard.core import formatting, halts
 from circuit_guard.core.breaker import Breaker
@@ -129,7 +129,7 @@ def show(
             if json:
                 sys.stdout.write(json_line(record) + "\n")
             else:
-                console.print(lines.of_record(record))
+                console.print(record_lines.of_record(record))
     if not count:
         screen(stderr=True).print("no record matches")
 

@@ -9,15 +9,18 @@ import sys
 from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from circuit_guard.errors import CircuitGuardError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 PIPED_WIDTH = 100_000
 """Characters a line may have where nobody's terminal would break it: nothing is wrapped or cut in a pipe."""
@@ -103,6 +106,9 @@ def display(renderable: RenderableType) -> None:
 
 def progress(how_far: ProgressColumn | None = None) -> Progress:
     """Return a progress bar on standard error, where that is a terminal; `how_far` shows it, a share if not given."""
+    # few commands show one, and all would import it
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     console = screen(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), how_far or TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

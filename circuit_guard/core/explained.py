@@ -7,7 +7,7 @@ references do not admit, or an account that was settled with a discarded value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ from circuit_guard.core.envelope import FundingParameters, Interval
 from circuit_guard.core.hours import HoursParameters
 from circuit_guard.core.inputs import Account, Position
 from circuit_guard.core.margin import World
-from circuit_guard.core.market import MarketState, readable
+from circuit_guard.core.market import MarketState, all_readable, readable
 from circuit_guard.core.policy import MarketPolicy, Policy
 from circuit_guard.core.progress import view_for_check
 from circuit_guard.core.reasons import info_of
@@ -51,34 +51,36 @@ def explain(
     A market in trouble is taken with all that its price can be meanwhile, so a position that matters little decides
     nothing, and one that matters leaves the account undecided.
     """
-    if any(readable(value) is None for value in _numbers(account)):
+    if not legible(account):
         return ExplainedLoss(Explanation.NOT_EVALUATED)
     worlds: dict[str, World | None] = {}
     for name, seen in views.items():
         market_policy = policy.markets[name]
         if seen is view:
-            worlds[name] = _world(seen, market_policy, given)
+            worlds[name] = world(seen, market_policy, given)
         elif gates.trouble(seen, market_policy):
             worlds[name] = _in_trouble(seen, market_policy)
         else:
-            worlds[name] = _world(seen, market_policy, None)
+            worlds[name] = world(seen, market_policy, None)
     apart: dict[int, World] = {}
     for place, held in enumerate(account.positions):
-        world = worlds.get(held.market)
-        if world is not None and policy.markets[held.market].of(FundingParameters).rates_only:
-            apart[place] = World(world.mark_price, Interval(held.cached_funding_index, held.cached_funding_index))
-        elif world is not None and gates.tainted(held, views[held.market].state) is not None:
-            apart[place] = _settled_otherwise(world, held)
+        known = worlds.get(held.market)
+        if known is not None and policy.markets[held.market].of(FundingParameters).rates_only:
+            apart[place] = World(known.mark_price, Interval(held.cached_funding_index, held.cached_funding_index))
+        elif known is not None and gates.tainted(held, views[held.market].state) is not None:
+            apart[place] = _settled_otherwise(known, held)
     return margin.explain(account, worlds, apart)
 
 
-def _numbers(account: Account) -> Iterator[Decimal]:
-    yield account.collateral
+def legible(account: Account) -> bool:
+    """Return whether the margin formula can compute with every number of an account."""
+    numbers = [account.collateral]
     for held in account.positions:
-        yield from (held.size, held.entry_price, held.cached_funding_index)
-        yield from (held.maintenance_margin_fraction, held.maintenance_margin)
+        numbers += held.size, held.entry_price, held.cached_funding_index
+        numbers += held.maintenance_margin_fraction, held.maintenance_margin
     for asset in account.assets:
-        yield from (asset.quantity, asset.haircut)
+        numbers += asset.quantity, asset.haircut
+    return all_readable(numbers)
 
 
 def _in_trouble(view: MarketView, policy: MarketPolicy) -> World | None:
@@ -129,7 +131,7 @@ def _executes_at_a_known_price(view: MarketView, policy: MarketPolicy) -> bool:
     return price is not None and limits is not None and price in limits
 
 
-def _world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> World | None:
+def world(view: MarketView, policy: MarketPolicy, given: Decimal | None) -> World | None:
     """Return where the mark price and the funding index of a market can honestly be; None where nothing is trusted.
 
     A mark price that the references admit is believed: the caller's, or where the check names none, as it does for the

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import getcontext, localcontext, setcontext
 
-from circuit_guard.core import commands, explained, gates, names, orders, remembered, reopening, taint
+from circuit_guard.core import account_permit, commands, explained, gates, names, orders, remembered, reopening, taint
 from circuit_guard.core import permit as permits
 from circuit_guard.core.envelope import FundingParameters
 from circuit_guard.core.evidence import thin
@@ -119,11 +119,11 @@ def decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
 def _withdraw_permits(state: GuardState, check: Check, facts: Sequence[Fact], waiting: int) -> None:
     """Have permits worked out anew that rest on what a check has changed.
 
-    One without an account changes a breaker, which is a fact, or looks again at some of the accounts that were
-    `waiting` for it; one with an account may have added to them.
+    It changes a breaker, which is a fact, or how many accounts are `waiting` to be looked at again: the next one that
+    is due ends a permit. One that is known already keeps its place.
     """
     changed = len(facts) > 1
-    if not changed and check.account is None and waiting == _waiting(state, check):
+    if not changed and waiting == _waiting(state, check):
         return
     for name in state.markets if changed else (check.market,):
         known = state.markets.get(name)
@@ -157,6 +157,14 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     if market_policy is None:
         unknown = names.unknown(check.market, policy.markets)
         return [_answer(state, check, policy, (unknown,), Phase.RECOVERING, BreakerState.OPEN)]
+    loss = account_permit.explained_loss(state, check, policy)
+    if loss is not None:
+        return [_explained(state, state.markets[check.market], check, policy, loss)]
+    return by_all_rules(state, check, policy, market_policy)
+
+
+def by_all_rules(state: GuardState, check: Check, policy: Policy, market_policy: MarketPolicy) -> list[Fact]:
+    """Answer a check by every gate and rule, whatever permits say: what a permit allows, this allows, too."""
     market = state.markets[check.market]
     facts = advance(state, market, market_policy, check.at_ns)
     view = view_for_check(market, market_policy, check.at_ns)
@@ -183,6 +191,15 @@ def _decide(state: GuardState, check: Check, policy: Policy) -> list[Fact]:
     findings = _limited(view, check, findings, market_policy)
     facts.append(_answer(state, check, policy, tuple(findings), view.phase, market.breaker.state, view.explained))
     return facts
+
+
+def _explained(state: GuardState, market: MarketState, check: Check, policy: Policy, loss: ExplainedLoss) -> Fact:
+    """Allow a check in which nothing is found, because its account is under water at every admissible value."""
+    if market.basis_doubt.since_ns is not None:
+        _doubt_basis(market, [], policy.markets[check.market], check)
+    if check.kind is CheckKind.LIQUIDATION:
+        remembered.drop(state, market, check.account_id)
+    return _answer(state, check, policy, (), market.phase.effective(), market.breaker.state, loss)
 
 
 def _few(findings: list[Finding]) -> list[Finding]:

@@ -48,10 +48,10 @@ def explain(
     low = high = account.collateral
     unknown: list[str] = []
     together: dict[str, list[Position]] = {}
-    parts: list[Interval] = []
+    parts: list[tuple[Decimal, Decimal]] = []
     for place, held in enumerate(account.positions):
         if place in apart:
-            parts.append(surplus((held,), apart[place]))
+            parts.append(_bounds((held,), apart[place], ZERO))
         else:
             together.setdefault(held.market, []).append(held)
     owned: dict[str, Decimal] = {}
@@ -61,15 +61,15 @@ def explain(
     for market in together | owned:
         world, positions = worlds.get(market), together.get(market, [])
         if world is not None:
-            parts.append(surplus(positions, world, owned.get(market, ZERO)))
+            parts.append(_bounds(positions, world, owned.get(market, ZERO)))
             continue
         unknown.append(market)
         unbounded |= bool(owned.get(market))
         if positions:
-            parts.append(surplus(positions, _anything(positions)))
+            parts.append(_bounds(positions, _anything(positions), ZERO))
     del unknown[UNKNOWN_MAX:]
-    for part in parts:
-        low, high = low + part.low, high + part.high
+    for least, most in parts:
+        low, high = low + least, high + most
     if unbounded:
         verdict = Explanation.UNEXPLAINED if low >= 0 else Explanation.INDETERMINATE
         return ExplainedLoss(verdict, low, None, tuple(unknown))
@@ -90,6 +90,10 @@ def surplus(positions: Iterable[Position], world: World, owned: Decimal = ZERO) 
 
     `owned`: collateral assets in base units, after haircuts. They have the market's mark price, and no funding.
     """
+    return Interval(*_bounds(positions, world, owned))
+
+
+def _bounds(positions: Iterable[Position], world: World, owned: Decimal) -> tuple[Decimal, Decimal]:
     size = margin = fixed = ZERO
     for position in positions:
         held = position.size
@@ -102,4 +106,4 @@ def surplus(positions: Iterable[Position], world: World, owned: Decimal = ZERO) 
     if mark.low < 0 < mark.high:
         values.append(ZERO)
     funded = (-funding.low * size, -funding.high * size)
-    return Interval(fixed + min(values) + min(funded), fixed + max(values) + max(funded))
+    return fixed + min(values) + min(funded), fixed + max(values) + max(funded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, NamedTuple
@@ -256,6 +257,11 @@ def readable(value: Decimal | None) -> Decimal | None:
     if value is None or not value.is_finite() or (value and abs(value.adjusted()) > EXPONENT_MAX):
         return None
     return value
+
+
+def all_readable(values: Iterable[Decimal]) -> bool:
+    """Return whether rules can compute with each of many values, as `readable` says of one."""
+    return all(value.is_finite() and (not value or abs(value.adjusted()) <= EXPONENT_MAX) for value in values)
 
 
 class Published(NamedTuple):

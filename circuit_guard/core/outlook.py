@@ -34,6 +34,8 @@ class Outlook:
     refused: Any = None
     """The permit of the market; None where it is not worked out yet, or under the policy in `refused` there is none
     (`core/permit.py`)."""
+    holding: Any = None
+    """What accounts hold in the market while it is trusted (`core/account_permit.py`); None: not worked out."""
     worked_out: dict[Callable[..., Any], Any] = field(default_factory=dict)
     """Results by the function that they are of; `MarketView.once` puts them here."""
 
@@ -43,7 +45,7 @@ class Outlook:
 
     def withdraw(self) -> None:
         """Have the permit worked out anew: a check has changed what it rests on."""
-        self.permit = self.refused = None
+        self.permit = self.refused = self.holding = None
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Let copies of a state have None in its place, and work out their own."""

@@ -137,6 +137,17 @@ def permit_of(state: GuardState, market: MarketState, whole: Policy, now_ns: int
     )
 
 
+def in_force(state: GuardState, market: MarketState, policy: Policy, now_ns: int) -> Permit | None:
+    """Return the permit of a market at a time, worked out before or now; None where there is none."""
+    if _all_held(state):
+        return None
+    outlook = market.outlook
+    permit: Permit | None = None if outlook is None else outlook.permit
+    if permit is None or now_ns >= permit.until_ns or permit.policy is not policy:
+        return _renewed(state, market, policy, now_ns)
+    return permit
+
+
 def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> AllowedCheck | None:
     """Allow a check that is inside its market's permit, or return None: then `guard.decide` answers it.
 
@@ -145,12 +156,9 @@ def admit(state: GuardState, policy: Policy, asked: Asked, now_ns: int) -> Allow
     request_id, account_id, name, kind = asked[:4]
     execution, mark, funding = asked[8:]
     market = state.markets.get(name)
-    if market is None or now_ns < state.now_ns or _all_held(state):
+    if market is None or now_ns < state.now_ns:
         return None
-    outlook = market.outlook
-    permit: Permit | None = None if outlook is None else outlook.permit
-    if permit is None or now_ns >= permit.until_ns or permit.policy is not policy:
-        permit = _renewed(state, market, policy, now_ns)
+    permit = in_force(state, market, policy, now_ns)
     if permit is None or not permit.admits(kind, execution, mark, funding):
         return None
     short = len(request_id) + len(account_id) <= NAMES_CHARACTERS_MAX and request_id.isascii() and account_id.isascii()

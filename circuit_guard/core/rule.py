@@ -146,6 +146,9 @@ class Rule:
     reasons: Mapping[str, Reason]
     evaluate: Callable[..., Iterable[Any]]
     parameters: type[Parameters] | None = None
+    judges_accounts: bool = False
+    """Whether it may find something in the account of a check: then every check with one is shown to it. What any other
+    finds does not grow with an account that is under water."""
     judged_again: bool = False
     """Whether an observation that only this rule denied is judged again when references arrive."""
     permits: Callable[[Any, MarketPolicy], Permitted | None] = no_closure

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import NamedTuple
 
 from circuit_guard.core import rules
 from circuit_guard.core.breaker import BreakerParameters
@@ -22,7 +23,16 @@ from circuit_guard.core.rule import Judges, Rule
 from circuit_guard.core.types import Finding, Severity
 from circuit_guard.core.view import MarketView
 
-Evaluate = Callable[[MarketView, MarketPolicy], Iterable[Finding]]
+Planned = tuple[tuple[Callable[[MarketView, MarketPolicy], Iterable[Finding]], bool], ...]
+"""What is evaluated, in order, and whether in shadow."""
+
+
+class Plan(NamedTuple):
+    """Which rules run under a market's policy: on data, on closures, and those of them that look at accounts."""
+
+    data: Planned
+    closures: Planned
+    accounts: Planned
 
 
 def _found() -> Iterator[Rule]:
@@ -61,12 +71,18 @@ _ASKED = {
 
 def evaluate_all(view: MarketView, policy: MarketPolicy) -> list[Finding]:
     """Run every rule and return every finding. A shadow rule's findings are marked; it never hides another's."""
-    plan = policy.plan
-    if plan is None:
-        plan = {closure: tuple(_planned(policy, closure=closure)) for closure in (False, True)}
-        object.__setattr__(policy, "plan", plan)  # it follows from the policy alone, so the policy stays what it is
+    plan = _plan(policy)
+    return _evaluated(plan.data if view.closure is None else plan.closures, view, policy)
+
+
+def evaluate_accounts(view: MarketView, policy: MarketPolicy) -> list[Finding]:
+    """Run the rules that look at the account of a check, and no other."""
+    return _evaluated(_plan(policy).accounts, view, policy)
+
+
+def _evaluated(planned: Planned, view: MarketView, policy: MarketPolicy) -> list[Finding]:
     findings: list[Finding] = []
-    for evaluate, shadow in plan[view.closure is not None]:
+    for evaluate, shadow in planned:
         if shadow:
             findings.extend(replace(finding, shadow=True) for finding in evaluate(view, policy))
         else:
@@ -94,9 +110,17 @@ def runs(rule: Rule, policy: MarketPolicy) -> bool:
     return rule.parameters is None or rule.parameters in policy.groups
 
 
-def _planned(policy: MarketPolicy, *, closure: bool) -> Iterator[tuple[Evaluate, bool]]:
-    """Yield what runs, and whether in shadow."""
-    for name in MARKET_RULES:
-        rule = RULES[name]
-        if runs(rule, policy) and rule.judges in _ASKED[closure]:
-            yield rule.evaluate, name in policy.shadow_rules
+def _plan(policy: MarketPolicy) -> Plan:
+    plan: Plan | None = policy.plan
+    if plan is None:
+        running = [rule for rule in map(RULES.__getitem__, MARKET_RULES) if runs(rule, policy)]
+        asked = [rule for rule in running if rule.judges in _ASKED[True]]
+        data = [rule for rule in running if rule.judges in _ASKED[False]]
+        accounts = [rule for rule in asked if rule.judges_accounts]
+        plan = Plan(*(_planned(rules, policy) for rules in (data, asked, accounts)))
+        object.__setattr__(policy, "plan", plan)  # it follows from the policy alone, so the policy stays what it is
+    return plan
+
+
+def _planned(rules: Iterable[Rule], policy: MarketPolicy) -> Planned:
+    return tuple((rule.evaluate, rule.name in policy.shadow_rules) for rule in rules)

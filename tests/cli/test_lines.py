@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from circuit_guard.cli import lines
+from circuit_guard.cli import lines, record_lines
 from circuit_guard.core.inputs import (
     Account,
     Baseline,
@@ -174,4 +174,4 @@ RECORDS: list[tuple[Input | Check, str]] = [
 def test_record_when_somebody_asked_or_acted_then_it_says_for_what(input_: Input | Check, text: str) -> None:
     record = Record(42, Kind.INPUT, START_NS, "", encode(input_))
 
-    assert lines.of_record(record).plain == f"      42 2026-01-19 00:00:00.000Z INPUT      {text}"
+    assert record_lines.of_record(record).plain == f"      42 2026-01-19 00:00:00.000Z INPUT      {text}"

@@ -85,6 +85,7 @@ RULE = Rule(
     parameters=ContradictionParameters,
     reasons={CHECK_CONTRADICTS_ACCOUNT: Reason("the closure does not fit the account that its check gives", CALLER)},
     evaluate=evaluate,
+    judges_accounts=True,
     permits=any_closure,
     delays=_delays,
 )

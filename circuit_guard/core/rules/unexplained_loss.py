@@ -193,6 +193,7 @@ RULE = Rule(
     parameters=ExplainedLossParameters,
     reasons={UNEXPLAINED_LOSS: Reason("the account is healthy at every admissible value", CALLER)},
     evaluate=evaluate,
+    judges_accounts=True,
     permits=any_closure,
     unseen=_unseen,
     delays=_delays,
