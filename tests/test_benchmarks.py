@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,8 @@ LONGER = {
     "soak": ("0.5", [r"answered +.*checks [\d,]+", r"journal +proved, [\d,]+ records", r"problems +none"]),
 }
 """What starts a whole guard, or writes minutes of market data."""
+
+AT_ONCE = 4
 
 ROWS = (
     "guard, one check",
@@ -79,17 +83,25 @@ def test_benchmark_when_quick_then_it_prints_its_figures(benchmark: str) -> None
     assert_printed(figures, output_of(benchmark, *arguments.split()))
 
 
+@pytest.fixture(scope="module")
+def longer(request: pytest.FixtureRequest, shared_data: Path) -> Iterator[dict[str, Future[str]]]:
+    """Return what the longer benchmarks that are to be tested print. They mostly wait, so several run at a time."""
+    wanted = [one for one in LONGER if any(f"[{one}]" in item.name for item in request.session.items)]
+    recording = str(shared_data / "recordings" / CALM)
+    with ThreadPoolExecutor(AT_ONCE) as running:
+        yield {
+            one: running.submit(output_of, one, *LONGER[one][0].format(recording=recording).split()) for one in wanted
+        }
+        running.shutdown(cancel_futures=True)
+
+
 @pytest.mark.system
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("benchmark", LONGER)
 def test_benchmark_when_it_starts_a_whole_guard_then_it_prints_its_figures(
-    benchmark: str, request: pytest.FixtureRequest
+    benchmark: str, longer: dict[str, Future[str]]
 ) -> None:
-    arguments, figures = LONGER[benchmark]
-    if "{recording}" in arguments:
-        recordings = request.getfixturevalue("shared_data") / "recordings"
-        arguments = arguments.format(recording=recordings / CALM)
-    assert_printed(figures, output_of(benchmark, *arguments.split()))
+    assert_printed(LONGER[benchmark][1], longer[benchmark].result())
 
 
 @pytest.mark.slow
