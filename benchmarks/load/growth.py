@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from grpc import aio
@@ -111,26 +112,35 @@ async def with_history(bench: Bench, guarding: Guarding, plan: Plan) -> Aged:
 
 async def ingest(guarding: Guarding, others: Sequence[Guarding], plan: Plan) -> tuple[Load, Load]:
     """Return how many references and observations a guard takes, published as fast as it answers."""
+    async with ingests(guarding) as loads:
+        for _ in range(plan.rounds):
+            for load in loads:
+                await saturate(load, others, plan.round_s)
+    return loads
+
+
+@asynccontextmanager
+async def ingests(guarding: Guarding) -> AsyncIterator[tuple[Load, Load]]:
+    """Return what publishes references, and what publishes observations, as fast as a guard answers."""
     names, guard = guarding.markets[:INGESTED], guarding.guard
     async with aio.insecure_channel(guard.address, CHANNEL_OPTIONS) as channel:
         refer: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(REFER)
         observe: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(OBSERVE)
 
+        def calm(published: Callable[..., bytes]) -> bytes:
+            return published(names, time.time_ns(), swing=market.CALM)
+
         async def references() -> bool:
-            return _all_accepted(await refer(market.references(names, time.time_ns()), timeout=DEADLINE_S))
+            return _all_accepted(await refer(calm(market.references), timeout=DEADLINE_S))
 
         async def observations() -> bool:
-            return _all_accepted(await observe(market.observations(names, time.time_ns()), timeout=DEADLINE_S))
+            return _all_accepted(await observe(calm(market.observations), timeout=DEADLINE_S))
 
         # One request at a time: the order of what one feed publishes means something.
-        loads = (
+        yield (
             Load("references taken", guard, references, len(names) * len(market.VENUES), 1),
             Load("observations taken", guard, observations, len(names), 1),
         )
-        for _ in range(plan.rounds):
-            for load in loads:
-                await saturate(load, others, plan.round_s)
-    return loads
 
 
 async def halts(guarding: Guarding, single: Load) -> list[Halted]:

@@ -23,6 +23,8 @@ POLICY = ROOT / "config" / "policy.toml"
 VENUES = ("binance", "bybit", "okx")
 PRICE, INDEX = 92_610.0, Decimal("20511.930812345678")
 SWING, PERIOD_S = 0.004, 8
+CALM = SWING / 8
+"""So little that references of some seconds ago still stand by every mark price."""
 RATE = Decimal("0.00000001")
 """So small that the funding index stays where the checks have it, for hours."""
 
@@ -46,15 +48,15 @@ def names(markets: int) -> list[str]:
     return list(parse_policy(policy_text(markets), "the policy of the load").markets)
 
 
-def price_at(at_ns: int) -> Decimal:
+def price_at(at_ns: int, swing: float = SWING) -> Decimal:
     """Return the price of every market at an instant."""
     turn = at_ns % (PERIOD_S * SECOND_NS) / (PERIOD_S * SECOND_NS)
-    return Decimal(f"{PRICE * (1 + SWING * sin(tau * turn)):.2f}")
+    return Decimal(f"{PRICE * (1 + swing * sin(tau * turn)):.2f}")
 
 
-def observations(markets: Sequence[str], at_ns: int, index: Decimal = INDEX) -> bytes:
+def observations(markets: Sequence[str], at_ns: int, index: Decimal = INDEX, swing: float = SWING) -> bytes:
     """Return a request that publishes these markets as they are at an instant."""
-    price = price_at(at_ns)
+    price = price_at(at_ns, swing)
     observed = market_data_pb2.Observation(
         source="exchange",
         epoch=1,
@@ -73,9 +75,9 @@ def observations(markets: Sequence[str], at_ns: int, index: Decimal = INDEX) -> 
     return request.SerializeToString()
 
 
-def references(markets: Sequence[str], at_ns: int) -> bytes:
+def references(markets: Sequence[str], at_ns: int, swing: float = SWING) -> bytes:
     """Return a request with three references a market at an instant."""
-    reference = market_data_pb2.Reference(event_time=timestamp(at_ns), price=str(price_at(at_ns)))
+    reference = market_data_pb2.Reference(event_time=timestamp(at_ns), price=str(price_at(at_ns, swing)))
     request = market_data_pb2.PublishReferencesRequest()
     for market in markets:
         for venue in VENUES:
