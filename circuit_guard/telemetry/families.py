@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-
-NAMESPACE = "circuit_guard"
+from circuit_guard.telemetry.plain import NAMESPACE, Family
 
 COUNTERS = {
     "decisions_total{market,kind,verdict}": "Checks answered; repeated requests are not counted again.",
@@ -105,16 +103,14 @@ GAUGES = {
 DECISION_BUCKETS_S = (25e-6, 50e-6, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25)
 LAG_BUCKETS_S = (1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0)
 
-Family = TypeVar("Family", Counter, Gauge)
-
 
 class Families:
     """The metrics of one registry by name, without their label combinations."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no hints
-        self.counters = {_name_of(metric): _made(Counter, metric, text, registry) for metric, text in COUNTERS.items()}
-        self.gauges = {_name_of(metric): _made(Gauge, metric, text, registry) for metric, text in GAUGES.items()}
+        self.counters = {_name_of(metric): _made("counter", metric, text, registry) for metric, text in COUNTERS.items()}
+        self.gauges = {_name_of(metric): _made("gauge", metric, text, registry) for metric, text in GAUGES.items()}
         self.decision_duration = Histogram(
             "decision_duration_seconds",
             "Time the core took to decide one check.",
@@ -147,5 +143,5 @@ def _labels_of(metric: str) -> list[str]:
     return labels.split(",") if labels else []
 
 
-def _made(kind: type[Family], metric: str, text: str, registry: CollectorRegistry) -> Family:
-    return kind(_name_of(metric), text, _labels_of(metric), namespace=NAMESPACE, registry=registry)
+def _made(kind: str, metric: str, text: str, registry: CollectorRegistry) -> Family:
+    return Family(_name_of(metric), kind, text, _labels_of(metric), registry)

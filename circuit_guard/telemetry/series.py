@@ -7,8 +7,6 @@ from decimal import Decimal
 from itertools import product
 from math import inf, nan
 
-from prometheus_client import Gauge
-
 from circuit_guard.core.breaker import Breaker
 from circuit_guard.core.evidence import key_of
 from circuit_guard.core.gates import ACCOUNT_TAINTED, BREAKER_OPEN, OPERATOR_HALT, PHASE_DENIES
@@ -27,6 +25,7 @@ from circuit_guard.core.types import (
     Verdict,
 )
 from circuit_guard.telemetry.families import Families
+from circuit_guard.telemetry.plain import Series
 
 ACCEPTED, REDELIVERED, REJECTED = "accepted", "redelivered", "rejected"
 HEADROOM_RULES = ("staleness", "divergence", "funding_continuity", "funding_rate")
@@ -186,12 +185,12 @@ def _held(breaker: Breaker | BreakerStatus, halts: Sequence[Halt]) -> Held:
     return held
 
 
-def _unknown(*gauges: Gauge) -> None:
+def _unknown(*gauges: Series) -> None:
     for gauge in gauges:
         gauge.set(nan)
 
 
-def _choose(gauges: dict[BreakerState, Gauge] | dict[Phase, Gauge], chosen: BreakerState | Phase) -> None:
+def _choose(gauges: dict[BreakerState, Series] | dict[Phase, Series], chosen: BreakerState | Phase) -> None:
     for value, gauge in gauges.items():
         gauge.set(value is chosen)
 
