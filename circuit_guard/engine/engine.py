@@ -22,8 +22,10 @@ from circuit_guard.core.inputs import (
     ClockCorrected,
     ClockMoved,
     Input,
+    Observation,
     OrdersCheck,
     PolicyCommand,
+    Reference,
     Restarted,
     Tick,
 )
@@ -61,7 +63,10 @@ class Observer(Protocol):
     """Is told of everything that happens, in order, before the caller is answered."""
 
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
-        """Take the facts of one input and how long the core took. An exception stops the engine."""
+        """Take the facts of one input, or of market data that came together; an exception stops the engine.
+
+        `took_ns`: how long the core took; 0 for market data, which nobody times.
+        """
 
     def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
         """Take checks that permits allowed, one right after the other. An exception stops the engine."""
@@ -183,6 +188,27 @@ class Engine:
     def step(self, input_: Input) -> list[Fact]:
         """Take market data or a command, stamped with `now_ns`. Raise EngineFailed where the engine has stopped."""
         return self._apply(input_, lambda: guard.step(self._state, input_, self._policy))
+
+    def publish(self, items: Sequence[Observation] | Sequence[Reference]) -> list[list[Fact]]:
+        """Take market data that came together, stamped with one `now_ns`, in order; return the facts of each item.
+
+        They are recorded together, and observers are told of them together. Raise EngineFailed where the engine has
+        stopped.
+        """
+        self._tell_allowed()
+        self._raise_failure()
+        state, policy = self._state, self._policy
+        try:
+            happened = [guard.step(state, item, policy) for item in items]
+            facts = [fact for one in happened for fact in one]
+            if self._journal is not None:
+                self._journal.taken(items, facts)
+            for observer in self._observers:
+                observer.on_facts(facts, 0)
+        except Exception as error:
+            raise self._stop(error) from error
+        self._announce(facts)
+        return happened
 
     def tick(self) -> list[Fact]:
         """Let passing time take effect. Raise EngineFailed where the engine has stopped."""
@@ -332,10 +358,14 @@ class Engine:
                 observer.on_facts(facts, took_ns)
         except Exception as error:
             raise self._stop(error) from error
+        self._announce(facts)
+        return facts
+
+    def _announce(self, facts: Sequence[Fact]) -> None:
+        """Let watchers have the facts, once they are recorded, and see whether they make the guard ready."""
         if not self._was_ready and any(isinstance(fact, MarketWarm | PolicyChanged) for fact in facts):
             self._was_ready = not self._cold()
         self._watchers.offer(facts)
-        return facts
 
     def _cold(self) -> list[str]:
         markets = self._state.markets

@@ -14,9 +14,10 @@ import zlib
 from binascii import a2b_base64, b2a_base64
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
 from decimal import Decimal
 from functools import cache
+from operator import attrgetter
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -24,7 +25,7 @@ import msgspec
 
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.hours import HoursParameters
-from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference
 from circuit_guard.core.market import MarketState
 from circuit_guard.core.parameters import Parameters
 from circuit_guard.core.phase import PhaseParameters
@@ -39,11 +40,14 @@ from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import AllowedCheck, Decision
 from circuit_guard.journal.errors import JournalError
 from circuit_guard.journal.record import (
+    TAKEN_MAX,
     CheckpointContent,
     CheckpointNote,
     ChecksAllowed,
     DecisionsDropped,
     JournalAdopted,
+    ObservationsTaken,
+    ReferencesTaken,
     Start,
 )
 
@@ -64,6 +68,8 @@ KNOWN: dict[str, type] = {
         | ChecksAllowed
         | DecisionsDropped
         | JournalAdopted
+        | ObservationsTaken
+        | ReferencesTaken
     )
 } | {"Snapshot": CheckpointContent}
 """Everything that can be encoded, by the name that it is recorded by."""
@@ -81,6 +87,8 @@ def encode(value: Any) -> str:
     kind: Any = type(value)
     if kind is ChecksAllowed:
         return _packed(value.checks)
+    if kind in TAKEN:
+        return _in_ascii(_as_columns(kind, value.items, len(_COLUMN_NAMES[kind]))).decode()
     name = _NAMES.get(kind)
     if name is None:
         raise CodecError(f"a value was of type {kind.__name__}, expected one of {', '.join(KNOWN)}")
@@ -94,7 +102,7 @@ def encode(value: Any) -> str:
 def encoded_parts(value: object) -> Iterator[bytes]:
     """Return what `encode` gives in parts, so that a long state is never there as a whole. Raise CodecError."""
     kind: Any = type(value)
-    if kind is ChecksAllowed:
+    if kind is ChecksAllowed or kind in TAKEN:
         yield encode(value).encode()
         return
     name = _NAMES[kind]
@@ -143,6 +151,8 @@ def decode(text: str) -> object:
         )
     if name == ChecksAllowed.__name__:
         return ChecksAllowed(_unpacked(body, text))
+    if KNOWN[name] in TAKEN:
+        return _of_columns(KNOWN[name], body, text)
     try:
         value = _read(KNOWN[name], body)
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
@@ -201,6 +211,41 @@ def _unpacked(body: msgspec.Raw, text: str) -> tuple[AllowedCheck, ...]:
     if problem:
         raise CodecError(f"a recorded {ChecksAllowed.__name__} was {text[:80]!r}: {problem}")
     return checks
+
+
+TAKEN: dict[type, type] = {ObservationsTaken: Observation, ReferencesTaken: Reference}
+"""What is recorded as columns, one for each field, in order: a value where all are alike, else a list of values."""
+_COLUMN_NAMES = {kind: [one.name for one in fields(item)] for kind, item in TAKEN.items()}
+_REQUIRED = {kind: sum(one.default is MISSING for one in fields(item)) for kind, item in TAKEN.items()}
+_COLUMN_OF = {name: attrgetter(name) for names in _COLUMN_NAMES.values() for name in names}
+
+
+def _as_columns(kind: type, items: Sequence[Observation | Reference], count: int) -> bytes:
+    """Return market data as a record: how many there are, and the first `count` of their columns."""
+    columns: list[Any] = [len(items)]
+    for name in _COLUMN_NAMES[kind][:count]:
+        column: list[Any] = [
+            value if value.__class__ is not Decimal else str(value) for value in map(_COLUMN_OF[name], items)
+        ]
+        columns.append(column[0] if column and column.count(column[0]) == len(column) else column)
+    return b'{"%b":%b}' % (kind.__name__.encode(), _COLUMNS.encode(columns))
+
+
+def _of_columns(kind: type, body: msgspec.Raw, text: str) -> ObservationsTaken | ReferencesTaken:
+    """Return what `_as_columns` wrote. A column that an older version did not have has its default."""
+    try:
+        count, *columns = msgspec.json.decode(body)
+        if not 0 <= count <= TAKEN_MAX or not _REQUIRED[kind] <= len(columns) <= len(_COLUMN_NAMES[kind]):
+            raise ValueError(f"it says that it holds {count} of {len(columns)} columns, expected at most {TAKEN_MAX}")
+        whole = [column if isinstance(column, list) else [column] * count for column in columns]
+        rows = [dict(zip(_COLUMN_NAMES[kind], row, strict=False)) for row in zip(*whole, strict=True)]
+        items = tuple(msgspec.convert(rows, list[TAKEN[kind]]))  # type: ignore[misc]  # the table has types
+        if _in_ascii(_as_columns(kind, items, len(columns))).decode() != text:
+            raise ValueError(f"its {count} values are not written as this program writes them")
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        raise CodecError(f"a recorded {kind.__name__} was {text[:80]!r}: {error}") from None
+    taken: ObservationsTaken | ReferencesTaken = kind(items)
+    return taken
 
 
 _PAIRS = list[tuple[tuple[int, int], Any]]

@@ -14,7 +14,7 @@ from typing import Self
 from uuid import uuid4
 
 from circuit_guard.core.facts import Fact
-from circuit_guard.core.inputs import Check, Input, OrdersCheck
+from circuit_guard.core.inputs import Check, Input, Observation, OrdersCheck, Reference
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import AllowedCheck
@@ -36,6 +36,8 @@ from circuit_guard.journal.record import (
     Start,
     allowed_entry,
     entries_of,
+    fact_entries,
+    taken_entries,
 )
 from circuit_guard.journal.retention import prune_all
 from circuit_guard.journal.store import Store, connect, sqlite_errors
@@ -129,6 +131,10 @@ class Journal:
     def record(self, input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> None:
         """Record an input, what it changed, and the decision it led to."""
         self.append(entries_of(input_, facts))
+
+    def taken(self, items: Sequence[Observation] | Sequence[Reference], facts: Sequence[Fact]) -> None:
+        """Record market data that came together, and what it changed."""
+        self.append((*taken_entries(items), *fact_entries(facts)))
 
     def allowed(self, checks: Sequence[AllowedCheck]) -> None:
         """Record checks that permits allowed one right after the other."""

@@ -16,7 +16,7 @@ from circuit_guard.core.permit import check_of, decision_of
 from circuit_guard.journal.anchor import ADOPT, ANCHOR_NAME, Anchor, read_anchor
 from circuit_guard.journal.block import unpack
 from circuit_guard.journal.checkpoint import Checkpoint, unpack_text
-from circuit_guard.journal.codec import CodecError, decode_as, encode
+from circuit_guard.journal.codec import CodecError, decode, decode_as, encode
 from circuit_guard.journal.errors import JournalUnusable, RecordBroken
 from circuit_guard.journal.permissions import refuse_irregular
 from circuit_guard.journal.record import (
@@ -31,6 +31,7 @@ from circuit_guard.journal.record import (
     hash_after,
     input_entry,
     of_allowed,
+    of_taken,
 )
 from circuit_guard.journal.store import End, connect_read_only, identity, query, query_up_to
 
@@ -294,7 +295,8 @@ class JournalReader:
     def records(self, from_sequence: int = 1, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Record]:
         """Return the records of these kinds from a sequence on, in order, up to the last there is now.
 
-        A record of checks that permits allowed is returned as an INPUT and a DECISION for each, all with its sequence.
+        A record of checks that permits allowed is returned as an INPUT and a DECISION for each, all with its sequence;
+        one of market data that came together as an INPUT for each.
         """
         return (one for record in self.stored(from_sequence, kinds) for one in _each(record, kinds))
 
@@ -443,7 +445,15 @@ def _until_broken(walk: Walk) -> Iterator[Record | RecordBroken]:
 
 
 def _each(record: Record, kinds: Collection[Kind]) -> Iterator[Record]:
-    """Yield a record, or of checks that permits allowed each question and each decision of the kinds asked for."""
+    """Yield a record, or of checks that permits allowed each question and each decision of the kinds asked for.
+
+    Of market data that came together each by itself.
+    """
+    if of_taken(record):
+        for taken in decode(record.payload).items:  # type: ignore[attr-defined]  # of_taken says so
+            entry = input_entry(taken)
+            yield Record(record.sequence, entry.kind, entry.at_ns, entry.scope, encode(taken))
+        return
     if not of_allowed(record):
         yield record
         return

@@ -29,7 +29,16 @@ from circuit_guard.core.facts import (
     Rebaselined,
     StateValidated,
 )
-from circuit_guard.core.inputs import Account, Check, Input, OrdersCheck, Tick, ValidateState
+from circuit_guard.core.inputs import (
+    Account,
+    Check,
+    Input,
+    Observation,
+    OrdersCheck,
+    Reference,
+    Tick,
+    ValidateState,
+)
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import AllowedCheck
@@ -37,8 +46,11 @@ from circuit_guard.core.types import AllowedCheck
 ENTRY_BYTES = 1_000
 HOLDING_BYTES = 700
 ALLOWED_BYTES = 500
-"""About what an entry takes while it waits, and what is added by each position, order, row or finding in it; and by
-each check that a permit allowed."""
+REFERENCE_BYTES = 500
+"""About what an entry takes while it waits, and what is added by each position, order, row or finding in it; by each
+check that a permit allowed; and by each reference of many. An observation of many takes as much as an entry."""
+TAKEN_MAX = 1_000
+"""The most market data in one record."""
 
 GENESIS = bytes(32)
 """The hash before the first record of a chain."""
@@ -91,6 +103,20 @@ class ChecksAllowed:
     """Checks that permits allowed one right after the other: both the inputs and their decisions, in one record."""
 
     checks: tuple[AllowedCheck, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationsTaken:
+    """Observations that came together, in the order in which they were taken."""
+
+    items: tuple[Observation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencesTaken:
+    """References that came together, in the order in which they were taken."""
+
+    items: tuple[Reference, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +200,7 @@ PROMISED = (
 )
 """These facts are on the disk before they are announced."""
 RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm, ClockChanged)
+_PROMISED, _RECORDED = frozenset(PROMISED), frozenset(RECORDED)
 
 
 def estimated_bytes(entry: Entry) -> int:
@@ -192,6 +219,10 @@ def estimated_bytes(entry: Entry) -> int:
             return ENTRY_BYTES + HOLDING_BYTES * len(value.outcomes)
         case ChecksAllowed():
             return ENTRY_BYTES + ALLOWED_BYTES * len(value.checks)
+        case ObservationsTaken():
+            return ENTRY_BYTES * len(value.items)
+        case ReferencesTaken():
+            return ENTRY_BYTES + REFERENCE_BYTES * len(value.items)
         case PackedCheckpoint():
             return ENTRY_BYTES + len(value.body)
     return ENTRY_BYTES
@@ -202,26 +233,49 @@ def allowed_entry(checks: Sequence[AllowedCheck]) -> Entry:
     return Entry(Kind.DECISION, checks[-1].at_ns, "", ChecksAllowed(tuple(checks)))
 
 
+def taken_entries(items: Sequence[Observation] | Sequence[Reference]) -> Iterator[Entry]:
+    """Yield the entries of market data of one kind that came together: one entry for as many as a record may hold."""
+    for start in range(0, len(items), TAKEN_MAX):
+        some = tuple(items[start : start + TAKEN_MAX])
+        if len(some) == 1:
+            yield input_entry(some[0])
+            continue
+        taken = ObservationsTaken(some) if isinstance(some[0], Observation) else ReferencesTaken(some)
+        yield Entry(Kind.INPUT, some[-1].at_ns, "", taken)
+
+
+_TAKEN = tuple(f'{{"{kind.__name__}":' for kind in (ObservationsTaken, ReferencesTaken))
 _ALLOWED = f'{{"{ChecksAllowed.__name__}":'
 
 
 def promise_anything(facts: Sequence[Fact]) -> bool:
     """Return whether any of the facts must be on the disk before it is announced."""
-    return any(isinstance(fact, PROMISED) for fact in facts)
+    return not _PROMISED.isdisjoint(map(type, facts))
 
 
 def entries_of(input_: Input | Check | OrdersCheck, facts: Sequence[Fact]) -> Iterator[Entry]:
     """Yield what is recorded of an input and its facts. Ticks are left out: decisions never depend on them."""
     if not isinstance(input_, Tick):
         yield input_entry(input_)
+    yield from fact_entries(facts)
+
+
+def fact_entries(facts: Iterable[Fact]) -> Iterator[Entry]:
+    """Yield what is recorded of facts."""
     for fact in facts:
-        if isinstance(fact, RECORDED) or (isinstance(fact, DecisionMade) and not fact.repeated):
+        kind = type(fact)
+        if kind in _RECORDED or (isinstance(fact, DecisionMade) and not fact.repeated):
             yield fact_entry(fact)
 
 
 def of_allowed(record: Record) -> bool:
     """Return whether a record holds checks that permits allowed: inputs as well as decisions."""
     return record.kind is Kind.DECISION and record.payload.startswith(_ALLOWED)
+
+
+def of_taken(record: Record) -> bool:
+    """Return whether a record holds market data that came together: many inputs."""
+    return record.kind is Kind.INPUT and record.payload.startswith(_TAKEN)
 
 
 def hash_after(previous: bytes, record: Record) -> bytes:

@@ -21,7 +21,7 @@ from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.codec import CodecError, decode, decode_as
 from circuit_guard.journal.errors import JournalUnusable
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
-from circuit_guard.journal.record import ChecksAllowed, Kind, Record, of_allowed
+from circuit_guard.journal.record import ChecksAllowed, Kind, ObservationsTaken, Record, ReferencesTaken, of_allowed
 
 REMEDY = "run the version of circuit_guard that wrote it, or start with an empty state directory"
 
@@ -42,7 +42,12 @@ class Rerun:
             self.announced = decode_as(Policy, record.payload)
         if of_allowed(record):
             return [fact for one in decode_as(ChecksAllowed, record.payload).checks for fact in self.allow(one)]
-        return self.run(decode(record.payload)) if record.kind is Kind.INPUT else []
+        if record.kind is not Kind.INPUT:
+            return []
+        value = decode(record.payload)
+        if isinstance(value, ObservationsTaken | ReferencesTaken):
+            return [fact for item in value.items for fact in self.run(item)]
+        return self.run(value)
 
     def allow(self, recorded: AllowedCheck) -> list[Fact]:
         """Run a check again that a permit allowed: by the permit, and by all rules where that does not allow it."""

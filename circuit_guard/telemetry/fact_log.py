@@ -56,6 +56,8 @@ LINES: dict[type[Fact], tuple[str, tuple[str, ...]]] = {
     facts.ActProposed: ("act_proposed", ("act", "scopes", "actor", "identity", "reason")),
 }
 """The facts that are rare enough for a line each: its event, and the fields that it takes over as they are."""
+JUDGED = (facts.ObservationJudged, facts.ReferenceJudged)
+"""Nearly all that happens; accepted ones are counted and not logged."""
 WARNINGS = frozenset({"halt", "command_refused", "check_refused", "maintenance_began", "rebaselined", "act_proposed"})
 
 
@@ -104,7 +106,8 @@ class FactLog:
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Log what is worth a line."""
         for fact in facts:
-            self._write(fact, took_ns)
+            if not (isinstance(fact, JUDGED) and fact.accepted):
+                self._write(fact, took_ns)
 
     def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
         """Log what permits allowed: a line each, as many as there are lines for."""

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from circuit_guard.core import facts
 from circuit_guard.core.breaker import Breaker
-from circuit_guard.core.facts import Fact
+from circuit_guard.core.facts import Fact, ReferenceJudged
 from circuit_guard.core.halts import Halt
 from circuit_guard.core.policy import Policy
 from circuit_guard.core.reasons import REASONS
@@ -75,7 +75,10 @@ class Metrics:
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Count what happened."""
         for fact in facts:
-            self._count(fact, took_ns)
+            if isinstance(fact, ReferenceJudged) and fact.accepted:  # nearly all of a feed
+                self._counts_of(fact.market).references[ACCEPTED].value += 1
+            else:
+                self._count(fact, took_ns)
 
     def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
         """Count what permits allowed. It is not in the histogram of durations, which is of what the rules judge."""
@@ -159,7 +162,7 @@ class Metrics:
                 self._counts_of(fact.market).observations[result].inc()
                 if not fact.accepted:
                     self._count_reasons("rejections_by_reason_total", fact.findings, "observation")
-            case facts.ReferenceJudged():
+            case ReferenceJudged():
                 self._counts_of(fact.market).references[ACCEPTED if fact.accepted else REJECTED].inc()
                 if not fact.accepted:
                     self._count_reasons("rejections_by_reason_total", fact.findings, "reference")

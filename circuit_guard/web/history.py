@@ -30,6 +30,9 @@ LATEST_MAX = 100
 BEFORE_TRIP_S, AFTER_TRIP_S = 180, 60
 """What is kept round the last trip when the ring has long gone past it."""
 
+JUDGED = (facts.ObservationJudged, facts.ReferenceJudged)
+"""Nearly all that happens, and nothing of it is kept: charts are drawn from samples."""
+
 Event = (
     facts.BreakerChanged
     | facts.HaltChanged
@@ -123,7 +126,8 @@ class History:
     def on_facts(self, facts: Sequence[Fact], took_ns: int) -> None:
         """Keep what a page will show."""
         for fact in facts:
-            self._keep(fact)
+            if not isinstance(fact, JUDGED):
+                self._keep(fact)
 
     def on_allowed(self, checks: Sequence[AllowedCheck]) -> None:
         """Keep the last of what permits allowed; more than these are never shown."""

@@ -151,6 +151,10 @@ def delimited(number: int, data: bytes) -> bytes:
     return b"%c%c%c%c%b" % (head, length & 127 | 128, length >> 7 & 127 | 128, length >> 14, data)
 
 
+_RESULTS = market_data_pb2.PublishObservationsResponse.DESCRIPTOR.fields_by_name["results"].number
+assert _RESULTS == market_data_pb2.PublishReferencesResponse.DESCRIPTOR.fields_by_name["results"].number  # noqa: S101  # one constant serves both
+
+
 def judgement(judged: OrderJudged) -> order_pb2.OrderJudgement:
     """Return the answer for an order."""
     denying = sentences.denying_of(judged.verdict, judged.findings)
@@ -162,14 +166,28 @@ def judgement(judged: OrderJudged) -> order_pb2.OrderJudgement:
     )
 
 
-def published(judged: ObservationJudged | ReferenceJudged) -> market_data_pb2.PublishResult:
-    """Return the answer for a published item that was judged."""
+def published(judged: ObservationJudged | ReferenceJudged) -> bytes:
+    """Return the answer for a published item that was judged, as a field of the response: see `publish_result`."""
+    redelivered = isinstance(judged, ObservationJudged) and judged.redelivered
+    if judged.accepted and not judged.findings and not redelivered:
+        return _TAKEN
     accepted = market_data_pb2.PUBLISH_STATUS_ACCEPTED
-    return market_data_pb2.PublishResult(
-        status=accepted if judged.accepted else market_data_pb2.PUBLISH_STATUS_REJECTED,
-        redelivered=isinstance(judged, ObservationJudged) and judged.redelivered,
-        findings=findings(judged.findings),
+    return publish_result(
+        market_data_pb2.PublishResult(
+            status=accepted if judged.accepted else market_data_pb2.PUBLISH_STATUS_REJECTED,
+            redelivered=redelivered,
+            findings=findings(judged.findings),
+        )
     )
+
+
+def publish_result(result: market_data_pb2.PublishResult) -> bytes:
+    """Return one result as it stands in a response; the responses to observations and to references are alike."""
+    return delimited(_RESULTS, result.SerializeToString())
+
+
+_TAKEN = publish_result(market_data_pb2.PublishResult(status=market_data_pb2.PUBLISH_STATUS_ACCEPTED))
+"""The answer for nearly every item: it was accepted, and there is nothing more to say."""
 
 
 def refused(error: WireError) -> market_data_pb2.PublishResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -32,6 +33,9 @@ SECONDS_MAX = 253_402_300_799
 
 NOT_GIVEN = ""
 
+PLAIN = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?"
+"""A finite decimal as nearly everybody writes it; `decimal` takes more. It may be a negative zero."""
+_NEARLY_ALWAYS = re.compile(rf"(?!-?0(?:\.0+)?$){PLAIN}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?", re.ASCII)
 _NOT_A_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _DECIMAL_EXPECTED = f"a decimal of at most {DIGITS_MAX} digits, for instance 92600.5"
@@ -58,6 +62,8 @@ def decimal(value: str, path: str, name: str) -> Decimal | None:
     """Return the decimal, NaN and infinities included; None where it was not given."""
     if not value:
         return None
+    if _NEARLY_ALWAYS.fullmatch(value):
+        return Decimal(value)
     if len(value) <= DECIMAL_CHARACTERS_MAX:
         if _NUMBER.fullmatch(value):
             number = Decimal(value)
@@ -70,6 +76,8 @@ def decimal(value: str, path: str, name: str) -> Decimal | None:
 
 def finite(value: str, path: str, name: str) -> Decimal | None:
     """Return a decimal that can be computed with; None where it was not given."""
+    if _NEARLY_ALWAYS.fullmatch(value):
+        return Decimal(value)
     number = decimal(value, path, name)
     if number is None or (number.is_finite() and (not number or -EXPONENT_MAX <= number.adjusted() < EXPONENT_MAX)):
         return number
@@ -123,6 +131,13 @@ def seconds(value: str, path: str, name: str, most: int) -> Decimal | None:
     if number is not None and not 0 < number <= most:
         raise error(path, name, value, f"seconds, above 0 and at most {most}")
     return number
+
+
+@lru_cache(maxsize=8192)
+def are_names(market_name: str, source: str) -> bool:
+    """Return whether these may name a market and a source; remembered, for a feed names the same all day."""
+    short = 0 < len(source) <= NAME_CHARACTERS_MAX and len(market_name) <= NAME_CHARACTERS_MAX
+    return short and source.isprintable() and source == source.strip() and is_market(market_name)
 
 
 def time_ns(value: Timestamp | None, path: str, name: str) -> int:

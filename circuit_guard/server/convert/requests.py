@@ -44,37 +44,38 @@ def _event_time_ns(
 
 def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> inputs.Observation:
     """Return a published state; its values may be NaN, infinite or absurd: the rules judge them."""
+    market, source = message.market, message.source
+    if not fields.are_names(market, source):
+        fields.market(market, path, "market")
+        fields.text(source, path, "source")
     return inputs.Observation(
-        at_ns=at_ns,
-        market=fields.market(message.market, path, "market"),
-        source=fields.text(message.source, path, "source"),
-        epoch=fields.count(message.epoch if message.HasField("epoch") else None, path, "epoch"),
-        feed_sequence=fields.count(
-            message.feed_sequence if message.HasField("feed_sequence") else None, path, "feed_sequence"
-        ),
-        event_time_ns=_event_time_ns(message, path),
-        mark_price=fields.decimal(message.mark_price, path, "mark_price"),
-        index_price=fields.decimal(message.index_price, path, "index_price"),
-        funding_index=fields.decimal(message.funding_index, path, "funding_index"),
-        funding_rate=fields.decimal(message.funding_rate, path, "funding_rate"),
-        funding_premium=fields.decimal(message.funding_premium, path, "funding_premium"),
-        funding_period_s=fields.seconds(message.funding_period_s, path, "funding_period_s", FUNDING_PERIOD_MAX_S),
-        funding_rate_max=fields.finite(message.funding_rate_max, path, "funding_rate_max"),
+        at_ns,
+        market,
+        source,
+        fields.count(message.epoch if message.HasField("epoch") else None, path, "epoch"),
+        fields.count(message.feed_sequence if message.HasField("feed_sequence") else None, path, "feed_sequence"),
+        _event_time_ns(message, path),
+        fields.decimal(message.mark_price, path, "mark_price"),
+        fields.decimal(message.index_price, path, "index_price"),
+        fields.decimal(message.funding_index, path, "funding_index"),
+        fields.decimal(message.funding_rate, path, "funding_rate"),
+        fields.decimal(message.funding_premium, path, "funding_premium"),
+        fields.seconds(message.funding_period_s, path, "funding_period_s", FUNDING_PERIOD_MAX_S),
+        fields.finite(message.funding_rate_max, path, "funding_rate_max"),
     )
 
 
 def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inputs.Reference:
     """Return an independent price."""
-    return inputs.Reference(
-        at_ns=at_ns,
-        market=fields.market(message.market, path, "market"),
-        source=fields.text(message.source, path, "source"),
-        event_time_ns=_event_time_ns(message, path),
-        price=fields.required(message.price, path, "price"),
-    )
+    market, source = message.market, message.source
+    if not fields.are_names(market, source):
+        fields.market(market, path, "market")
+        fields.text(source, path, "source")
+    event_time_ns = _event_time_ns(message, path)
+    return inputs.Reference(at_ns, market, source, event_time_ns, fields.required(message.price, path, "price"))
 
 
-_PLAIN = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?"
+_PLAIN = fields.PLAIN
 _NAME = f"[!-~]{{1,{fields.NAME_CHARACTERS_MAX}}}"
 _PLAIN_CHECK = re.compile(rf"{_NAME} {_NAME} (?!-?0(?:\.0+)? ){_PLAIN} (?:{_PLAIN})? {_PLAIN} (?:{_PLAIN})?", re.ASCII)
 """Request, account, size, execution price, mark price and funding index as nearly all engines write them: there is no
