@@ -14,13 +14,15 @@ from __future__ import annotations
 import json
 import lzma
 import re
+import sys
+from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice, pairwise
 from math import gcd
 from typing import Any
 
-from circuit_guard.journal.record import Kind, Record
+from circuit_guard.journal.record import Kind, Record, of_taken
 
 Meta = list[Any]
 """What JSON keeps of a column: how it was predicted and where it starts."""
@@ -28,6 +30,26 @@ Meta = list[Any]
 _CONSTANT, _BY_TIME, _BY_LAST, _BY_STEP = range(4)
 _NEAR_NS = 10**16
 """A whole number within this distance of a record's time is a time."""
+
+
+_WORD = 8
+"""Numbers of at most so many bytes, nearly all, are made bytes by the machine, many at a time."""
+
+
+def _words(numbers: Sequence[int]) -> bytes:
+    """Return whole numbers as 8 bytes each, the highest first."""
+    words = array("Q", numbers)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words.tobytes()
+
+
+def _of_words(packed: bytes | bytearray) -> array[int]:
+    """Return the numbers that `_words` made bytes of."""
+    words = array("Q", packed)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words
 
 
 class Planes:
@@ -40,10 +62,13 @@ class Planes:
         """Take whole numbers, and return how many bytes each of them has."""
         folded = [number << 1 if number >= 0 else (-number << 1) - 1 for number in residuals]
         width = (max(folded, default=0).bit_length() + 7) // 8
-        packed = b"".join([number.to_bytes(width, "big") for number in folded]) if width else b""
+        if not width:
+            return 0
+        wide = max(width, _WORD)
+        packed = _words(folded) if wide == _WORD else b"".join([number.to_bytes(wide, "big") for number in folded])
         for plane in range(width):
             # Counted from the low end, so that the noisy bytes of all columns meet.
-            self._planes[role, width - plane].append(packed[plane::width])
+            self._planes[role, width - plane].append(packed[wide - width + plane :: wide])
         return width
 
     def sections(self) -> list[tuple[str, int, bytes]]:
@@ -62,12 +87,17 @@ class PlaneReader:
         if not width:
             return [0] * count
         _require_small("bytes in a number", width, WIDTH_MAX)
-        packed = bytearray(width * count)
+        wide = max(width, _WORD)
+        packed = bytearray(wide * count)
         for plane in range(width):
             data = self._planes[role, width - plane]
-            packed[plane::width] = data[:count]
+            packed[wide - width + plane :: wide] = data[:count]
             self._planes[role, width - plane] = data[count:]
-        folded = (int.from_bytes(packed[start : start + width], "big") for start in range(0, len(packed), width))
+        folded: Iterable[int] = (
+            _of_words(packed)
+            if wide == _WORD
+            else (int.from_bytes(packed[start : start + wide], "big") for start in range(0, len(packed), wide))
+        )
         return [-((number + 1) >> 1) if number & 1 else number >> 1 for number in folded]
 
 
@@ -173,6 +203,8 @@ _BEGINNING = 12
 """Records of one kind and scope are told apart by this many characters of their payloads."""
 _OWN_SHAPES = 4
 """Once this many of them each had a shape of its own, the rest are not cut up: their ids are all different."""
+_OWN_SHAPES_TAKEN = 64
+"""The same for market data that came together: a feeder sends many groups of markets in turn, each again and again."""
 
 Table = tuple[str, str, tuple[str, ...] | None]
 """Kind, scope, and the text between the numbers; None where payloads are kept as they are."""
@@ -256,7 +288,7 @@ def _cut(records: Sequence[Record]) -> tuple[dict[Table, list[int]], list[list[s
         kind, scope, payload = record.kind.value, record.scope, record.payload
         alike = (kind, scope, payload[:_BEGINNING])
         own = own_shapes.get(alike, 0)
-        if own >= _OWN_SHAPES:
+        if own >= (_OWN_SHAPES_TAKEN if of_taken(record) else _OWN_SHAPES):
             tables.setdefault((kind, scope, None), []).append(index)
             numbers.append(_NONE)
             continue
