@@ -233,17 +233,21 @@ def _as_columns(kind: type, items: Sequence[Observation | Reference], count: int
 
 def _of_columns(kind: type, body: msgspec.Raw, text: str) -> ObservationsTaken | ReferencesTaken:
     """Return what `_as_columns` wrote. A column that an older version did not have has its default."""
+    problem, names = "", _COLUMN_NAMES[kind]
     try:
         count, *columns = msgspec.json.decode(body)
-        if not 0 <= count <= TAKEN_MAX or not _REQUIRED[kind] <= len(columns) <= len(_COLUMN_NAMES[kind]):
-            raise ValueError(f"it says that it holds {count} of {len(columns)} columns, expected at most {TAKEN_MAX}")
-        whole = [column if isinstance(column, list) else [column] * count for column in columns]
-        rows = [dict(zip(_COLUMN_NAMES[kind], row, strict=False)) for row in zip(*whole, strict=True)]
-        items = tuple(msgspec.convert(rows, list[TAKEN[kind]]))  # type: ignore[misc]  # the table has types
-        if _in_ascii(_as_columns(kind, items, len(columns))).decode() != text:
-            raise ValueError(f"its {count} values are not written as this program writes them")
+        if 0 <= count <= TAKEN_MAX and _REQUIRED[kind] <= len(columns) <= len(names):
+            whole = [column if isinstance(column, list) else [column] * count for column in columns]
+            rows = [dict(zip(names, row, strict=False)) for row in zip(*whole, strict=True)]
+            items: tuple[Any, ...] = tuple(msgspec.convert(row, TAKEN[kind]) for row in rows)
+            if _in_ascii(_as_columns(kind, items, len(columns))).decode() != text:
+                problem = f"its {count} values are not written as this program writes them"
+        else:
+            problem = f"it says that it holds {count} of {len(columns)} columns, expected at most {TAKEN_MAX}"
     except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
-        raise CodecError(f"a recorded {kind.__name__} was {text[:80]!r}: {error}") from None
+        problem = str(error)
+    if problem:
+        raise CodecError(f"a recorded {kind.__name__} was {text[:80]!r}: {problem}")
     taken: ObservationsTaken | ReferencesTaken = kind(items)
     return taken
 

@@ -236,11 +236,13 @@ def allowed_entry(checks: Sequence[AllowedCheck]) -> Entry:
 def taken_entries(items: Sequence[Observation] | Sequence[Reference]) -> Iterator[Entry]:
     """Yield the entries of market data of one kind that came together: one entry for as many as a record may hold."""
     for start in range(0, len(items), TAKEN_MAX):
-        some = tuple(items[start : start + TAKEN_MAX])
+        some = items[start : start + TAKEN_MAX]
         if len(some) == 1:
             yield input_entry(some[0])
             continue
-        taken = ObservationsTaken(some) if isinstance(some[0], Observation) else ReferencesTaken(some)
+        observations = tuple(one for one in some if isinstance(one, Observation))
+        references = tuple(one for one in some if isinstance(one, Reference))
+        taken = ObservationsTaken(observations) if observations else ReferencesTaken(references)
         yield Entry(Kind.INPUT, some[-1].at_ns, "", taken)
 
 

@@ -94,6 +94,7 @@ class App:
         self._log_pipeline = log
         self._status_refresh = status_refresh
         self._site = site
+        site.fresh = self._fresh
         self._descriptors = descriptors
         self._journal: Journal | None = None
         self._ticks: asyncio.Task[None] | None = None
@@ -138,7 +139,7 @@ class App:
     async def running(self) -> AsyncIterator[App]:
         """Serve for as long as the context lasts, then drain. Raise ListenError where an address is not free."""
         with self._log_pipeline:
-            http, metrics = self._settings.http, MetricsSite(self._metrics.registry)
+            http, metrics = self._settings.http, MetricsSite(self._metrics.registry, self._fresh)
             async with (
                 _serving(self._site, "http.listen", http.listen) as self.http_address,
                 _serving(metrics, "http.metrics_listen", http.metrics_listen) as self.metrics_address,
@@ -149,7 +150,7 @@ class App:
                 self.grpc_address, self.health_address = server.address, server.health_address
                 async with journal_session(self.engine, self._settings.journal) as self._journal:
                     await server.start()
-                    await self._show(loop_lag_s=0.0)
+                    await self._show()
                     force = self.engine.policy
                     in_force = {
                         "policy_revision": force.revision,
@@ -207,22 +208,23 @@ class App:
             service.stopping()
 
     async def _tick(self, server: GuardServer) -> None:
-        """Let time take effect, report readiness and show the gauges, again and again."""
+        """Let time take effect, report readiness, and show the state while a page is open, again and again."""
         interval_s = self._settings.engine.tick_interval_ms / 1000
-        loop, lag_s = asyncio.get_running_loop(), 0.0
+        loop = asyncio.get_running_loop()
         while True:
             due_s = loop.time() + interval_s
             await asyncio.sleep(interval_s)
-            lag_s = max(loop.time() - due_s, lag_s)
+            self._metrics.loop_late(max(loop.time() - due_s, 0.0))
             try:
                 self.engine.tick()
             except EngineFailed:
                 """Logged where it happened; `ready` says so from now on."""
             self._descriptors.look()
             await self._report_serving(server)
-            if self._status_refresh.due():
-                await self._show(lag_s)
-                lag_s = 0.0
+            if not self._site.streams.clients:
+                await self._status_refresh.go_on()
+            elif self._status_refresh.due():
+                await self._show()
 
     async def _report_serving(self, server: GuardServer) -> None:
         reasons = self.engine.ready()
@@ -231,9 +233,13 @@ class App:
             await server.set_serving(self._serving)
             (_log.info if self._serving else _log.error)("serving" if self._serving else "not_serving", reasons=reasons)
 
-    async def _show(self, loop_lag_s: float) -> None:
+    async def _show(self) -> None:
         journal = None if self._journal is None else self._journal.status()
-        await self._status_refresh.refresh(journal, loop_lag_s, serving=self._serving)
+        await self._status_refresh.refresh(journal, serving=self._serving)
+
+    async def _fresh(self) -> None:
+        """Have the metrics and the page show what is now, for somebody who looks at them."""
+        await self._status_refresh.ask(self._show)
 
     def _addresses(self) -> dict[str, str]:
         """Return where the guard listens, without what is not set."""
@@ -249,7 +255,7 @@ class App:
         self._serving = False
         ticks.cancel()
         [outcome] = await asyncio.gather(ticks, return_exceptions=True)
-        await self._show(loop_lag_s=0.0)
+        await self._show()
         _log.info("draining", grace_s=self._settings.grpc.drain_grace_s)
         await server.drain(self._settings.grpc.drain_grace_s)
         _log.info("stopped")

@@ -1,10 +1,14 @@
-"""What the guard shows of itself, once a tick: the gauges of the metrics, and the board and the charts of the page."""
+"""What the guard shows of itself: the gauges of the metrics, and the board and the charts of the page.
+
+It is worked out for who looks, when they look: at a scrape, for a page, and at each tick while a page is open. While
+nobody does, only the charts go on, with few samples.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import structlog
@@ -17,14 +21,18 @@ from circuit_guard.runtime.descriptors import DescriptorWatch
 from circuit_guard.telemetry.logging import LogPipeline
 from circuit_guard.telemetry.metrics import Metrics, Vitals
 from circuit_guard.web.board import Board, View
-from circuit_guard.web.history import History
+from circuit_guard.web.history import History, limits_of
 
 MARKETS_PER_TURN = 10
 """After this many markets other work gets its turn, so that no check waits long."""
 
 SHARE_MAX = 0.05
-"""How much of the time showing may take, without the turns of others. A thousand markets take 0.2 s, and so are shown
-every 4 s: closures and market data are worth more than gauges of this very second."""
+"""How much of the time showing may take at ticks, without the turns of others. A thousand markets take 0.2 s, and so
+are shown every 4 s: closures and market data are worth more than pages of this very second."""
+ASKED_SHARE_MAX = 0.2
+"""The same for who asks: what they get is of this moment, unless somebody asked just before."""
+AT_REST_SHARE = 5
+"""At each tick one market in so many has a sample for its chart at most, so that not all have one at once."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -51,7 +59,8 @@ class StatusRefresh:
         self._descriptors = descriptors
         self._refresh_failed = False
         self._now_s = now_s
-        self._due_s = 0.0
+        self._due_s = self._asked_due_s = 0.0
+        self._asked = asyncio.Lock()
         self._others_s = 0.0
         """The turns of others while markets are shown."""
 
@@ -59,16 +68,42 @@ class StatusRefresh:
         """Return whether it is time to show again; at each tick, unless the last time took long."""
         return self._now_s() >= self._due_s
 
-    async def refresh(self, journal: JournalStatus | None, loop_lag_s: float, *, serving: bool) -> None:
+    async def refresh(self, journal: JournalStatus | None, *, serving: bool) -> None:
         """Show the state. A failure to show it is counted and logged once; it must not end the guard."""
         self._others_s, started_s = 0.0, self._now_s()
-        await self._refresh(journal, loop_lag_s, serving=serving)
+        await self._refresh(journal, serving=serving)
         ended_s = self._now_s()
-        self._due_s = ended_s + (ended_s - started_s - self._others_s) * (1 / SHARE_MAX - 1)
+        own_s = ended_s - started_s - self._others_s
+        self._due_s = ended_s + own_s * (1 / SHARE_MAX - 1)
+        self._asked_due_s = ended_s + own_s * (1 / ASKED_SHARE_MAX - 1)
 
-    async def _refresh(self, journal: JournalStatus | None, loop_lag_s: float, *, serving: bool) -> None:
+    async def ask(self, show: Callable[[], Awaitable[None]]) -> None:
+        """Have the state shown for who looks now, at once for all who ask meanwhile, unless it has just been."""
+        async with self._asked:
+            if self._now_s() >= self._asked_due_s:
+                await show()
+
+    async def go_on(self) -> None:
+        """Keep the charts going while nobody looks."""
+        engine, history, taken = self._engine, self._history, 0
+        if engine.failure is not None:
+            return
+        most = max(len(engine.policy.markets) // AT_REST_SHARE, MARKETS_PER_TURN)
+        for market in tuple(engine.policy.markets):
+            policy, now_ns = engine.policy.markets.get(market), engine.now_ns()
+            state = engine.state.markets[market]
+            if policy is None or not history.wants(state, now_ns):
+                continue
+            history.sample(limits_of(state, policy, now_ns), state, now_ns)
+            taken += 1
+            if taken == most:
+                return
+            if taken % MARKETS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _refresh(self, journal: JournalStatus | None, *, serving: bool) -> None:
         engine = self._engine
-        vitals = self._vitals(journal, loop_lag_s, serving=serving)
+        vitals = self._vitals(journal, serving=serving)
         if isinstance(engine.failure, EngineRefuses):
             self._metrics.show_vitals(vitals)
             self.board.show(View(engine.now_ns(), tuple(engine.ready()), failed=True, status=None))
@@ -107,7 +142,7 @@ class StatusRefresh:
         await asyncio.sleep(0)
         self._others_s += self._now_s() - paused_s
 
-    def _vitals(self, journal: JournalStatus | None, loop_lag_s: float, *, serving: bool) -> Vitals:
+    def _vitals(self, journal: JournalStatus | None, *, serving: bool) -> Vitals:
         engine = self._engine
         return Vitals(
             ready=serving,
@@ -118,7 +153,6 @@ class StatusRefresh:
             log_lines_dropped=self._log_pipeline.dropped,
             clock_offset_s=engine.clock_offset_ns() / SECOND_NS,
             clock_error_s=(engine.state.clock.off_ns or 0) / SECOND_NS,
-            loop_lag_s=loop_lag_s,
             journal_in_use=journal is not None and journal.failure is None,
             journal_queued=journal.queued if journal else 0,
             journal_dropped=journal.dropped if journal else 0,

@@ -109,7 +109,9 @@ class Families:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no hints
-        self.counters = {_name_of(metric): _made("counter", metric, text, registry) for metric, text in COUNTERS.items()}
+        self.counters = {
+            _name_of(metric): _made("counter", metric, text, registry) for metric, text in COUNTERS.items()
+        }
         self.gauges = {_name_of(metric): _made("gauge", metric, text, registry) for metric, text in GAUGES.items()}
         self.decision_duration = Histogram(
             "decision_duration_seconds",

@@ -1,4 +1,4 @@
-"""Prometheus metrics: facts are counted as they happen, the state is shown on every tick."""
+"""Prometheus metrics: facts are counted as they happen, the state is shown when somebody scrapes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class Vitals:
     log_lines_dropped: int
     clock_offset_s: float
     clock_error_s: float
-    loop_lag_s: float
     descriptors_exhausted: int = 0
     journal_in_use: bool = False
     journal_queued: int = 0
@@ -91,6 +90,10 @@ class Metrics:
         self._counters["policy_reloads_total"].labels("failure").inc()
         self._gauges["policy_last_reload_successful"].set(0)
 
+    def loop_late(self, lag_s: float) -> None:
+        """Count how late the event loop was with a tick."""
+        self._families.loop_lag.observe(lag_s)
+
     def refresh_failed(self) -> None:
         """Record that the gauges could not be set: what they say is old."""
         self._counters["state_refresh_failures_total"].inc()
@@ -128,7 +131,6 @@ class Metrics:
         for name, total in totals.items():
             self._counters[name].inc(total - self._totals[name])
             self._totals[name] = total
-        self._families.loop_lag.observe(vitals.loop_lag_s)
 
     def show_state(self, state: GuardState, now_ns: int) -> None:
         """Set the gauges of what operators have begun, for how long each market is held, and what that costs."""

@@ -1,8 +1,8 @@
 """Counters and gauges as plain numbers, which become samples only when somebody scrapes.
 
-A thousand markets have a hundred thousand series. As objects of prometheus_client, each with a lock, they take a kilobyte
-each, and counting one takes as long as reading a field of a request. Here the event loop alone counts, so there is
-no lock, and a scrape in another thread sees each number as it is at that moment.
+A thousand markets have fifty thousand series. As objects of prometheus_client, each with a lock, they take four times
+the memory, and counting takes ten times as long. Here the event loop alone counts, so there is no lock, and a scrape in
+another thread sees each number as it is at that moment.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Family:
     A counter's name ends in `_total`. In a registry it is a collector like those of prometheus_client.
     """
 
-    def __init__(self, name: str, kind: str, help_text: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+    def __init__(
+        self, name: str, kind: str, help_text: str, labels: Sequence[str], registry: CollectorRegistry
+    ) -> None:
         self._sample_name = f"{NAMESPACE}_{name}"
         self._kind = kind
         self._help_text = help_text

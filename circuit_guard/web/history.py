@@ -6,7 +6,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import takewhile
 from math import nan
 from typing import NamedTuple
@@ -16,13 +16,19 @@ from circuit_guard.core.envelope import Interval
 from circuit_guard.core.facts import Fact
 from circuit_guard.core.market import Judged, MarketState, published
 from circuit_guard.core.permit import decision_of
+from circuit_guard.core.policy import MarketPolicy
+from circuit_guard.core.progress import view_of
+from circuit_guard.core.rules import band
+from circuit_guard.core.rules.divergence import mark_interval
 from circuit_guard.core.status import MarketStatus
-from circuit_guard.core.types import GLOBAL_SCOPE, SECOND_NS, AllowedCheck, BreakerState, Decision, Verdict
+from circuit_guard.core.types import ARITHMETIC, GLOBAL_SCOPE, SECOND_NS, AllowedCheck, BreakerState, Decision, Verdict
 
-SAMPLES_MAX = 300
-"""At one in about two seconds the last ten minutes; 31 kB per market."""
+SAMPLES_MAX, KEPT_S = 300, 600
+"""The last ten minutes at one in about two seconds; 31 kB per market."""
 SAMPLE_NS = 3 * SECOND_NS // 2
 """Samples of a market are at least this far apart: every second tick makes one."""
+AT_REST_NS = 10 * SECOND_NS
+"""So far apart are they while no page is open, the market is not held and its data are not rejected."""
 DENIED_MAX, ALLOWED_MAX, EVENTS_MAX = 20, 5, 20
 """Kept per market. Denied and allowed apart, so that a flood of one kind does not push out the other."""
 LATEST_MAX = 100
@@ -65,28 +71,46 @@ WIDTH = len(Sample._fields)
 
 
 class Ring:
-    """The last samples, oldest first; a new one takes the place of the oldest once there are `SAMPLES_MAX`."""
+    """The samples of the last `KEPT_S`, oldest first, and no more than `SAMPLES_MAX`."""
 
-    __slots__ = ("_next", "_values")
+    __slots__ = ("_values",)
 
     def __init__(self) -> None:
         self._values = array("d")
-        self._next = 0
 
     def append(self, sample: Sample) -> None:
-        """Keep a sample."""
-        if len(self._values) < SAMPLES_MAX * WIDTH:
-            self._values.extend(sample)
-            return
-        start = self._next * WIDTH
-        self._values[start : start + WIDTH] = array("d", sample)
-        self._next = (self._next + 1) % SAMPLES_MAX
+        """Keep a sample, and forget those that are too old or too many."""
+        values = self._values
+        values.extend(sample)
+        first, oldest_s = max(len(values) - SAMPLES_MAX * WIDTH, 0), sample.at_s - KEPT_S
+        while values[first] < oldest_s:
+            first += WIDTH
+        if first:
+            del values[:first]
 
     def samples(self) -> list[Sample]:
         """Return the samples, oldest first."""
-        values, first = self._values, self._next * WIDTH
-        starts = [*range(first, len(values), WIDTH), *range(0, first, WIDTH)]
-        return [Sample(*values[start : start + WIDTH]) for start in starts]
+        values = self._values
+        return [Sample(*values[start : start + WIDTH]) for start in range(0, len(values), WIDTH)]
+
+
+class Limits(NamedTuple):
+    """What a sample needs to know of a market, in a third of the time that its whole status takes."""
+
+    market: str
+    hull: Interval | None
+    mark_limits: Interval | None
+    band: Interval | None
+    funding_envelope: Interval | None
+
+
+def limits_of(market: MarketState, policy: MarketPolicy, now_ns: int) -> Limits:
+    """Return what a market allows at `now_ns`: what its status would say."""
+    with localcontext(ARITHMETIC):
+        policy = policy.at(now_ns)
+        view = view_of(market, policy, now_ns)
+        mark_limits, in_band = mark_interval(view, policy), band.interval(view, policy)
+        return Limits(market.market, view.references.hull, mark_limits, in_band, view.funding_envelope(policy))
 
 
 @dataclass(slots=True)
@@ -134,7 +158,14 @@ class History:
         for check in checks[-LATEST_MAX:]:
             self._keep(facts.DecisionMade(check.at_ns, decision_of(check)))
 
-    def sample(self, status: MarketStatus, market: MarketState, now_ns: int) -> None:
+    def wants(self, market: MarketState, now_ns: int) -> bool:
+        """Return whether it is time for a sample of a market that nobody looks at."""
+        kept = self._markets[market.market]
+        at_rest = market.held_since_ns is None and not market.rejections
+        since_ns = now_ns - kept.sampled_ns
+        return since_ns >= (AT_REST_NS if at_rest else SAMPLE_NS) or (kept.trip is not None and not kept.trip.sampled)
+
+    def sample(self, status: MarketStatus | Limits, market: MarketState, now_ns: int) -> None:
         """Keep what a market is now, if the last sample is old enough or its breaker has opened since then."""
         kept = self._markets[status.market]
         tripped = kept.trip is not None and not kept.trip.sampled
@@ -205,7 +236,7 @@ def _round(trip_s: float, now_s: float, ring: Ring) -> Ring | None:
     return kept
 
 
-def sample_of(status: MarketStatus, at_ns: int, judged: Judged | None) -> Sample:
+def sample_of(status: MarketStatus | Limits, at_ns: int, judged: Judged | None) -> Sample:
     """Return what a market was at an instant; `judged` is the observation published then, None where none was new."""
     values = published(judged.observation) if judged else None
     return Sample(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
@@ -45,14 +45,23 @@ SCRAPES_MAX = 8
 """Answered at a time where there are only metrics; one thread writes them, one after the other."""
 
 
+Fresh = Callable[[], Awaitable[None]]
+
+
+async def as_it_is() -> None:
+    """Leave what is shown as it is."""
+
+
 class MetricsSite:
     """`/metrics` and nothing else, for a Prometheus elsewhere: no page and no account leaves the machine.
 
     Writing the series takes long with a thousand markets, so one thread does it, one scrape after the other.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, fresh: Fresh = as_it_is) -> None:
         self._registry = registry
+        self.fresh = fresh
+        """Awaited before anything is shown, to have it brought up to date."""
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics")
         self._runner: web.AppRunner | None = None
         self._listening: list[asyncio.Server] = []
@@ -99,6 +108,7 @@ class MetricsSite:
 
     async def _scrape(self, request: web.Request) -> web.Response:
         """Return all series, or those that `name[]` names, in the format that the scraper asks for."""
+        await self.fresh()
         names = request.query.getall("name[]", [])
         compressed = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
         work = (request.headers.get(hdrs.ACCEPT, ""), names, compressed)
@@ -122,7 +132,10 @@ class _Refusing(asyncio.Protocol):
 
 
 class Site(MetricsSite):
-    """The status page and the metrics of one guard. A handler reads the board and the history, and changes nothing."""
+    """The status page and the metrics of one guard.
+
+    A handler has the board brought up to date, reads it and the history, and changes nothing else.
+    """
 
     def __init__(
         self,
@@ -169,6 +182,7 @@ class Site(MetricsSite):
 
     async def _overview(self, request: web.Request) -> web.Response:
         """Return all markets, those that are held first."""
+        await self.fresh()
         view, status = self._board.view, self._board.view.status
         if status is None:
             return await self._page("overview.html", view)
@@ -180,8 +194,10 @@ class Site(MetricsSite):
 
     async def _market_page(self, request: web.Request) -> web.Response:
         """Return one market: why it is held, its charts, its headroom, what happened and what was answered."""
-        name, view = request.match_info["market"], self._board.view
-        market = self._market(name)
+        name = request.match_info["market"]
+        self._market(name)
+        await self.fresh()
+        market, view = self._market(name), self._board.view
         if market is None or view.status is None:
             return await self._page("market.html", view, name=name, row=None)
         kept, whole = self._history.of(name), self._history.of(GLOBAL_SCOPE)
@@ -201,10 +217,12 @@ class Site(MetricsSite):
 
     async def _decisions(self, _request: web.Request) -> web.Response:
         """Return the last decisions over all markets."""
+        await self.fresh()
         return await self._page("decisions.html", self._board.view, answers=self._history.latest())
 
     async def _status(self, _request: web.Request) -> web.Response:
         """Return the status as JSON."""
+        await self.fresh()
         view = self._board.view
         markets = await ranked(view.status.markets) if view.status else []
         return web.Response(text=await joined(api.document(view, markets)), content_type="application/json")

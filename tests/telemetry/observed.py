@@ -23,7 +23,6 @@ STEADY = Vitals(
     log_lines_dropped=0,
     clock_offset_s=0.0,
     clock_error_s=0.0,
-    loop_lag_s=0.0,
 )
 
 

@@ -312,7 +312,6 @@ def test_process_when_vitals_are_shown_then_totals_count_on(cold: Measured) -> N
                 log_lines_dropped=dropped,
                 clock_offset_s=-1.5,
                 clock_error_s=-40.0,
-                loop_lag_s=0.02,
             )
         )
 
@@ -320,8 +319,15 @@ def test_process_when_vitals_are_shown_then_totals_count_on(cold: Measured) -> N
     assert (cold.value("ready"), cold.value("shadow_mode"), cold.value("watchers")) == (1, 1, 4)
     assert cold.value("clock_offset_seconds") == -1.5
     assert cold.value("clock_error_seconds") == -40.0
-    assert cold.value("event_loop_lag_seconds_count") == 2
     assert cold.value("build_info", version="1.2.3") == 1
+
+
+def test_loop_when_a_tick_comes_late_then_that_is_observed(cold: Measured) -> None:
+    cold.metrics.loop_late(0.02)
+    cold.metrics.loop_late(0.0)
+
+    assert cold.value("event_loop_lag_seconds_count") == 2
+    assert cold.value("event_loop_lag_seconds_bucket", le="0.01") == 1
 
 
 @pytest.mark.parametrize("reason", REASONS)

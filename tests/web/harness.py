@@ -75,7 +75,7 @@ class Web:
 
     async def show(self) -> None:
         """Show what is."""
-        await self.status_refresh.refresh(None, 0.0, serving=not self.driver.engine.ready())
+        await self.status_refresh.refresh(None, serving=not self.driver.engine.ready())
 
     async def run(self, seconds: int, *markets: str) -> None:
         """Let honest data arrive once a second, each followed by a tick."""

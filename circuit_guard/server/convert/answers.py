@@ -152,7 +152,7 @@ def delimited(number: int, data: bytes) -> bytes:
 
 
 _RESULTS = market_data_pb2.PublishObservationsResponse.DESCRIPTOR.fields_by_name["results"].number
-assert _RESULTS == market_data_pb2.PublishReferencesResponse.DESCRIPTOR.fields_by_name["results"].number  # noqa: S101  # one constant serves both
+assert market_data_pb2.PublishReferencesResponse.DESCRIPTOR.fields_by_name["results"].number == _RESULTS  # noqa: S101  # one constant serves both
 
 
 def judgement(judged: OrderJudged) -> order_pb2.OrderJudgement:

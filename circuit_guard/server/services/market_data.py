@@ -29,15 +29,15 @@ class MarketDataService(market_data_pb2_grpc.MarketDataServiceServicer):
         self._engine = engine
         self._batch_max = batch_max
 
-    async def PublishObservations(
-        self, request: market_data_pb2.PublishObservationsRequest, context: Context
-    ) -> bytes:
+    async def PublishObservations(self, request: market_data_pb2.PublishObservationsRequest, context: Context) -> bytes:
         return await self._publish(request.observations, "observations", requests.observation)
 
     async def PublishReferences(self, request: market_data_pb2.PublishReferencesRequest, context: Context) -> bytes:
         return await self._publish(request.references, "references", requests.reference)
 
-    async def _publish(self, messages: Sequence[Message], name: str, read: Callable[[Message, str, int], Item]) -> bytes:
+    async def _publish(
+        self, messages: Sequence[Message], name: str, read: Callable[[Message, str, int], Item]
+    ) -> bytes:
         """Take what was published, and return the response: one result per item, in order.
 
         `read` makes an input of a message. All that came together has the same time.
