@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 from circuit_guard.core.types import SECOND_NS
 from circuit_guard.journal.codec import encode
-from circuit_guard.journal.compaction import Block, Compactor
+from circuit_guard.journal.compaction import Compactor
 from circuit_guard.journal.errors import JournalError, JournalFailed, RecordBroken
 from circuit_guard.journal.options import MIB, JournalOptions, Overflow
+from circuit_guard.journal.packing import Block
 from circuit_guard.journal.place import Place
 from circuit_guard.journal.record import (
     Chain,

@@ -21,9 +21,9 @@ from circuit_guard.config.security import LimitSettings, Role
 from circuit_guard.core.inputs import Account, Basis, Check, Position
 from circuit_guard.journal import block
 from circuit_guard.journal.checkpoint import unpack_text
-from circuit_guard.journal.compaction import BLOCK_BYTES_MAX, build_block
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import MIB, JournalOptions
+from circuit_guard.journal.packing import BLOCK_BYTES_MAX, build_block
 from circuit_guard.journal.reader import JOURNAL_NAME, JournalReader
 from circuit_guard.journal.record import Chain, input_entry
 from circuit_guard.journal.writer import BATCH_BYTES_MAX, EntryQueue

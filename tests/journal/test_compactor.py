@@ -18,8 +18,9 @@ import structlog
 from structlog.testing import capture_logs
 
 from benchmarks.family import children
-from circuit_guard.journal.compaction import Block, Compactor, build_block
+from circuit_guard.journal.compaction import Compactor
 from circuit_guard.journal.errors import RecordBroken
+from circuit_guard.journal.packing import Block, build_block
 from circuit_guard.journal.record import Chain
 from circuit_guard.journal.store import Store, connect
 from tests.journal.builders import keep, mixed
@@ -113,7 +114,7 @@ def processes_of_blocks() -> list[int]:
 
 
 def makes_blocks(pid: int) -> bool:
-    return b"circuit_guard.journal.compaction" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"circuit_guard.journal.packing" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def process_of_blocks() -> int:

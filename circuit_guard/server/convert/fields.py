@@ -133,11 +133,17 @@ def seconds(value: str, path: str, name: str, most: int) -> Decimal | None:
     return number
 
 
+def names(market_name: str, source: str, path: str) -> tuple[str, str]:
+    """Return the names of a market and of a source: always the same two texts, which a feed has in each message."""
+    try:
+        return _known_names(market_name, source)
+    except WireError:
+        return market(market_name, path, "market"), text(source, path, "source")
+
+
 @lru_cache(maxsize=8192)
-def are_names(market_name: str, source: str) -> bool:
-    """Return whether these may name a market and a source; remembered, for a feed names the same all day."""
-    short = 0 < len(source) <= NAME_CHARACTERS_MAX and len(market_name) <= NAME_CHARACTERS_MAX
-    return short and source.isprintable() and source == source.strip() and is_market(market_name)
+def _known_names(market_name: str, source: str) -> tuple[str, str]:
+    return market(market_name, "", "market"), text(source, "", "source")
 
 
 def time_ns(value: Timestamp | None, path: str, name: str) -> int:

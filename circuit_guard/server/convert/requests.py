@@ -44,10 +44,7 @@ def _event_time_ns(
 
 def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> inputs.Observation:
     """Return a published state; its values may be NaN, infinite or absurd: the rules judge them."""
-    market, source = message.market, message.source
-    if not fields.are_names(market, source):
-        fields.market(market, path, "market")
-        fields.text(source, path, "source")
+    market, source = fields.names(message.market, message.source, path)
     return inputs.Observation(
         at_ns,
         market,
@@ -67,10 +64,7 @@ def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> 
 
 def reference(message: market_data_pb2.Reference, path: str, at_ns: int) -> inputs.Reference:
     """Return an independent price."""
-    market, source = message.market, message.source
-    if not fields.are_names(market, source):
-        fields.market(market, path, "market")
-        fields.text(source, path, "source")
+    market, source = fields.names(message.market, message.source, path)
     event_time_ns = _event_time_ns(message, path)
     return inputs.Reference(at_ns, market, source, event_time_ns, fields.required(message.price, path, "price"))
 
