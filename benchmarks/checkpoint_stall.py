@@ -1,25 +1,28 @@
-"""What a checkpoint costs the event loop: `python -m benchmarks.checkpoint_stall`.
+"""What a checkpoint costs the event loop: `python -m benchmarks.checkpoint_stall [markets]`.
 
-The state is that of 111 markets with a minute of data, and of 10,000 remembered requests. Copying it holds up the loop;
-then another thread encodes and compresses the copy, and the loop shares the interpreter with it.
+The state is that of 1,000 markets with a minute of data, and of 10,000 remembered requests. A few markets are
+copied at a time; then another thread encodes and compresses the copy, and the loop shares the interpreter with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 
 from benchmarks.journal_latency import shown
-from benchmarks.recorded_day import BURST_S, MARKETS, PER_SECOND, RecordedGuard
+from benchmarks.recorded_day import BURST_S, RecordedGuard
 from benchmarks.simulated_feed import START_NS, simulate
-from circuit_guard.journal.checkpoint import copied
-from circuit_guard.journal.journal import Journal
+from circuit_guard.journal.checkpoint import Snapshot, copied
+from circuit_guard.journal.journal import COPIED_AT_ONCE, Journal
 from circuit_guard.journal.options import JournalOptions
+from circuit_guard.runtime.app import GARBAGE_THRESHOLDS, SWITCH_S
 
-COPIES = 100
+COPIES = 20
 CHECKPOINTS = 10
 STEP_S = 0.001
 
@@ -44,25 +47,36 @@ async def lags_during(journal: Journal, guard: RecordedGuard, checkpoints: int) 
     return lags
 
 
-async def measure(directory: Path) -> None:
-    """Print what a copy takes, and how late the loop comes round without and with checkpoints."""
+async def measure(directory: Path, markets: int) -> None:
+    """Print what copies take, and how late the loop comes round without and with checkpoints."""
     with Journal(directory, START_NS, JournalOptions()) as journal:
-        guard = RecordedGuard(journal)
-        feed = simulate(MARKETS, BURST_S + 2)
+        guard = RecordedGuard(journal, markets)
+        feed = simulate(markets, BURST_S + 2)
         for _ in range(BURST_S + 2):
-            await guard.second(list(islice(feed, PER_SECOND)))
+            await guard.second(list(islice(feed, markets * 4)))
         await guard.journal.durable()
         print(f"{len(guard.state.markets)} markets, {len(guard.state.remembered)} remembered requests")
-        copies = []
+        gc.freeze()  # as the guard does
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
+        whole, pieces = [], []
         for _ in range(COPIES):
-            started = perf_counter()
+            started = process_time()
             copied(guard.state)
-            copies.append(perf_counter() - started)
-        print(shown("copy of the state", copies))
+            whole.append(process_time() - started)
+            started = process_time()
+            snapshot, more = Snapshot(guard.state), True
+            while more:
+                more = snapshot.copy_some(COPIED_AT_ONCE)
+                pieces.append(process_time() - started)
+                started = process_time()
+            snapshot.close()
+        print(shown("copy of the whole state, CPU time", whole))
+        print(shown(f"copy of {COPIED_AT_ONCE} markets, CPU time", pieces))
         print(shown("event loop late by, idle", await lags_during(journal, guard, 0)))
         print(shown("event loop late by, checkpoints", await lags_during(journal, guard, CHECKPOINTS)))
 
 
 if __name__ == "__main__":
     with TemporaryDirectory() as name:
-        asyncio.run(measure(Path(name)))
+        sys.setswitchinterval(SWITCH_S)  # as the guard has it
+        asyncio.run(measure(Path(name), int(sys.argv[1]) if len(sys.argv) > 1 else 1_000))

@@ -108,9 +108,9 @@ async def _blocks_made(directory: Path) -> None:
         await asyncio.sleep(0.25)  # the journal tells nobody, and counting takes a while itself
 
 
-def simulated_policy() -> Policy:
+def simulated_policy(markets: int = MARKETS) -> Policy:
     """Return a policy of the simulated markets, with every default."""
-    names = dict.fromkeys(input_.market for input_ in islice(simulate(MARKETS, 1), PER_SECOND))
+    names = dict.fromkeys(input_.market for input_ in islice(simulate(markets, 1), markets * 4))
     tables = "\n".join(f"[markets.{name}]" for name in names)
     return parse_policy(f"[classes.default]\n{tables}\n", "policy.toml")
 
@@ -118,8 +118,8 @@ def simulated_policy() -> Policy:
 class RecordedGuard:
     """A guard without its edges: the core, and the journal of what happens to it."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.policy = policy = simulated_policy()
+    def __init__(self, journal: Journal, markets: int = MARKETS) -> None:
+        self.policy = policy = simulated_policy(markets)
         self.state = new_state(policy, START_NS)
         self.journal = journal
         self._markets = list(policy.markets)
@@ -140,7 +140,7 @@ class RecordedGuard:
             self._rejected += any(isinstance(fact, JUDGED) and not fact.accepted for fact in facts)
         self._judged_s += 1
         for number in range(BURST_CHECKS if self._judged_s == BURST_S else 1):
-            self._ask(f"{self._judged_s}-{number}", self._markets[(self._judged_s + number) % MARKETS])
+            self._ask(f"{self._judged_s}-{number}", self._markets[(self._judged_s + number) % len(self._markets)])
 
     def written(self) -> Written:
         """Return what is known at the end."""

@@ -1,7 +1,7 @@
 """Checkpoints: a copy of the state at one instant, and the form in which it is stored with its policy.
 
-The copy is cheap enough to be made between two inputs: the types say what can change. They are looked at once, not the
-tens of thousands of values each time.
+The types say what can change, and so has to be copied: they are looked at once, not the tens of thousands of values
+each time. Still, a thousand markets take 100 ms. So a `Snapshot` copies a few of them at a time while inputs go on.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import islice
 from operator import methodcaller
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from circuit_guard.core.market import MarketState
 from circuit_guard.core.state import GuardState
 from circuit_guard.journal.codec import decode_as, encoded_parts
 from circuit_guard.journal.record import CheckpointContent, CheckpointNote, PackedCheckpoint
@@ -117,9 +119,11 @@ def _copier_of(hint: Any) -> Copier | None:
     return _dataclass(hint) if is_dataclass(hint) and not getattr(hint, _PARAMETERS).frozen else None
 
 
-def _dataclass(kind: Any) -> Copier:
+def _dataclass(kind: Any, left_out: str = "") -> Copier:
     hints = get_type_hints(kind)
-    parts = [(field.name, _copier_of(hints[field.name])) for field in fields(kind) if field.init]
+    parts = [
+        (field.name, _copier_of(hints[field.name])) for field in fields(kind) if field.init and field.name != left_out
+    ]
     derived = [(field.name, field.default) for field in fields(kind) if not field.init]
 
     def copied(value: Any) -> Any:
@@ -135,3 +139,92 @@ def _dataclass(kind: Any) -> Copier:
 
 
 _COPY = _dataclass(GuardState)
+_COPY_ALL_BUT_MARKETS = _dataclass(GuardState, "markets")
+_COPY_MARKET = _dataclass(MarketState)
+
+
+class Snapshot:
+    """The state as it is now, though it goes on: a market is copied before anything can change it.
+
+    Whatever changes a market reaches it through `state.markets`. Until all are copied that is a dict which first copies
+    what is taken out of it. What belongs to no market is copied at once. `close` it, and do so before the next one.
+    """
+
+    def __init__(self, state: GuardState) -> None:
+        self._state = state
+        self._left = dict(state.markets)
+        """The markets that are not copied yet. None of them has changed."""
+        self._copies: dict[str, Any] = dict.fromkeys(state.markets)
+        self._twin: GuardState = _COPY_ALL_BUT_MARKETS(state)
+        self._given_out = state.markets = _CopiedFirst(state.markets, self._copy)
+
+    def copy_some(self, most: int) -> bool:
+        """Copy as many of the markets that are left; return whether there are more."""
+        for name in tuple(islice(self._left, most)):
+            self._copy(name)
+        return bool(self._left)
+
+    def whole(self) -> GuardState:
+        """Copy what is left, and return the state as it was."""
+        self.copy_some(len(self._left))
+        self._twin.markets = self._copies
+        return self._twin
+
+    def close(self) -> None:
+        """Copy nothing more: inputs need not wait for it any longer."""
+        if self._state.markets is self._given_out:
+            self._state.markets = dict(dict.items(self._given_out))
+
+    def _copy(self, name: str) -> None:
+        """Copy a market unless it is copied, or has come since."""
+        market = self._left.pop(name, None)
+        if market is not None:
+            self._copies[name] = _COPY_MARKET(market)
+
+
+class _CopiedFirst(dict[str, MarketState]):
+    """Markets, each of which is copied before it is given out."""
+
+    def __init__(self, markets: dict[str, MarketState], copy: Callable[[str], None]) -> None:
+        super().__init__(markets)
+        self._copy = copy
+
+    def __getitem__(self, name: str) -> MarketState:
+        self._copy(name)
+        return super().__getitem__(name)
+
+    def __setitem__(self, name: str, market: MarketState) -> None:
+        self._copy(name)
+        super().__setitem__(name, market)
+
+    def __delitem__(self, name: str) -> None:
+        self._copy(name)
+        super().__delitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self._copy(name)
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self._copy(name)
+        return super().pop(name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        self._copy(name)
+        return super().setdefault(name, default)
+
+    def values(self) -> Any:
+        self._copy_all()
+        return super().values()
+
+    def items(self) -> Any:
+        self._copy_all()
+        return super().items()
+
+    def copy(self) -> dict[str, MarketState]:
+        self._copy_all()
+        return super().copy()
+
+    def _copy_all(self) -> None:
+        for name in self:
+            self._copy(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from circuit_guard.core.policy import Policy
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import AllowedCheck
 from circuit_guard.journal.anchor import ADOPT, ANCHOR_NAME, Anchor, read_anchor
-from circuit_guard.journal.checkpoint import Checkpoint, copied, pack
+from circuit_guard.journal.checkpoint import Checkpoint, Snapshot, pack
 from circuit_guard.journal.codec import encode
 from circuit_guard.journal.errors import CheckpointGone, JournalStalled, JournalUnusable
 from circuit_guard.journal.options import JournalOptions
@@ -42,6 +42,9 @@ from circuit_guard.journal.record import (
 from circuit_guard.journal.retention import prune_all
 from circuit_guard.journal.store import Store, connect, sqlite_errors
 from circuit_guard.journal.writer import Appended, EntryQueue, Writer
+
+COPIED_AT_ONCE = 10
+"""Markets that a checkpoint copies before others get their turn: 1 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Journal:
         self._directory = directory
         self._line = asyncio.Lock()
         self._in_line = 0
+        self._snapshot: Snapshot | None = None
+        """What the checkpoint in the making copies."""
         path = directory / JOURNAL_NAME
         with ExitStack() as entered:
             place = entered.enter_context(held(directory, started_ns))
@@ -94,6 +99,11 @@ class Journal:
     def failure(self) -> str | None:
         """Why nothing more can be kept; None while all is well. It stays: only a restart helps."""
         return self._queue.failure
+
+    @property
+    def copying(self) -> bool:
+        """Whether a checkpoint is copying the state, a few markets at a time."""
+        return self._snapshot is not None
 
     def status(self) -> JournalStatus:
         """Return how the journal is doing."""
@@ -168,18 +178,28 @@ class Journal:
         finally:
             self._in_line -= 1
 
-    def begin_checkpoint(self, state: GuardState, policy: Policy, name: str = "") -> Future[Checkpoint]:
-        """Take the state as it is now, and let another thread append a checkpoint of it, which the future then has.
-
-        Whatever was stepped must be appended already. Where it cannot be made, the journal fails. A named checkpoint is
-        kept as long as the audit chain, others are thinned out.
-        """
-        covers, at_ns = self._queue.last_sequence, state.now_ns
-        return self._packer.submit(self._pack, CheckpointContent(copied(state), policy), covers, at_ns, name)
-
     async def checkpoint(self, state: GuardState, policy: Policy, name: str = "") -> Checkpoint:
-        """Return a checkpoint of the state as it is now, once it is on the disk. Raise JournalFailed."""
-        checkpoint = await asyncio.wrap_future(self.begin_checkpoint(state, policy, name))
+        """Return a checkpoint of the state as it is now, once it is on the disk. Raise JournalFailed.
+
+        Whatever was stepped must be appended already. Inputs go on meanwhile; another thread makes the text of it. If
+        it cannot be made, the journal fails. A named checkpoint is kept as long as the audit chain, others are thinned
+        out.
+        """
+        if self._snapshot is not None:
+            self._snapshot.whole()
+            self._snapshot.close()  # or it would miss what is taken out for this one
+        covers, at_ns = self._queue.last_sequence, state.now_ns
+        snapshot = self._snapshot = Snapshot(state)
+        try:
+            while snapshot.copy_some(COPIED_AT_ONCE):  # noqa: ASYNC110  # it waits for nothing
+                await asyncio.sleep(0)
+            taken = snapshot.whole()
+        finally:
+            snapshot.close()
+            if self._snapshot is snapshot:
+                self._snapshot = None
+        packing = self._packer.submit(self._pack, CheckpointContent(taken, policy), covers, at_ns, name)
+        checkpoint = await asyncio.wrap_future(packing)
         await self.durable(checkpoint.sequence)
         return checkpoint
 

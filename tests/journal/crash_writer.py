@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from circuit_guard.journal.checkpoint import Checkpoint
 from circuit_guard.journal.journal import Journal
 from circuit_guard.journal.options import JournalOptions
 from tests.core import world
@@ -20,6 +21,7 @@ def tell(line: str) -> None:
 async def write(directory: Path) -> None:
     with Journal(directory, START_NS, JournalOptions(block_records=100)) as journal:
         number = journal.status().last_sequence
+        making: set[asyncio.Task[Checkpoint]] = set()
         tell("ready")
         while True:
             number += 1
@@ -29,7 +31,7 @@ async def write(directory: Path) -> None:
             await journal.durable(appended.last_sequence)
             tell(f"durable {appended.last_sequence} halt {number}")
             if number % 40 == 0:
-                journal.begin_checkpoint(state(second), world.policy())
+                making.add(asyncio.create_task(journal.checkpoint(state(second), world.policy())))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from functools import cache
@@ -28,15 +28,17 @@ from circuit_guard.core.inputs import (
     Input,
     OrdersCheck,
     PhaseCommand,
+    PolicyCommand,
     RebaselineCommand,
     Reference,
     Tick,
 )
+from circuit_guard.core.market import MarketState
 from circuit_guard.core.policy import MARKET_FIELDS, MarketPolicy, Policy
 from circuit_guard.core.rulebook import GROUPS
 from circuit_guard.core.state import GuardState
 from circuit_guard.core.types import SECOND_NS, CheckKind, Phase
-from circuit_guard.journal.checkpoint import copied
+from circuit_guard.journal.checkpoint import Snapshot, copied
 from circuit_guard.journal.codec import KNOWN, CodecError, decode, decode_as, encode, encoded_parts, sorter_of
 from circuit_guard.journal.record import CheckpointContent
 from tests.core import hostile, world
@@ -347,6 +349,63 @@ def test_copy_when_the_state_goes_on_then_it_does_not() -> None:
         guard.decide(state, Check(later_ns, f"s{second}", "a", world.BTC, Decimal(-1)), policy)
     assert encode(state) != before
     assert encode(taken) == before
+
+
+def test_snapshot_when_the_state_goes_on_before_markets_are_copied_then_it_does_not() -> None:
+    policy, state, feeds, now_ns = lived_in()
+    before, order = encode(state), list(state.markets)
+    snapshot = Snapshot(state)
+    assert snapshot.copy_some(1)
+    for second in range(1, 40):
+        later_ns = now_ns + second * SECOND_NS
+        hostile.publish(state, policy, feeds, later_ns)
+        guard.decide(state, Check(later_ns, f"s{second}", "a", world.BTC, Decimal(-1)), policy)
+        guard.step(state, Tick(later_ns), policy)
+    taken = snapshot.whole()
+    snapshot.close()
+
+    assert encode(state) != before
+    assert encode(taken) == before
+    assert list(taken.markets) == order
+    assert type(state.markets) is dict
+
+
+def test_snapshot_when_markets_come_and_halts_reach_all_then_it_has_those_of_its_instant() -> None:
+    policy, state, _, now_ns = lived_in()
+    before, names = encode(state), list(state.markets)
+    snapshot = Snapshot(state)
+    guard.step(state, HaltCommand(now_ns + 1, tuple(policy.markets), "alice", "a test"), policy)
+    more = replace(policy, markets={**policy.markets, "NEW-USD-PERP": policy.markets[world.BTC]})
+    guard.step(state, PolicyCommand(now_ns + 2, "more"), more)
+    taken = snapshot.whole()
+    snapshot.close()
+
+    assert encode(taken) == before
+    assert list(state.markets) == [*names, "NEW-USD-PERP"]
+
+
+@pytest.mark.parametrize(
+    "reach",
+    [
+        lambda markets: markets[world.BTC],
+        lambda markets: markets.get(world.BTC),
+        lambda markets: markets.pop(world.BTC),
+        lambda markets: markets.setdefault(world.BTC),
+        lambda markets: next(iter(markets.values())),
+        lambda markets: next(iter(markets.items()))[1],
+        lambda markets: next(iter(markets.copy().values())),
+    ],
+)
+def test_snapshot_when_a_market_is_reached_in_any_way_then_it_was_copied_first(
+    reach: Callable[[dict[str, MarketState]], MarketState],
+) -> None:
+    _, state, _, _ = lived_in()
+    before = encode(state)
+    snapshot = Snapshot(state)
+    reach(state.markets).consistent_observations += 1
+
+    assert encode(snapshot.whole()) == before
+    snapshot.close()
 
 
 def shareable(hint: Any, inside: Any) -> Iterator[str]:
