@@ -12,7 +12,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time
+from time import perf_counter, thread_time
 
 from benchmarks.journal_latency import shown
 from benchmarks.recorded_day import BURST_S, RecordedGuard
@@ -60,15 +60,15 @@ async def measure(directory: Path, markets: int) -> None:
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         whole, pieces = [], []
         for _ in range(COPIES):
-            started = process_time()
+            started = thread_time()
             copied(guard.state)
-            whole.append(process_time() - started)
-            started = process_time()
+            whole.append(thread_time() - started)
+            started = thread_time()
             snapshot, more = Snapshot(guard.state), True
             while more:
                 more = snapshot.copy_some(COPIED_AT_ONCE)
-                pieces.append(process_time() - started)
-                started = process_time()
+                pieces.append(thread_time() - started)
+                started = thread_time()
             snapshot.close()
         print(shown("copy of the whole state, CPU time", whole))
         print(shown(f"copy of {COPIED_AT_ONCE} markets, CPU time", pieces))
