@@ -16,6 +16,7 @@ from circuit_guard.client.metrics import ClientMetrics
 from circuit_guard.core.formatting import LIFTED_BY
 from circuit_guard.core.reasons import REASONS, rule_of
 from circuit_guard.telemetry.families import Families
+from circuit_guard.telemetry.plain import Family
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -69,10 +70,11 @@ def metrics() -> str:
     Families(registry)
     ClientMetrics(registry=registry)
     rows = []
-    for metric in cast("Iterable[MetricWrapperBase]", registry._collector_to_names):
+    for metric in cast("Iterable[Family | MetricWrapperBase]", registry._collector_to_names):
+        label_names = metric.label_names if isinstance(metric, Family) else metric._labelnames
         for family in metric.describe():
             name = family.name + ("_total" if family.type == "counter" else "")
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+            labels = ", ".join(f"`{label}`" for label in label_names)
             rows.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
     return "\n".join(sorted(rows)) + "\n"
 

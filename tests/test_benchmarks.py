@@ -26,7 +26,11 @@ LONGER = {
     ),
     "dispersion": ("{recording}", [r"genuine-calm-2026-01-07 \| 78 \| \d\.\d\d%, \d\.\d\d% \| "]),
     "flood": ("3 2", [r"market data, flooded +p50 \d+ ms", r"a halt in the middle +\d+ ms; allowed after it: 0"]),
-    "journal_budget": ("1", [r"blocks: [\d.]+ bytes a record, \d+ MB a day", r"ok True"]),
+    "journal_budget": ("1", [r"blocks: [\d.]+ bytes an input, \d+ MB a day", r"ok True"]),
+    "load.market_data": (
+        "--quick --items",
+        [r"RPC that does nothing: [\d.]+ us of CPU time", r"observations: [\d.]+ us each, [\d.]+ \("],
+    ),
     "load.profiling": ("--seconds 1", [r"\d+ us of CPU time a decision, by thread", r"\d\.\d%  "]),
     "recovery_time": ("--hours 0.01 --interval 70 --times 1", [r"slowest [\d.]+ s"]),
     "sensitivity": (

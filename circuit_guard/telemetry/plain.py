@@ -45,7 +45,8 @@ class Family:
         self._sample_name = f"{NAMESPACE}_{name}"
         self._kind = kind
         self._help_text = help_text
-        self._labels = tuple(labels)
+        self.label_names = tuple(labels)
+        """What the labels are called, in the order in which `labels` takes their values."""
         self._series: dict[tuple[str, ...], Series] = {}
         self._function: Callable[[], float] | None = None
         if not labels:
@@ -54,8 +55,8 @@ class Family:
 
     def labels(self, *values: object) -> Series:
         """Return the series with these values of the labels, in their order; it is made if there is none."""
-        if len(values) != len(self._labels):
-            raise ValueError(f"{self._sample_name} got the labels {values}, expected {self._labels}")
+        if len(values) != len(self.label_names):
+            raise ValueError(f"{self._sample_name} got the labels {values}, expected {self.label_names}")
         key = tuple([intern(str(value)) for value in values])
         found = self._series.get(key)
         if found is None:
@@ -80,7 +81,7 @@ class Family:
 
     def remove_by_labels(self, wanted: Mapping[str, str]) -> None:
         """Drop every series in which all of these labels have these values."""
-        places = [(self._labels.index(label), value) for label, value in wanted.items()]
+        places = [(self.label_names.index(label), value) for label, value in wanted.items()]
         for key in [key for key in self._series if all(key[place] == value for place, value in places)]:
             del self._series[key]
 
@@ -94,7 +95,7 @@ class Family:
 
     def collect(self) -> Iterator[Metric]:
         """Return the metric with its samples as they are now; from any thread."""
-        metric, name, labels = self._metric(), self._sample_name, self._labels
+        metric, name, labels = self._metric(), self._sample_name, self.label_names
         if self._function is not None:
             self._alone.value = self._function()
         metric.samples = [

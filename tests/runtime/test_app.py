@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from circuit_guard import __version__
 from circuit_guard.config.settings import Settings, load_settings
-from circuit_guard.core.inputs import Tick
+from circuit_guard.core.inputs import HaltCommand, Tick
 from circuit_guard.engine.engine import EngineFailed
 from circuit_guard.errors import PolicyError
 from circuit_guard.runtime.app import App, running_app, serve
@@ -158,6 +158,25 @@ async def test_app_when_it_runs_then_people_read_its_status_page(app: App) -> No
 
     assert "1 of 1 market denies closures" in page
     assert "/markets/BTC-USD-PERP" in page
+
+
+@pytest.mark.parametrize("listen", ["http", "metrics"])
+async def test_app_when_no_tick_has_come_then_who_looks_sees_what_is_now(tmp_path: Path, listen: str) -> None:
+    path = write_settings(tmp_path)
+    seldom = path.read_text().replace("tick_interval_ms = 10", "tick_interval_ms = 60000")
+    path.write_text(seldom.replace("http = { listen", 'http = { metrics_listen = "127.0.0.1:0", listen'))
+    async with running_app(load_settings(path, {})) as app:
+        address = app.http_address if listen == "http" else app.metrics_address
+        halted = 'circuit_guard_halted{scope="BTC-USD-PERP"}'
+        before = await asyncio.to_thread(scrape, address)
+        app.engine.step(HaltCommand(app.engine.now_ns(), ("BTC-USD-PERP",), "alice", "looking into it"))
+        after = await scrape_until(address, halted, 1)
+        page = await asyncio.to_thread(read, app.http_address, "/markets/BTC-USD-PERP")
+
+    assert before[halted] == 0
+    held = {series for series in after if series.startswith("circuit_guard_hold_since_timestamp_seconds{")}
+    assert [series for series in held if 'lifted_by="OPERATOR",reason="operator_halt"' in series]
+    assert "looking into it" in page
 
 
 # Reload
