@@ -55,7 +55,7 @@ def observation(message: market_data_pb2.Observation, path: str, at_ns: int) -> 
         fields.decimal(message.mark_price, path, "mark_price"),
         fields.decimal(message.index_price, path, "index_price"),
         fields.decimal(message.funding_index, path, "funding_index"),
-        fields.decimal(message.funding_rate, path, "funding_rate"),
+        fields.lasting(message.funding_rate, path, "funding_rate"),
         fields.decimal(message.funding_premium, path, "funding_premium"),
         fields.seconds(message.funding_period_s, path, "funding_period_s", FUNDING_PERIOD_MAX_S),
         fields.finite(message.funding_rate_max, path, "funding_rate_max"),
