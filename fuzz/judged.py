@@ -56,7 +56,7 @@ def told(fact: Fact) -> None:
         case OrderJudged():
             answers.judgement(fact).SerializeToString()
         case ObservationJudged() | ReferenceJudged():
-            answers.published(fact).SerializeToString()
+            answers.published(fact)
         case StateValidated():
             for found in fact.outcomes:
                 answers.outcome(found).SerializeToString()
