@@ -152,65 +152,68 @@ class Snapshot:
 
     def __init__(self, state: GuardState) -> None:
         self._state = state
-        self._left = dict(state.markets)
-        """The markets that are not copied yet. None of them has changed."""
-        self._copies: dict[str, Any] = dict.fromkeys(state.markets)
         self._twin: GuardState = _COPY_ALL_BUT_MARKETS(state)
-        self._given_out = state.markets = _CopiedFirst(state.markets, self._copy)
+        self._markets = state.markets = _CopiedFirst(state.markets)
 
     def copy_some(self, most: int) -> bool:
         """Copy as many of the markets that are left; return whether there are more."""
-        for name in tuple(islice(self._left, most)):
-            self._copy(name)
-        return bool(self._left)
+        markets = self._markets
+        for name in tuple(islice(markets.left, most)):
+            markets.copy_first(name)
+        return bool(markets.left)
 
     def whole(self) -> GuardState:
         """Copy what is left, and return the state as it was."""
-        self.copy_some(len(self._left))
-        self._twin.markets = self._copies
+        self.copy_some(len(self._markets.left))
+        self._twin.markets = self._markets.copies
         return self._twin
 
     def close(self) -> None:
         """Copy nothing more: inputs need not wait for it any longer."""
-        if self._state.markets is self._given_out:
-            self._state.markets = dict(dict.items(self._given_out))
-
-    def _copy(self, name: str) -> None:
-        """Copy a market unless it is copied, or has come since."""
-        market = self._left.pop(name, None)
-        if market is not None:
-            self._copies[name] = _COPY_MARKET(market)
+        if self._state.markets is self._markets:
+            self._state.markets = dict(dict.items(self._markets))
 
 
 class _CopiedFirst(dict[str, MarketState]):
-    """Markets, each of which is copied before it is given out."""
+    """Markets, each of which is copied before it is given out.
 
-    def __init__(self, markets: dict[str, MarketState], copy: Callable[[str], None]) -> None:
+    Nothing here refers back to it: the copy of a state in a cycle would stay in memory until garbage is looked for.
+    """
+
+    def __init__(self, markets: dict[str, MarketState]) -> None:
         super().__init__(markets)
-        self._copy = copy
+        self.left = dict(markets)
+        """The markets that are not copied yet. None of them has changed."""
+        self.copies: dict[str, Any] = dict.fromkeys(markets)
+
+    def copy_first(self, name: str) -> None:
+        """Copy a market unless it is copied, or has come since."""
+        market = self.left.pop(name, None)
+        if market is not None:
+            self.copies[name] = _COPY_MARKET(market)
 
     def __getitem__(self, name: str) -> MarketState:
-        self._copy(name)
+        self.copy_first(name)
         return super().__getitem__(name)
 
     def __setitem__(self, name: str, market: MarketState) -> None:
-        self._copy(name)
+        self.copy_first(name)
         super().__setitem__(name, market)
 
     def __delitem__(self, name: str) -> None:
-        self._copy(name)
+        self.copy_first(name)
         super().__delitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        self._copy(name)
+        self.copy_first(name)
         return super().get(name, default)
 
     def pop(self, name: str, *default: Any) -> Any:
-        self._copy(name)
+        self.copy_first(name)
         return super().pop(name, *default)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
-        self._copy(name)
+        self.copy_first(name)
         return super().setdefault(name, default)
 
     def values(self) -> Any:
@@ -226,5 +229,5 @@ class _CopiedFirst(dict[str, MarketState]):
         return super().copy()
 
     def _copy_all(self) -> None:
-        for name in self:
-            self._copy(name)
+        for name in tuple(self.left):
+            self.copy_first(name)

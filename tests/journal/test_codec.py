@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -382,6 +384,19 @@ def test_snapshot_when_markets_come_and_halts_reach_all_then_it_has_those_of_its
 
     assert encode(taken) == before
     assert list(state.markets) == [*names, "NEW-USD-PERP"]
+
+
+def test_snapshot_when_it_is_done_with_then_its_copy_goes_without_anybody_looking_for_garbage() -> None:
+    _, state, _, _ = lived_in()
+    gc.disable()
+    try:
+        snapshot = Snapshot(state)
+        market = snapshot.whole().markets[world.BTC]
+        snapshot.close()
+        del snapshot
+        assert sys.getrefcount(market) == 2, "this test has it, and asks"
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
