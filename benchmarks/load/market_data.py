@@ -79,7 +79,9 @@ async def _grown(few: Guarding, many: Guarding, nothing: Load, plan: Plan) -> No
             await opened([guarding])
             await saturate(load, (few, many), plan.round_s)
         await saturate(nothing, (few, many), plan.round_s)
-    for load in (nothing, *asked):
+    await latency(nothing, (few, many), plan.latency_s)
+    for guarding, load in zip((few, many), asked, strict=True):
+        await opened([guarding])  # while it was paused nothing was published to it
         await latency(load, (few, many), plan.latency_s)
     for guarding, load in zip((few, many), asked, strict=True):
         print(f"{load.name} at 1 Hz: {load.middle(lambda one: one.per_s):,.0f} checks a second, ", end="")
