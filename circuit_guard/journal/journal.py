@@ -63,6 +63,8 @@ class JournalStatus:
     """How long the oldest record that is not on the disk has waited; 0 where none waits."""
     taken_bytes: int
     """About how much memory the records since the start have taken while they waited."""
+    taken_items: int
+    """How many records were taken since the start, each of the market data in one record counted by itself."""
 
 
 class Journal:
@@ -117,6 +119,7 @@ class Journal:
             failure=queue.failure,
             unwritten_ns=queue.unwritten_ns,
             taken_bytes=queue.taken_bytes,
+            taken_items=queue.taken_items,
         )
 
     def stalled(self) -> str | None:

@@ -203,6 +203,12 @@ RECORDED = (*PROMISED, CommandRefused, MarketReopened, MarketWarm, ClockChanged)
 _PROMISED, _RECORDED = frozenset(PROMISED), frozenset(RECORDED)
 
 
+def items_in(entry: Entry) -> int:
+    """Return how many records an entry stands for: market data that came together, or one."""
+    value = entry.value
+    return len(value.items) if isinstance(value, ObservationsTaken | ReferencesTaken) else 1
+
+
 def estimated_bytes(entry: Entry) -> int:
     """Return about how much memory an entry takes, without encoding it."""
     *_, value = entry

@@ -33,6 +33,7 @@ from circuit_guard.journal.record import (
     Record,
     chain_of,
     estimated_bytes,
+    items_in,
 )
 from circuit_guard.journal.retention import over_budget_bytes, prune_step
 from circuit_guard.journal.store import Store, unusable
@@ -64,7 +65,7 @@ class EntryQueue:
         self._options = options
         self._changed = threading.Condition()
         self._entries: deque[tuple[int, Entry, int]] = deque()
-        self._bytes = self.taken_bytes = 0
+        self._bytes = self.taken_bytes = self.taken_items = 0
         self._oldest_ns = 0
         self._unwritten_since_ns: int | None = None
         """Since when a record is not on the disk: the oldest one's append, or the commit before it."""
@@ -235,6 +236,7 @@ class EntryQueue:
         self._entries.append((self.last_sequence, entry, size))
         self._bytes += size
         self.taken_bytes += size
+        self.taken_items += items_in(entry)
 
     @property
     def _full(self) -> bool:

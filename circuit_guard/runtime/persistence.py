@@ -28,8 +28,11 @@ from circuit_guard.threads import apart
 
 CLOCK_BEHIND_WAITED_S = 5
 """The guard waits for a clock that is this far behind the journal; one further behind was set wrong, now or before."""
-CHECKPOINT_RECORDS_MAX = 50_000
-"""After this many records the next checkpoint is due: a check makes two, and takes 0.2 ms to run again."""
+CHECKPOINT_ITEMS_MAX = 50_000
+"""After this many records the next checkpoint is due: a check makes two, and takes 0.2 ms to run again.
+
+Market data in one record count each, for each is run again.
+"""
 CHECKPOINT_BYTES_MAX = 64 * MIB
 """So it is after records that take so much in memory: a check with 100 positions takes 20 ms to run again."""
 
@@ -139,7 +142,7 @@ async def _checkpoints(engine: Engine, journal: Journal, interval_s: int) -> Non
         for _ in range(interval_s):
             await asyncio.sleep(1)
             now = journal.status()
-            if now.last_sequence - covered.last_sequence >= CHECKPOINT_RECORDS_MAX:
+            if now.taken_items - covered.taken_items >= CHECKPOINT_ITEMS_MAX:
                 break
             if now.taken_bytes - covered.taken_bytes >= CHECKPOINT_BYTES_MAX:
                 break

@@ -26,6 +26,7 @@ from circuit_guard.journal.recovery import recover
 from circuit_guard.recording.journal_replay import replay_journal
 from tests.core.test_invariants import plain
 from tests.driver import BTC, ETH, INDEX, PRICE, START_NS, Driver
+from tests.journal.conftest import Opened
 from tests.recording.recorded_guard import FIRST, RecordedGuard
 
 VENUES = ("binance", "bybit", "okx")
@@ -66,6 +67,17 @@ async def test_records_when_data_came_together_then_each_item_is_read_as_an_inpu
     assert [one for one in inputs if isinstance(one, Reference)] == references
     assert [one for one in inputs if isinstance(one, Observation)] == observations
     assert len(of_one) == 3 * 3 + 3
+
+
+async def test_journal_when_data_came_together_then_it_counts_what_a_start_would_run_again(opened: Opened) -> None:
+    data = [Reference(START_NS, BTC, venue, START_NS, PRICE) for venue in VENUES]
+
+    with opened() as journal:
+        journal.taken(data, [])
+        await journal.durable()
+        status = journal.status()
+
+    assert (status.last_sequence, status.taken_items) == (1, 3)
 
 
 async def test_recovery_when_data_came_together_then_the_state_is_that_of_the_guard(tmp_path: Path) -> None:
