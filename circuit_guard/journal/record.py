@@ -205,7 +205,7 @@ _PROMISED, _RECORDED = frozenset(PROMISED), frozenset(RECORDED)
 
 def items_in(entry: Entry) -> int:
     """Return how many records an entry stands for: market data that came together, or one."""
-    value = entry.value
+    *_, value = entry
     return len(value.items) if isinstance(value, ObservationsTaken | ReferencesTaken) else 1
 
 
