@@ -25,6 +25,7 @@ pytestmark = pytest.mark.system
 HUNG = "hung"
 """While a file of this name is in the folder, the disk of a guard with `hanging` hangs."""
 DESCRIPTORS = 90
+AT_A_TIME = 50
 F_SETPIPE_SZ = 1031
 
 
@@ -48,11 +49,12 @@ async def publish(client: Client, batches: int) -> None:
 
 
 async def compacting(guard: AttackedGuard, client: Client) -> int:
-    """Return the process that compresses, once there is one."""
+    """Return the process that compresses, once there is one: each observation by itself is a record of its own."""
     number = 0
     while not guard.children():
-        number += 1
-        await client.observe(*(observation(market, number * 99 + k) for market in MARKETS for k in range(99)))
+        alone = [client.observe(observation(MARKETS[0], number + k)) for k in range(1, AT_A_TIME + 1)]
+        number += AT_A_TIME
+        await asyncio.gather(*alone)
     return guard.children()[0]
 
 
